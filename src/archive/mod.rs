@@ -1,0 +1,1 @@
+//! What lies in a target: archives, catalogs, records, refs, sums; written, read, judged.

@@ -1,0 +1,1 @@
+//! The command line: reads arguments and the environment, chooses a format, prints, exits.

@@ -1,0 +1,66 @@
+//! Time and randomness, taken from the context so that a test can fix them.
+
+use std::sync::Mutex;
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+
+/// Where a run gets its time and its randomness from.
+pub trait Clock: Send + Sync {
+    /// The present moment with the host's UTC offset.
+    fn now(&self) -> Zoned;
+
+    /// Fills `bytes` with randomness fit for identifiers.
+    ///
+    /// # Errors
+    /// When the operating system has none to give.
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()>;
+}
+
+/// The operating system's clock and randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Zoned {
+        Zoned::now()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        getrandom::fill(bytes).map_err(|error| std::io::Error::other(error.to_string()))
+    }
+}
+
+/// A clock that stands still until moved and counts instead of drawing lots.
+#[derive(Debug)]
+pub struct FixedClock(Mutex<(Timestamp, u8)>);
+
+impl FixedClock {
+    /// A clock that stands at `now`, UTC.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Mutex::new((now, 0)))
+    }
+
+    /// Moves the clock to `now`.
+    pub fn set(&self, now: Timestamp) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0 = now;
+    }
+}
+
+impl Clock for FixedClock {
+    fn now(&self) -> Zoned {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .0
+            .to_zoned(TimeZone::UTC)
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for byte in bytes {
+            state.1 = state.1.wrapping_add(1);
+            *byte = state.1;
+        }
+        Ok(())
+    }
+}

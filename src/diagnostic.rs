@@ -1,0 +1,351 @@
+//! What went wrong, as a value: what, where, why, state, help. It goes to the terminal, to JSON and to the journal alike.
+//!
+//! A diagnostic carries its excerpt already masked, so nothing that prints one needs to know about secrets.
+
+use serde::Serialize;
+
+use crate::outcome::ExitCode;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The result is not usable, or nothing was started.
+    Error,
+    /// The result is usable and something about it must be known.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($(#[$meta:meta])* $variant:ident = $text:literal => $exit:ident;)*) => {
+        /// The name of a kind of problem. Never reused; each has a heading in `docs/errors.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$meta])* $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of this table.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The code as people read and search it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The exit code of a run that ends with this problem.
+            pub const fn exit(self) -> ExitCode {
+                match self { $(Self::$variant => ExitCode::$exit,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // The manifest language.
+    /// A file of the manifest is missing or cannot be read.
+    ManifestUnreadable = "manifest-unreadable" => ManifestInvalid;
+    /// Not TOML.
+    TomlSyntax = "toml-syntax" => ManifestInvalid;
+    /// `schema-version` is missing or not one this program reads.
+    SchemaVersion = "schema-version" => ManifestInvalid;
+    /// A key that this table does not have.
+    UnknownKey = "unknown-key" => ManifestInvalid;
+    /// A key that must be there is missing.
+    MissingKey = "missing-key" => ManifestInvalid;
+    /// A value of the wrong type.
+    WrongType = "wrong-type" => ManifestInvalid;
+    /// A value that is not allowed here.
+    InvalidValue = "invalid-value" => ManifestInvalid;
+    /// A step type or source type that does not exist.
+    UnknownType = "unknown-type" => ManifestInvalid;
+    /// Two items of one list have the same name.
+    DuplicateName = "duplicate-name" => ManifestInvalid;
+    /// An overlay names a pipeline, step or item that does not exist.
+    OverlayUnknown = "overlay-unknown" => ManifestInvalid;
+    /// `append` or `unset` on a value that cannot take it.
+    OverlayOperator = "overlay-operator" => ManifestInvalid;
+    /// A template name that is not known.
+    TemplateUnknown = "template-unknown" => ManifestInvalid;
+    /// A template that cannot be parsed or filled.
+    TemplateInvalid = "template-invalid" => ManifestInvalid;
+    /// A template where the schema wants something other than a string.
+    TemplateInTypedField = "template-in-typed-field" => ManifestInvalid;
+    /// A secret written out, where a reference belongs.
+    SecretLiteral = "secret-literal" => ManifestInvalid;
+    /// The steps do not fit together.
+    FlowOrder = "flow-order" => ManifestInvalid;
+    /// A step that must come before another is missing.
+    FlowMissing = "flow-missing" => ManifestInvalid;
+    /// A name that refers to nothing: a target, a source, a step.
+    ReferenceUnknown = "reference-unknown" => ManifestInvalid;
+    /// Switched off in a protected environment.
+    ProtectedStep = "protected-step" => ManifestInvalid;
+    /// A retention policy that would keep nothing.
+    RetentionKeepsNothing = "retention-keeps-nothing" => ManifestInvalid;
+    /// A retention step that is not preceded by proof of the new backup.
+    RetainUnconfirmed = "retain-unconfirmed" => ManifestInvalid;
+    /// A wrong command line, or an argument that the pipeline does not declare.
+    Usage = "usage" => Usage;
+
+    // Secrets.
+    /// A secret that is nowhere to be found.
+    SecretMissing = "secret-missing" => Failed;
+    /// A secret file that others can read.
+    SecretFileMode = "secret-file-mode" => Refused;
+    /// A secret that could not be read.
+    SecretUnreadable = "secret-unreadable" => Failed;
+
+    // Sources.
+    /// A source that is not there.
+    SourceMissing = "source-missing" => Refused;
+    /// A file or folder that could not be read and is not in the backup.
+    SourceUnreadable = "source-unreadable" => Warnings;
+    /// A file that kept changing while it was read.
+    SourceChanging = "source-changing" => Warnings;
+    /// An entry that a backup cannot hold, such as a socket.
+    SourceUnsupported = "source-unsupported" => Warnings;
+    /// A source that could not be captured at all.
+    SourceFailed = "source-failed" => Failed;
+    /// A database that SQLite cannot copy.
+    SqliteFailed = "sqlite-failed" => Failed;
+    /// A log with an unfinished record that is not at its end.
+    LogUnfinished = "log-unfinished" => Warnings;
+
+    // Redaction.
+    /// A file that redaction cannot read as text.
+    RedactBinary = "redact-binary" => Refused;
+
+    // Targets.
+    /// A target that cannot be reached or written.
+    TargetFailed = "target-failed" => Failed;
+    /// A target that was left out of this run.
+    TargetLeftOut = "target-left-out" => Warnings;
+    /// A target that was there before and is gone.
+    TargetVanished = "target-vanished" => Refused;
+    /// No space left.
+    DiskFull = "disk-full" => Failed;
+
+    // Reading backups.
+    /// No such backup.
+    BackupUnknown = "backup-unknown" => NotFound;
+    /// More than one backup fits.
+    BackupAmbiguous = "backup-ambiguous" => Usage;
+    /// A stored object is missing, cut or changed.
+    Damaged = "damaged" => VerificationFailed;
+    /// An archive that tries to do what an archive must not.
+    ArchiveHostile = "archive-hostile" => VerificationFailed;
+    /// A record of a format that this program does not read.
+    FormatNewer = "format-newer" => Failed;
+    /// What was read back is not what was written.
+    ReadBack = "read-back" => VerificationFailed;
+
+    // Restore.
+    /// Something could not be restored with all its properties.
+    RestoreIncomplete = "restore-incomplete" => Warnings;
+    /// A restored text that lies beside the present file because it was redacted.
+    RestoredBeside = "restored-beside" => Warnings;
+    /// A restore that failed.
+    RestoreFailed = "restore-failed" => Failed;
+    /// The destination is not empty, not a folder, or in the way.
+    DestinationInvalid = "destination-invalid" => Refused;
+    /// No destination is known for a source.
+    DestinationUnknown = "destination-unknown" => Refused;
+
+    // Running.
+    /// A confirmation that was not given.
+    Unconfirmed = "unconfirmed" => Refused;
+    /// A fence: live data, a protected environment.
+    Fenced = "fenced" => Refused;
+    /// Another run holds the lock.
+    Held = "held" => Held;
+    /// The state folder cannot be used.
+    StateFailed = "state-failed" => Failed;
+    /// The journal is broken.
+    JournalBroken = "journal-broken" => VerificationFailed;
+    /// The run was interrupted.
+    Interrupted = "interrupted" => Interrupted;
+    /// The run was terminated.
+    Terminated = "terminated" => Terminated;
+    /// Retention that would remove more than it may.
+    RetentionHeldBack = "retention-held-back" => Warnings;
+    /// A fault of this program.
+    Internal = "internal" => Failed;
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One line of a file, masked where it held a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Excerpt {
+    /// The line without its end.
+    pub text: String,
+    /// First marked character, counted from 0.
+    pub start: u32,
+    /// One past the last marked character.
+    pub end: u32,
+}
+
+/// A place in a file, and what is to be seen there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The file as the operator names it, or `--set` for a value given on the command line.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: u32,
+    /// Column in characters, counted from 1.
+    pub column: u32,
+    /// What the mark under the excerpt says; empty for none.
+    pub label: String,
+    /// The line itself.
+    pub excerpt: Option<Excerpt>,
+}
+
+impl PartialOrd for Excerpt {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Excerpt {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.start, self.end, &self.text).cmp(&(other.start, other.end, &other.text))
+    }
+}
+
+/// A problem, complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of problem.
+    pub code: Code,
+    /// What: one lowercase sentence without period.
+    pub what: String,
+    /// Where in the manifest: the first place is the one that is wrong, the others explain it.
+    pub places: Vec<Place>,
+    /// Why it is a problem, or what caused it: the chain of sources, outermost first.
+    pub why: Option<String>,
+    /// What is true of the data now.
+    pub state: Option<String>,
+    /// What to do.
+    pub help: Option<String>,
+    /// Pipeline, where known.
+    pub pipeline: Option<String>,
+    /// Step id, where known.
+    pub step: Option<String>,
+    /// Environment, where known.
+    pub environment: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error with nothing but its code and what it is.
+    pub fn error(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            what: what.into(),
+            places: Vec::new(),
+            why: None,
+            state: None,
+            help: None,
+            pipeline: None,
+            step: None,
+            environment: None,
+        }
+    }
+
+    /// A warning with nothing but its code and what it is.
+    pub fn warning(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, what)
+        }
+    }
+
+    /// Adds a place; the first one added is the one that is wrong.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.places.push(place);
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn why(mut self, text: impl Into<String>) -> Self {
+        self.why = Some(text.into());
+        self
+    }
+
+    /// Says what is true of the data now.
+    #[must_use]
+    pub fn state(mut self, text: impl Into<String>) -> Self {
+        self.state = Some(text.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Describes any error that knows its code, state and help; `why` is its chain of sources.
+    pub fn of(error: &(impl Diagnose + ?Sized)) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        let mut diagnostic = Self::error(error.code(), error.to_string());
+        diagnostic.why = if causes.is_empty() {
+            error.why()
+        } else {
+            Some(causes.join(": "))
+        };
+        diagnostic.state = error.state();
+        diagnostic.help = error.help();
+        diagnostic
+    }
+}
+
+/// An error that knows what to tell the operator beside its own message.
+pub trait Diagnose: std::error::Error {
+    /// Which kind of problem this is.
+    fn code(&self) -> Code;
+
+    /// Why, where the chain of sources does not say it.
+    fn why(&self) -> Option<String> {
+        None
+    }
+
+    /// What is true of the data now.
+    fn state(&self) -> Option<String> {
+        None
+    }
+
+    /// What to do.
+    fn help(&self) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_kebab_case() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{} twice", code.as_str());
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! File systems through descriptors: what an entry is, reading it, creating it, walking a tree, writing a file whole.
+
+pub mod entry;
+pub mod owners;

@@ -1,0 +1,1 @@
+//! The tamper-evident record of every run: JSON lines chained by their RFC 6962 leaf hashes.

@@ -1,0 +1,194 @@
+//! What a command leaves behind: a small view model that every report format renders, and the exit code.
+//!
+//! Commands fill it, `report` renders it and nothing else.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// How the process ends. The numbers are promised in `docs/reference/exit-codes.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done, nothing to report.
+    Done = 0,
+    /// Failed, no usable result.
+    Failed = 1,
+    /// Wrong command line or undeclared argument.
+    Usage = 2,
+    /// Usable result with warnings.
+    Warnings = 3,
+    /// Verification, signature, journal or drill failed, or an audit found something at its threshold.
+    VerificationFailed = 4,
+    /// Refused: confirmation missing, fence, guard.
+    Refused = 5,
+    /// Not found.
+    NotFound = 10,
+    /// Held by another run.
+    Held = 11,
+    /// Cannot decrypt.
+    CannotDecrypt = 12,
+    /// The manifest is invalid.
+    ManifestInvalid = 78,
+    /// Interrupted by Ctrl-C.
+    Interrupted = 130,
+    /// Terminated by SIGTERM.
+    Terminated = 143,
+}
+
+impl ExitCode {
+    /// Every exit code with its meaning, for the reference page.
+    pub const ALL: &[(Self, &'static str)] = &[
+        (Self::Done, "done, nothing to report"),
+        (Self::Failed, "failed, no usable result"),
+        (
+            Self::Usage,
+            "wrong command line, or an argument that the pipeline does not declare",
+        ),
+        (
+            Self::Warnings,
+            "usable result with warnings: unreadable source files, a target left out, `.restored` files beside present ones",
+        ),
+        (
+            Self::VerificationFailed,
+            "verification failed: a stored object is damaged, missing or hostile, or the journal is broken",
+        ),
+        (
+            Self::Refused,
+            "refused: confirmation missing, a fence, a guard, files in the way",
+        ),
+        (Self::NotFound, "not found: no such backup"),
+        (Self::Held, "held by another run"),
+        (Self::CannotDecrypt, "cannot decrypt"),
+        (Self::ManifestInvalid, "the manifest is invalid"),
+        (Self::Interrupted, "interrupted (Ctrl-C)"),
+        (Self::Terminated, "terminated (SIGTERM)"),
+    ];
+
+    /// The number given to the operating system.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// One value of a view: what people read and what programs read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Key in JSON, kebab-case.
+    pub key: &'static str,
+    /// Label for people.
+    pub label: String,
+    /// Text for people.
+    pub text: String,
+    /// Value for programs.
+    pub json: Value,
+}
+
+/// A table for people; programs read the same facts from `Outcome::json`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// What the rows are; empty for none.
+    pub title: String,
+    /// Column heads.
+    pub columns: Vec<String>,
+    /// Cells, one list a row.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The result of a command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The command's name, `backup`.
+    pub command: String,
+    /// One sentence that says what came of it.
+    pub headline: String,
+    /// Facts in order.
+    pub fields: Vec<Field>,
+    /// Tables in order.
+    pub tables: Vec<Table>,
+    /// Text that is the result itself (a schema, an explained manifest), printed as it is.
+    pub text: Option<String>,
+    /// Problems, sorted by place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Everything programs read beyond `fields`.
+    pub json: Map<String, Value>,
+    /// Exit code asked for by the command itself; the problems may make it worse.
+    pub exit: Option<ExitCode>,
+}
+
+impl Outcome {
+    /// An outcome of `command` that says `headline`.
+    pub fn new(command: impl Into<String>, headline: impl Into<String>) -> Self {
+        Self {
+            command: command.into(),
+            headline: headline.into(),
+            ..Self::default()
+        }
+    }
+
+    /// An outcome that is nothing but problems.
+    pub fn failed(command: impl Into<String>, headline: impl Into<String>, diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            diagnostics,
+            ..Self::new(command, headline)
+        }
+    }
+
+    /// Adds a fact.
+    pub fn field(
+        &mut self,
+        key: &'static str,
+        label: impl Into<String>,
+        text: impl Into<String>,
+        json: impl Serialize,
+    ) -> &mut Self {
+        let json = serde_json::to_value(json).unwrap_or(Value::Null);
+        self.fields.push(Field {
+            key,
+            label: label.into(),
+            text: text.into(),
+            json,
+        });
+        self
+    }
+
+    /// The exit code: the first error's, else what the command asked for, else 3 where there is a warning, else 0.
+    pub fn exit_code(&self) -> ExitCode {
+        let error = self.diagnostics.iter().find(|d| d.severity == Severity::Error);
+        let warned = self.diagnostics.iter().any(|d| d.severity == Severity::Warning);
+        match (error, self.exit) {
+            (Some(error), _) => match error.code.exit() {
+                ExitCode::Done | ExitCode::Warnings => ExitCode::Failed,
+                code => code,
+            },
+            (None, Some(exit)) => exit,
+            (None, None) if warned => ExitCode::Warnings,
+            (None, None) => ExitCode::Done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Code;
+
+    #[test]
+    fn a_warning_ends_with_3_and_an_error_with_its_own_code() {
+        let mut outcome = Outcome::new("backup", "done");
+        assert_eq!(outcome.exit_code(), ExitCode::Done);
+        outcome
+            .diagnostics
+            .push(Diagnostic::warning(Code::SourceUnreadable, "x"));
+        assert_eq!(outcome.exit_code(), ExitCode::Warnings);
+        outcome.diagnostics.push(Diagnostic::error(Code::Damaged, "x"));
+        assert_eq!(outcome.exit_code().number(), 4);
+    }
+
+    #[test]
+    fn exit_codes_are_the_promised_numbers() {
+        let numbers: Vec<u8> = ExitCode::ALL.iter().map(|(code, _)| code.number()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 10, 11, 12, 78, 130, 143]);
+    }
+}

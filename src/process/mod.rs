@@ -1,0 +1,1 @@
+//! Child processes: argv, no shell, an empty environment, bounded time and output.

@@ -1,0 +1,1 @@
+//! Puts entries back: staged beside the destination, then swapped in.

@@ -1,0 +1,113 @@
+//! Where data comes from. A source walks what it captures and hands it on entry by entry; it never holds a file whole
+//! unless the file is small.
+
+pub mod append_log;
+pub mod files;
+pub mod sqlite;
+
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+use crate::event::Events;
+use crate::fs::entry::Entry;
+use crate::id::SourceName;
+use crate::kinds;
+
+kinds! {
+    /// A kind of source with its settings.
+    pub enum SourceKind {
+        /// Files and folders as they are.
+        "files" => Files(files::Files),
+        /// A log that only ever grows.
+        "append-log" => AppendLog(append_log::AppendLog),
+        /// SQLite databases, copied by SQLite itself.
+        "sqlite" => Sqlite(sqlite::Sqlite),
+    }
+}
+
+/// A source of a pipeline: its name and what it captures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// The name, first part of every path of this source in a backup.
+    pub name: SourceName,
+    /// What it captures.
+    pub kind: SourceKind,
+}
+
+/// Whether what was handed on stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The content is what the entry says.
+    Kept,
+    /// The file changed while it was read. The same entry follows again at once; what came before does not count.
+    Superseded,
+    /// The file changed while it was read and there is no further try: the content is what was read, the entry is kept
+    /// and reported.
+    KeptChanging,
+}
+
+/// Takes a captured tree. For each entry `begin`, then for a file as many `write` as it takes to hand on exactly
+/// `kind.data_bytes()` bytes (the data of its extents, in order), then `end`.
+///
+/// The root of a source comes first (path empty), then its entries in the order of [`crate::fs::entry::TreePath`]. Where
+/// one source captures a single file the root is a folder all the same.
+pub trait TreeSink {
+    /// Begins an entry.
+    fn begin(&mut self, entry: &Entry) -> Result<(), SinkError>;
+
+    /// Takes the next bytes of the entry's data.
+    fn write(&mut self, data: &[u8]) -> Result<(), SinkError>;
+
+    /// Ends the entry.
+    fn end(&mut self, verdict: Verdict) -> Result<(), SinkError>;
+}
+
+/// Why a sink takes no more. The one who feeds it stops at once and passes it on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The run was cancelled or a later stage ended; its own error is told by that stage.
+    #[error("the run was stopped")]
+    Stopped,
+    /// The sink itself cannot go on.
+    #[error("{}", .0.what)]
+    Failed(Box<Diagnostic>),
+}
+
+/// What a source needs beside its settings.
+pub struct CaptureContext<'a> {
+    /// Listeners; sources tell `SourceRead` every few MiB.
+    pub events: &'a Events,
+    /// Where a spool file may be made (0700). It is unlinked as soon as it is open.
+    pub spool: PathBuf,
+    /// The host's names of owners and groups.
+    pub owners: &'a crate::fs::owners::Owners,
+    /// Set when the run should end; looked at between blocks.
+    pub stop: &'a std::sync::atomic::AtomicBool,
+}
+
+/// What came of a capture.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Captured {
+    /// Entries handed on, hard links included, superseded ones not.
+    pub entries: u64,
+    /// Apparent bytes of all files handed on, superseded ones not.
+    pub bytes: u64,
+    /// Entries left out or kept with a doubt, each with its path, in order; at most `limits::WARNINGS_LISTED`.
+    pub warnings: Vec<Diagnostic>,
+    /// How many warnings there were, those listed included.
+    pub warning_count: u64,
+    /// For a log: whole records and bytes handed on, and the BLAKE3 of all of them in name order.
+    pub log_head: Option<LogHead>,
+}
+
+/// The end of a log as captured.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LogHead {
+    /// Bytes, all files in name order.
+    pub length: u64,
+    /// Whole records: line ends.
+    pub records: u64,
+    /// Hex BLAKE3 of those bytes.
+    pub blake3: String,
+}

@@ -1,0 +1,112 @@
+//! The table of step types: name, settings, and what each takes and gives.
+
+pub mod checksum;
+pub mod compress;
+pub mod confirm;
+pub mod redact;
+pub mod restore;
+pub mod select;
+pub mod snapshot;
+pub mod swap;
+pub mod upload;
+pub mod verify;
+
+use crate::kinds;
+
+kinds! {
+    /// A step with its settings.
+    pub enum Step {
+        "snapshot" => Snapshot(snapshot::Snapshot),
+        "redact" => Redact(redact::Redact),
+        "compress" => Compress(compress::Compress),
+        "checksum" => Checksum(checksum::Checksum),
+        "upload" => Upload(upload::Upload),
+        "confirm" => Confirm(confirm::Confirm),
+        "select" => Select(select::Select),
+        "verify" => Verify(verify::Verify),
+        "restore" => Restore(restore::Restore),
+        "swap" => Swap(swap::Swap),
+    }
+}
+
+/// What flows between steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flow {
+    /// Nothing yet.
+    Nothing,
+    /// A captured tree.
+    Tree,
+    /// A compressed archive.
+    Packed,
+    /// An archive with its digests.
+    Digested,
+    /// A stored backup.
+    Stored,
+    /// A backup that was read back.
+    Confirmed,
+    /// A backup to work on.
+    Chosen,
+    /// A chosen backup that was checked.
+    Verified,
+    /// Sources unpacked beside their destinations.
+    Staged,
+    /// Sources in place.
+    Swapped,
+}
+
+impl Flow {
+    /// What it is, for a message: "a captured tree".
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Tree => "a captured tree",
+            Self::Packed => "a compressed archive",
+            Self::Digested => "an archive with digests",
+            Self::Stored => "a stored backup",
+            Self::Confirmed => "a confirmed backup",
+            Self::Chosen => "a chosen backup",
+            Self::Verified => "a verified backup",
+            Self::Staged => "staged sources",
+            Self::Swapped => "swapped sources",
+        }
+    }
+}
+
+/// What a step takes and gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// Takes one of these, each giving what stands beside it.
+    Takes(&'static [(Flow, Flow)]),
+    /// Takes anything and gives the same.
+    Any,
+}
+
+impl Step {
+    /// What this step takes and gives.
+    pub const fn signature(&self) -> Signature {
+        use Flow::{Chosen, Confirmed, Digested, Nothing, Packed, Staged, Stored, Swapped, Tree, Verified};
+        use Signature::{Any, Takes};
+        match self {
+            Self::Snapshot(_) => Takes(&[(Nothing, Tree)]),
+            Self::Redact(_) => Takes(&[(Tree, Tree)]),
+            Self::Compress(_) => Takes(&[(Tree, Packed)]),
+            Self::Checksum(_) => Takes(&[(Packed, Digested)]),
+            Self::Upload(_) => Takes(&[(Digested, Stored)]),
+            Self::Confirm(confirm::Confirm {
+                by: confirm::By::ReadBack,
+            }) => Takes(&[(Stored, Confirmed)]),
+            Self::Confirm(confirm::Confirm {
+                by: confirm::By::Operator,
+            }) => Any,
+            Self::Select(_) => Takes(&[(Nothing, Chosen)]),
+            Self::Verify(_) => Takes(&[(Chosen, Verified)]),
+            Self::Restore(_) => Takes(&[(Verified, Staged)]),
+            Self::Swap(_) => Takes(&[(Staged, Swapped)]),
+        }
+    }
+
+    /// Whether the step may not be switched off in a protected environment.
+    pub const fn protects(&self) -> bool {
+        matches!(self, Self::Redact(_) | Self::Checksum(_) | Self::Confirm(_))
+    }
+}
