@@ -60,6 +60,9 @@ pub trait TreeSink {
 
     /// Ends the entry.
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError>;
+
+    /// Tells, between `begin` and `end`, that redaction changed the content of the entry under way.
+    fn redacted(&mut self) {}
 }
 
 /// Why a sink takes no more. The one who feeds it stops at once and passes it on.

@@ -1,0 +1,221 @@
+//! The record: the JSON object that *is* the backup. It is written last; without it there is no backup.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Codec;
+use crate::crypto::Digest;
+use crate::id::{BackupId, EnvName, Instance, PipelineName, RunId, SourceName};
+use crate::source::LogHead;
+
+use super::layout::FORMAT;
+
+/// A backup, complete. Every field is explained in `docs/FORMAT.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Record {
+    /// Format version.
+    pub format: u32,
+    /// The backup's id.
+    pub id: BackupId,
+    /// The run that made it.
+    pub run: RunId,
+    /// One more than its parent's; 1 for the first. The highest is the newest, whatever the clocks say.
+    pub sequence: u64,
+    /// The newest backup of the same environment, pipeline and instance when this one was made.
+    pub parent: Option<BackupId>,
+    /// The environment it was made in.
+    pub environment: EnvName,
+    /// The pipeline that made it.
+    pub pipeline: PipelineName,
+    /// The host or role that made it.
+    pub instance: Instance,
+    /// Start, RFC 3339 with the host's UTC offset.
+    pub started: String,
+    /// End of the capture, the same way.
+    pub ended: String,
+    /// What was captured, in the order of capture.
+    pub sources: Vec<SourceRecord>,
+    /// The archive with the content.
+    pub archive: ArchiveRecord,
+    /// The catalog's segments, in order.
+    pub segments: Vec<SegmentRecord>,
+    /// The list of every object that the backup needs.
+    pub refs: ObjectRecord,
+    /// What redaction was done by; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<RedactionRecord>,
+    /// How many entries were left out or are in doubt.
+    pub warnings: u64,
+    /// Digest of the resolved pipeline and environment.
+    pub manifest: String,
+    /// Program and version.
+    pub tool: String,
+}
+
+/// One source of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SourceRecord {
+    /// Name.
+    pub name: SourceName,
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it was on the captured host.
+    pub root: String,
+    /// Entries.
+    pub entries: u64,
+    /// Apparent bytes of all files.
+    pub bytes: u64,
+    /// Entries left out or in doubt.
+    pub warnings: u64,
+    /// Where a log ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_head: Option<LogHead>,
+}
+
+/// The archive of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ArchiveRecord {
+    /// Object name.
+    pub name: String,
+    /// How it is compressed.
+    pub codec: Codec,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Bytes of the plain tar archive.
+    pub plain_bytes: u64,
+    /// Digest of the stored object.
+    pub blake3: Digest,
+}
+
+/// One segment of the catalog.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SegmentRecord {
+    /// Object name, which holds the digest of the stored object.
+    pub name: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Plain bytes.
+    pub plain_bytes: u64,
+    /// Digest of the plain text.
+    pub blake3: Digest,
+    /// Lines.
+    pub lines: u64,
+}
+
+/// Another object of a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ObjectRecord {
+    /// Object name.
+    pub name: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Digest of the stored object.
+    pub blake3: Digest,
+}
+
+/// What redaction did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RedactionRecord {
+    /// Digest of the rules.
+    pub fingerprint: String,
+    /// Files whose content was changed, for each source.
+    pub files: BTreeMap<SourceName, u64>,
+    /// Values taken out.
+    pub values: u64,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not the JSON of a record.
+    #[error("the record is not readable")]
+    Json(#[source] serde_json::Error),
+    /// Made by a newer program.
+    #[error("the record has format {0}, this program reads {FORMAT}")]
+    Newer(u32),
+    /// The record says it is another backup than its name does.
+    #[error("the record's id or environment is not that of its name")]
+    OtherName,
+    /// It names an object outside the folders of the format.
+    #[error("the record names the object `{0}`, which no writer makes")]
+    Object(String),
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl Record {
+    /// The record's exact bytes: clear JSON, indented, with a newline at the end.
+    ///
+    /// # Errors
+    /// The serializer's own; never with a record made by this program.
+    pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a record that lies under the name of `environment` and `id`.
+    pub fn parse(bytes: &[u8], environment: &EnvName, id: &BackupId) -> Result<Self, RecordError> {
+        let format: FormatOnly = serde_json::from_slice(bytes).map_err(RecordError::Json)?;
+        if format.format > FORMAT {
+            return Err(RecordError::Newer(format.format));
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(RecordError::Json)?;
+        if record.id != *id || record.environment != *environment {
+            return Err(RecordError::OtherName);
+        }
+        record.check_names()?;
+        Ok(record)
+    }
+
+    /// Every object lies in the folder of its kind, so that a record cannot point a reader at anything else.
+    fn check_names(&self) -> Result<(), RecordError> {
+        let wrong = |name: &str| RecordError::Object(name.chars().take(200).collect());
+        let archive = super::layout::archive(&self.environment, &self.id, self.archive.codec);
+        if self.archive.name != archive {
+            return Err(wrong(&self.archive.name));
+        }
+        let digest_of = |name: &str, folder: &str, suffix: &str| {
+            let digest = name.strip_prefix(folder)?.strip_suffix(suffix)?;
+            digest.parse::<Digest>().ok()
+        };
+        for segment in &self.segments {
+            digest_of(&segment.name, "catalogs/", ".jsonl.zst").ok_or_else(|| wrong(&segment.name))?;
+        }
+        let refs = digest_of(&self.refs.name, "refs/", ".txt.zst").ok_or_else(|| wrong(&self.refs.name))?;
+        if refs == self.refs.blake3 { Ok(()) } else { Err(wrong(&self.refs.name)) }
+    }
+
+    /// Apparent bytes of all files.
+    pub fn source_bytes(&self) -> u64 {
+        self.sources.iter().map(|s| s.bytes).sum()
+    }
+
+    /// Entries of all sources.
+    pub fn entries(&self) -> u64 {
+        self.sources.iter().map(|s| s.entries).sum()
+    }
+
+    /// Stored bytes of everything but the record and its sums.
+    pub fn stored_bytes(&self) -> u64 {
+        self.archive.bytes + self.refs.bytes + self.segments.iter().map(|s| s.bytes).sum::<u64>()
+    }
+}
+
+impl SegmentRecord {
+    /// The digest of the stored object, which its name holds.
+    pub fn stored_digest(&self) -> Option<Digest> {
+        self.name.strip_prefix("catalogs/")?.strip_suffix(".jsonl.zst")?.parse().ok()
+    }
+}
