@@ -59,8 +59,17 @@ mod tests {
     #[test]
     fn an_acl_is_written_with_numbers() {
         let none = u32::MAX;
-        let value = encode(&[(1, 6, none), (2, 4, 1000), (4, 4, none), (0x10, 4, none), (0x20, 0, none)]);
-        assert_eq!(to_text(&value).as_deref(), Some("user::rw-,user:1000:r--,group::r--,mask::r--,other::---"));
+        let value = encode(&[
+            (1, 6, none),
+            (2, 4, 1000),
+            (4, 4, none),
+            (0x10, 4, none),
+            (0x20, 0, none),
+        ]);
+        assert_eq!(
+            to_text(&value).as_deref(),
+            Some("user::rw-,user:1000:r--,group::r--,mask::r--,other::---")
+        );
     }
 
     #[test]

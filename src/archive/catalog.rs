@@ -175,9 +175,11 @@ impl Line {
     pub fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
         let written = match self {
             Self::Entry(listed) => write_entry(listed),
-            Self::Superseded { at, length } => {
-                Written { kind: WrittenKind::Superseded, stretch: Some((*at, *length)), ..Written::default() }
-            }
+            Self::Superseded { at, length } => Written {
+                kind: WrittenKind::Superseded,
+                stretch: Some((*at, *length)),
+                ..Written::default()
+            },
         };
         serde_json::to_writer(&mut *into, &written)?;
         into.push(b'\n');
@@ -186,9 +188,24 @@ impl Line {
 }
 
 fn write_entry(listed: &Listed) -> Written {
-    let Listed { source, entry, blake3, data, redacted, changing } = listed;
+    let Listed {
+        source,
+        entry,
+        blake3,
+        data,
+        redacted,
+        changing,
+    } = listed;
     let (path, path_b64) = bytes_out(&full_path(source, &entry.path));
-    let Metadata { mode, uid, gid, user, group, mtime, xattrs } = &entry.metadata;
+    let Metadata {
+        mode,
+        uid,
+        gid,
+        user,
+        group,
+        mtime,
+        xattrs,
+    } = &entry.metadata;
     let mut written = Written {
         path,
         path_b64,
@@ -214,7 +231,9 @@ fn write_entry(listed: &Listed) -> Written {
         Kind::Folder => WrittenKind::Folder,
         Kind::File { size, extents } => {
             written.size = Some(*size);
-            written.extents = extents.as_ref().map(|list| list.iter().map(|e| (e.offset, e.length)).collect());
+            written.extents = extents
+                .as_ref()
+                .map(|list| list.iter().map(|e| (e.offset, e.length)).collect());
             WrittenKind::File
         }
         Kind::Link { target } => {
@@ -240,11 +259,17 @@ fn write_entry(listed: &Listed) -> Written {
 
 /// Reads the plain text of a segment: its lines in order.
 pub fn read_segment(plain: &[u8]) -> impl Iterator<Item = Result<Line, CatalogError>> + '_ {
-    let lines = plain.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let lines = plain
+        .split(|b| *b == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
     lines.map(|(number, line)| {
         let number = number + 1;
         if line.len() > CATALOG_LINE_MAX {
-            return Err(CatalogError::Value { line: number, what: "the line is too long" });
+            return Err(CatalogError::Value {
+                line: number,
+                what: "the line is too long",
+            });
         }
         let written = serde_json::from_slice(line).map_err(|source| CatalogError::Json { line: number, source })?;
         read_line(written).map_err(|what| CatalogError::Value { line: number, what })
@@ -256,10 +281,18 @@ fn read_line(mut written: Written) -> Result<Line, &'static str> {
         let (at, length) = written.stretch.ok_or("a superseded stretch without place")?;
         return Ok(Line::Superseded { at, length });
     }
-    let path = bytes_in(written.path.take(), written.path_b64.take(), "the path is missing or doubled")?;
+    let path = bytes_in(
+        written.path.take(),
+        written.path_b64.take(),
+        "the path is missing or doubled",
+    )?;
     let (source, path) = split_path(&path).ok_or("the path could leave its source")?;
     let kind = read_kind(&mut written)?;
-    let mode = written.mode.take().and_then(|m| u32::from_str_radix(&m, 8).ok()).filter(|m| *m <= 0o7777);
+    let mode = written
+        .mode
+        .take()
+        .and_then(|m| u32::from_str_radix(&m, 8).ok())
+        .filter(|m| *m <= 0o7777);
     let (seconds, nanoseconds) = written.mtime;
     if nanoseconds > 999_999_999 {
         return Err("nanoseconds beyond a second");
@@ -279,7 +312,12 @@ fn read_line(mut written: Written) -> Result<Line, &'static str> {
     }
     Ok(Line::Entry(Box::new(Listed {
         source,
-        entry: Entry { path, kind, metadata, stat: None },
+        entry: Entry {
+            path,
+            kind,
+            metadata,
+            stat: None,
+        },
         blake3: written.blake3,
         data: written.data,
         redacted: written.redacted,
@@ -293,14 +331,31 @@ fn read_kind(written: &mut Written) -> Result<Kind, &'static str> {
         WrittenKind::Folder | WrittenKind::Superseded => Kind::Folder,
         WrittenKind::File => {
             let size = written.size.ok_or("a file without size")?;
-            Kind::File { size, extents: written.extents.take().map(|list| read_extents(size, &list)).transpose()? }
+            Kind::File {
+                size,
+                extents: written
+                    .extents
+                    .take()
+                    .map(|list| read_extents(size, &list))
+                    .transpose()?,
+            }
         }
-        WrittenKind::Link => {
-            Kind::Link { target: bytes_in(written.target.take(), written.target_b64.take(), "a link without target")? }
-        }
+        WrittenKind::Link => Kind::Link {
+            target: bytes_in(
+                written.target.take(),
+                written.target_b64.take(),
+                "a link without target",
+            )?,
+        },
         WrittenKind::HardLink => {
-            let first = bytes_in(written.first.take(), written.first_b64.take(), "a hard link without first name")?;
-            Kind::HardLink { first: TreePath::parse(&first).ok_or("a hard link that could leave its source")? }
+            let first = bytes_in(
+                written.first.take(),
+                written.first_b64.take(),
+                "a hard link without first name",
+            )?;
+            Kind::HardLink {
+                first: TreePath::parse(&first).ok_or("a hard link that could leave its source")?,
+            }
         }
         WrittenKind::Fifo => Kind::Fifo,
         WrittenKind::CharDevice => device().map(|(major, minor)| Kind::CharDevice { major, minor })?,
@@ -316,7 +371,10 @@ fn read_extents(size: u64, list: &[(u64, u64)]) -> Result<Vec<Extent>, &'static 
         if offset < end || length == 0 {
             return Err("extents that overlap or are empty");
         }
-        end = offset.checked_add(length).filter(|end| *end <= size).ok_or("an extent beyond the file")?;
+        end = offset
+            .checked_add(length)
+            .filter(|end| *end <= size)
+            .ok_or("an extent beyond the file")?;
         extents.push(Extent { offset, length });
     }
     Ok(extents)
@@ -329,7 +387,10 @@ fn read_xattrs(written: &mut Written) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, &'st
         xattrs.insert(name.into_bytes(), BASE64.decode(value).map_err(|_| wrong)?);
     }
     for (name, value) in written.xattrs_b64.drain(..) {
-        xattrs.insert(BASE64.decode(name).map_err(|_| wrong)?, BASE64.decode(value).map_err(|_| wrong)?);
+        xattrs.insert(
+            BASE64.decode(name).map_err(|_| wrong)?,
+            BASE64.decode(value).map_err(|_| wrong)?,
+        );
     }
     Ok(xattrs)
 }
@@ -337,7 +398,10 @@ fn read_xattrs(written: &mut Written) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, &'st
 /// Whether a segment ends behind the entry of this path.
 pub fn ends_segment(source: &SourceName, path: &TreePath) -> bool {
     let digest = blake3::hash(&full_path(source, path));
-    digest.as_bytes().first_chunk().is_some_and(|four| u32::from_le_bytes(*four) % SEGMENT_ENTRIES == 0)
+    digest
+        .as_bytes()
+        .first_chunk()
+        .is_some_and(|four| u32::from_le_bytes(*four) % SEGMENT_ENTRIES == 0)
 }
 
 #[cfg(test)]
@@ -353,12 +417,20 @@ mod tests {
             gid: u32::MAX,
             user: Some("svc".into()),
             group: None,
-            mtime: Moment { seconds: -3, nanoseconds: 999_999_999 },
+            mtime: Moment {
+                seconds: -3,
+                nanoseconds: 999_999_999,
+            },
             xattrs,
         };
         Listed {
             source: "events".parse().unwrap(),
-            entry: Entry { path: TreePath::parse(path).unwrap(), kind, metadata, stat: None },
+            entry: Entry {
+                path: TreePath::parse(path).unwrap(),
+                kind,
+                metadata,
+                stat: None,
+            },
             blake3: is_file.then(|| Digest::of(b"x")),
             data: is_file.then_some(512),
             redacted: is_file,
@@ -370,13 +442,41 @@ mod tests {
     fn every_kind_of_line_reads_back() {
         let lines = [
             listed(b"", Kind::Folder),
-            listed(b"a\xff", Kind::File { size: 10, extents: Some(vec![Extent { offset: 4, length: 6 }]) }),
-            listed(b"a/b", Kind::File { size: 10, extents: None }),
-            listed(b"l", Kind::Link { target: b"/\xfe".to_vec() }),
-            listed(b"h", Kind::HardLink { first: TreePath::parse(b"a/b").unwrap() }),
+            listed(
+                b"a\xff",
+                Kind::File {
+                    size: 10,
+                    extents: Some(vec![Extent { offset: 4, length: 6 }]),
+                },
+            ),
+            listed(
+                b"a/b",
+                Kind::File {
+                    size: 10,
+                    extents: None,
+                },
+            ),
+            listed(
+                b"l",
+                Kind::Link {
+                    target: b"/\xfe".to_vec(),
+                },
+            ),
+            listed(
+                b"h",
+                Kind::HardLink {
+                    first: TreePath::parse(b"a/b").unwrap(),
+                },
+            ),
             listed(b"p", Kind::Fifo),
             listed(b"c", Kind::CharDevice { major: 1, minor: 3 }),
-            listed(b"d", Kind::BlockDevice { major: 8, minor: u32::MAX }),
+            listed(
+                b"d",
+                Kind::BlockDevice {
+                    major: 8,
+                    minor: u32::MAX,
+                },
+            ),
         ];
         let mut lines: Vec<Line> = lines.into_iter().map(|l| Line::Entry(Box::new(l))).collect();
         lines.push(Line::Superseded { at: 1024, length: 2048 });
@@ -390,7 +490,16 @@ mod tests {
 
     #[test]
     fn paths_that_leave_the_source_are_refused() {
-        for path in ["../x", "events/../../etc", "/etc/passwd", "events//x", "events/", "", "Events/x", "events/./x"] {
+        for path in [
+            "../x",
+            "events/../../etc",
+            "/etc/passwd",
+            "events//x",
+            "events/",
+            "",
+            "Events/x",
+            "events/./x",
+        ] {
             let line = format!(r#"{{"path":"{path}","kind":"folder","mode":"0755"}}"#);
             assert!(read_segment(line.as_bytes()).next().unwrap().is_err(), "{path}");
         }

@@ -53,7 +53,11 @@ mod tests {
     fn a_record_name_reads_back_and_others_do_not() {
         let (environment, id) = ("dev".parse().unwrap(), "20261121T215100Z-9c41".parse().unwrap());
         assert_eq!(parse_record(&record(&environment, &id)), Some((environment, id)));
-        for other in ["backups/dev/x.json", "backups/dev/20261121T215100Z-9c41.sig", "refs/20261121T215100Z-9c41.json"] {
+        for other in [
+            "backups/dev/x.json",
+            "backups/dev/20261121T215100Z-9c41.sig",
+            "refs/20261121T215100Z-9c41.json",
+        ] {
             assert_eq!(parse_record(other), None, "{other}");
         }
     }

@@ -3,4 +3,8 @@
 //! The format is written down in `docs/FORMAT.md`.
 
 pub mod acl;
+pub mod catalog;
+pub mod layout;
+pub mod record;
 pub mod tar_header;
+pub mod tar_sink;

@@ -194,7 +194,11 @@ impl Record {
             digest_of(&segment.name, "catalogs/", ".jsonl.zst").ok_or_else(|| wrong(&segment.name))?;
         }
         let refs = digest_of(&self.refs.name, "refs/", ".txt.zst").ok_or_else(|| wrong(&self.refs.name))?;
-        if refs == self.refs.blake3 { Ok(()) } else { Err(wrong(&self.refs.name)) }
+        if refs == self.refs.blake3 {
+            Ok(())
+        } else {
+            Err(wrong(&self.refs.name))
+        }
     }
 
     /// Apparent bytes of all files.
@@ -216,6 +220,10 @@ impl Record {
 impl SegmentRecord {
     /// The digest of the stored object, which its name holds.
     pub fn stored_digest(&self) -> Option<Digest> {
-        self.name.strip_prefix("catalogs/")?.strip_suffix(".jsonl.zst")?.parse().ok()
+        self.name
+            .strip_prefix("catalogs/")?
+            .strip_suffix(".jsonl.zst")?
+            .parse()
+            .ok()
     }
 }

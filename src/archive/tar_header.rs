@@ -71,7 +71,17 @@ pub fn render(source: &str, entry: &Entry) -> Vec<u8> {
         Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => (major, minor),
         _ => (0, 0),
     };
-    blocks.extend_from_slice(&ustar(&Ustar { name: &name, link: &link, typeflag, size: stored, major, minor }, &entry.metadata));
+    blocks.extend_from_slice(&ustar(
+        &Ustar {
+            name: &name,
+            link: &link,
+            typeflag,
+            size: stored,
+            major,
+            minor,
+        },
+        &entry.metadata,
+    ));
     blocks.extend_from_slice(&sparse_map);
     blocks
 }
@@ -179,9 +189,19 @@ fn append_pax(blocks: &mut Vec<u8>, pax: &BTreeMap<Vec<u8>, Vec<u8>>) {
     for (key, value) in pax {
         append_record(&mut records, key, value);
     }
-    let plain = Metadata { mode: 0o600, ..Metadata::default() };
+    let plain = Metadata {
+        mode: 0o600,
+        ..Metadata::default()
+    };
     let size = records.len() as u64;
-    let header = Ustar { name: b"PaxHeaders/entry", link: b"", typeflag: b'x', size, major: 0, minor: 0 };
+    let header = Ustar {
+        name: b"PaxHeaders/entry",
+        link: b"",
+        typeflag: b'x',
+        size,
+        major: 0,
+        minor: 0,
+    };
     blocks.extend_from_slice(&ustar(&header, &plain));
     blocks.extend_from_slice(&records);
     blocks.resize(blocks.len() + padding(size), 0);
@@ -209,8 +229,18 @@ fn ustar(fields: &Ustar<'_>, metadata: &Metadata) -> [u8; BLOCK] {
     text(&mut block, 156, 1, &[fields.typeflag]);
     text(&mut block, 157, 100, fields.link);
     text(&mut block, 257, 8, b"ustar\x0000");
-    text(&mut block, 265, 31, metadata.user.as_deref().unwrap_or_default().as_bytes());
-    text(&mut block, 297, 31, metadata.group.as_deref().unwrap_or_default().as_bytes());
+    text(
+        &mut block,
+        265,
+        31,
+        metadata.user.as_deref().unwrap_or_default().as_bytes(),
+    );
+    text(
+        &mut block,
+        297,
+        31,
+        metadata.group.as_deref().unwrap_or_default().as_bytes(),
+    );
     octal(&mut block, 329, 8, u64::from(fields.major));
     octal(&mut block, 337, 8, u64::from(fields.minor));
     let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
@@ -227,7 +257,11 @@ fn text(block: &mut [u8; BLOCK], at: usize, room: usize, value: &[u8]) {
 /// Octal digits with leading zeros and a closing NUL; 0 where the number does not fit.
 fn octal(block: &mut [u8; BLOCK], at: usize, room: usize, value: u64) {
     let digits = format!("{value:0width$o}", width = room - 1);
-    let digits = if digits.len() < room { digits } else { "0".repeat(room - 1) };
+    let digits = if digits.len() < room {
+        digits
+    } else {
+        "0".repeat(room - 1)
+    };
     text(block, at, room, digits.as_bytes());
     text(block, at + room - 1, 1, &[0]);
 }
@@ -238,8 +272,18 @@ mod tests {
     use crate::fs::entry::TreePath;
 
     fn entry(path: &[u8], kind: Kind) -> Entry {
-        let metadata = Metadata { mode: 0o640, uid: 1000, gid: 1000, ..Metadata::default() };
-        Entry { path: TreePath::parse(path).unwrap(), kind, metadata, stat: None }
+        let metadata = Metadata {
+            mode: 0o640,
+            uid: 1000,
+            gid: 1000,
+            ..Metadata::default()
+        };
+        Entry {
+            path: TreePath::parse(path).unwrap(),
+            kind,
+            metadata,
+            stat: None,
+        }
     }
 
     fn file(size: u64) -> Kind {
@@ -259,7 +303,10 @@ mod tests {
         if let Some(pax) = first.pax_extensions().unwrap() {
             for record in pax {
                 let record = record.unwrap();
-                records.push((String::from_utf8_lossy(record.key_bytes()).into_owned(), record.value_bytes().to_vec()));
+                records.push((
+                    String::from_utf8_lossy(record.key_bytes()).into_owned(),
+                    record.value_bytes().to_vec(),
+                ));
             }
         }
         (path, link, size, records)
@@ -281,9 +328,27 @@ mod tests {
 
     #[test]
     fn moments_before_1970_count_away_from_zero() {
-        assert_eq!(decimal(Moment { seconds: -1, nanoseconds: 500_000_000 }), "-0.5");
-        assert_eq!(decimal(Moment { seconds: -2, nanoseconds: 1 }), "-1.999999999");
-        assert_eq!(decimal(Moment { seconds: 12_345_678_901, nanoseconds: 0 }), "12345678901");
+        assert_eq!(
+            decimal(Moment {
+                seconds: -1,
+                nanoseconds: 500_000_000
+            }),
+            "-0.5"
+        );
+        assert_eq!(
+            decimal(Moment {
+                seconds: -2,
+                nanoseconds: 1
+            }),
+            "-1.999999999"
+        );
+        assert_eq!(
+            decimal(Moment {
+                seconds: 12_345_678_901,
+                nanoseconds: 0
+            }),
+            "12345678901"
+        );
     }
 
     #[test]
@@ -291,14 +356,22 @@ mod tests {
         for size in 0..1200 {
             let mut record = Vec::new();
             append_record(&mut record, b"path", &vec![b'a'; size]);
-            let length: usize = String::from_utf8_lossy(&record).split(' ').next().unwrap().parse().unwrap();
+            let length: usize = String::from_utf8_lossy(&record)
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert_eq!(length, record.len());
         }
     }
 
     #[test]
     fn sparse_maps_end_with_the_size() {
-        let extents = vec![Extent { offset: 4096, length: 10 }];
+        let extents = vec![Extent {
+            offset: 4096,
+            length: 10,
+        }];
         let map = sparse(1 << 20, &extents);
         assert_eq!(map.len(), BLOCK);
         assert!(map.starts_with(b"2\n4096\n10\n1048576\n0\n"));
@@ -310,7 +383,10 @@ mod tests {
     fn attributes_stand_in_pax_records() {
         let mut entry = entry(b"f", file(3));
         entry.metadata.xattrs.insert(b"user.a=b".to_vec(), b"\0\xff".to_vec());
-        entry.metadata.mtime = Moment { seconds: 5, nanoseconds: 1 };
+        entry.metadata.mtime = Moment {
+            seconds: 5,
+            nanoseconds: 1,
+        };
         let (_, _, size, records) = read(&render("s", &entry));
         assert_eq!(size, 3);
         assert!(records.contains(&("SCHILY.xattr.user.a%3Db".into(), b"\0\xff".to_vec())));

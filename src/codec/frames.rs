@@ -47,7 +47,10 @@ pub struct Buffers {
 impl Default for Buffers {
     fn default() -> Self {
         let (give, take) = channel();
-        Self { give, take: Arc::new(Mutex::new(take)) }
+        Self {
+            give,
+            take: Arc::new(Mutex::new(take)),
+        }
     }
 }
 
@@ -55,10 +58,13 @@ impl Buffers {
     /// An empty buffer, used before where one is free.
     pub fn take(&self) -> Vec<u8> {
         let used = self.take.lock().unwrap_or_else(PoisonError::into_inner).try_recv();
-        used.map_or_else(|_| Vec::new(), |mut buffer| {
-            buffer.clear();
-            buffer
-        })
+        used.map_or_else(
+            |_| Vec::new(),
+            |mut buffer| {
+                buffer.clear();
+                buffer
+            },
+        )
     }
 
     /// Gives a buffer back. Losing one costs an allocation, nothing else.
@@ -68,7 +74,10 @@ impl Buffers {
 }
 
 /// Jobs that take plain text and results that are stored frames.
-pub type Compressor = (Jobs<Vec<u8>, Result<StoredFrame, FrameError>>, Results<Result<StoredFrame, FrameError>>);
+pub type Compressor = (
+    Jobs<Vec<u8>, Result<StoredFrame, FrameError>>,
+    Results<Result<StoredFrame, FrameError>>,
+);
 
 /// Starts compressors at `level` on all cores. Plain buffers come back through `buffers`.
 ///
@@ -103,7 +112,10 @@ fn compress(
 }
 
 /// Jobs that take stored frames and results that are plain text.
-pub type Decompressor = (Jobs<StoredFrame, Result<Vec<u8>, FrameError>>, Results<Result<Vec<u8>, FrameError>>);
+pub type Decompressor = (
+    Jobs<StoredFrame, Result<Vec<u8>, FrameError>>,
+    Results<Result<Vec<u8>, FrameError>>,
+);
 
 /// Starts decompressors on all cores. Plain buffers are taken from `buffers`; whoever used one gives it back.
 ///
@@ -130,7 +142,11 @@ fn decompress_into(
     plain.clear();
     plain.reserve(expected.max(1));
     let found = context.decompress_to_buffer(stored, plain).map_err(FrameError::Zstd)?;
-    if found == expected { Ok(()) } else { Err(FrameError::Length { found, expected }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(FrameError::Length { found, expected })
+    }
 }
 
 /// Compresses one small object whole.
@@ -174,6 +190,9 @@ mod tests {
     fn a_frame_that_unpacks_to_more_than_it_says_is_refused() {
         let bomb = compress_whole(&vec![0; 10_000_000], 3).unwrap();
         assert!(decompress_whole(&bomb, 1000).is_err());
-        assert!(matches!(decompress_whole(&bomb, 20_000_000), Err(FrameError::Length { found: 10_000_000, .. })));
+        assert!(matches!(
+            decompress_whole(&bomb, 20_000_000),
+            Err(FrameError::Length { found: 10_000_000, .. })
+        ));
     }
 }

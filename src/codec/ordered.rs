@@ -51,15 +51,17 @@ where
     let waiting = Arc::new(Mutex::new(waiting));
     for number in 0..workers {
         let (waiting, mut work) = (Arc::clone(&waiting), make()?);
-        std::thread::Builder::new().name(format!("codec-{number}")).spawn(move || {
-            loop {
-                // The guard is let go before the work begins.
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok((job, result)) = next else { return };
-                // Nobody waits for the result of a run that was stopped.
-                let _ = result.send(work(job));
-            }
-        })?;
+        std::thread::Builder::new()
+            .name(format!("codec-{number}"))
+            .spawn(move || {
+                loop {
+                    // The guard is let go before the work begins.
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((job, result)) = next else { return };
+                    // Nobody waits for the result of a run that was stopped.
+                    let _ = result.send(work(job));
+                }
+            })?;
     }
     Ok((Jobs { jobs, order }, Results { order: results }))
 }

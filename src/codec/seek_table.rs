@@ -43,7 +43,10 @@ pub enum SeekTableError {
 
 /// The bytes of the table that closes an object with these frames.
 pub fn write(frames: &[FrameLength]) -> Result<Vec<u8>, SeekTableError> {
-    let count = u32::try_from(frames.len()).ok().filter(|_| frames.len() <= FRAMES_MAX).ok_or(SeekTableError::TooMany)?;
+    let count = u32::try_from(frames.len())
+        .ok()
+        .filter(|_| frames.len() <= FRAMES_MAX)
+        .ok_or(SeekTableError::TooMany)?;
     let body = frames.len() * ENTRY + FOOTER;
     let length = u32::try_from(body).map_err(|_| SeekTableError::TooMany)?;
     let mut table = Vec::with_capacity(HEADER + body);
@@ -94,7 +97,9 @@ pub fn read(table: &[u8], object: u64, plain: u64) -> Result<Vec<FrameLength>, S
     let (mut stored_total, mut plain_total) = (table.len() as u64, 0_u64);
     let mut frames = Vec::with_capacity(entries.len() / ENTRY);
     for entry in entries.chunks_exact(ENTRY) {
-        let (Some(stored), Some(plain)) = (word(entry, 0), word(entry, 4)) else { return Err(SeekTableError::Missing) };
+        let (Some(stored), Some(plain)) = (word(entry, 0), word(entry, 4)) else {
+            return Err(SeekTableError::Missing);
+        };
         if plain as usize > FRAME_MAX || stored as usize > FRAME_MAX + FRAME_MAX / 8 {
             return Err(SeekTableError::TooLarge);
         }
@@ -102,7 +107,11 @@ pub fn read(table: &[u8], object: u64, plain: u64) -> Result<Vec<FrameLength>, S
         plain_total += u64::from(plain);
         frames.push(FrameLength { stored, plain });
     }
-    if stored_total == object && plain_total == plain { Ok(frames) } else { Err(SeekTableError::Mismatch) }
+    if stored_total == object && plain_total == plain {
+        Ok(frames)
+    } else {
+        Err(SeekTableError::Mismatch)
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +119,12 @@ mod tests {
     use super::*;
 
     fn frames() -> Vec<FrameLength> {
-        (1..50).map(|n| FrameLength { stored: n * 10, plain: n * 100 }).collect()
+        (1..50)
+            .map(|n| FrameLength {
+                stored: n * 10,
+                plain: n * 100,
+            })
+            .collect()
     }
 
     #[test]
@@ -125,8 +139,15 @@ mod tests {
 
     #[test]
     fn a_frame_that_claims_too_much_is_refused() {
-        let table = write(&[FrameLength { stored: 10, plain: u32::MAX }]).unwrap();
-        assert_eq!(read(&table, 10 + table.len() as u64, u64::from(u32::MAX)), Err(SeekTableError::TooLarge));
+        let table = write(&[FrameLength {
+            stored: 10,
+            plain: u32::MAX,
+        }])
+        .unwrap();
+        assert_eq!(
+            read(&table, 10 + table.len() as u64, u64::from(u32::MAX)),
+            Err(SeekTableError::TooLarge)
+        );
     }
 
     #[test]

@@ -1,0 +1,359 @@
+//! Turns a captured tree into a plain tar archive, cut into frames, and into the lines of its catalog.
+
+use blake3::Hasher;
+
+use crate::codec::frames::Buffers;
+use crate::codec::ordered::Gone;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::entry::{Entry, Extent, Kind};
+use crate::id::SourceName;
+use crate::limits::{FRAME_LARGE, FRAME_SMALL, LARGE_FILE};
+use crate::source::{SinkError, TreeSink, Verdict};
+
+use super::catalog::{Line, Listed, ends_segment};
+use super::tar_header;
+
+/// Where the pieces go: frames of plain text in order, and finished segments of the catalog.
+pub trait Pieces: Send {
+    /// Takes the next frame of plain text; blocks while there is no room.
+    fn frame(&mut self, plain: Vec<u8>) -> Result<(), Gone>;
+
+    /// Takes a finished segment: its plain text and its number of lines.
+    fn segment(&mut self, plain: Vec<u8>, lines: u64) -> Result<(), SinkError>;
+}
+
+/// A sink that writes one archive; several sources follow one another in it.
+pub struct TarSink<P> {
+    pieces: P,
+    buffers: Buffers,
+    frame: Vec<u8>,
+    room: usize,
+    position: u64,
+    source: SourceName,
+    current: Option<Current>,
+    segment: Vec<u8>,
+    lines: u64,
+}
+
+/// The entry under way.
+struct Current {
+    entry: Entry,
+    header: u64,
+    data: u64,
+    left: u64,
+    content: Content,
+    redacted: bool,
+}
+
+/// The digest of a file's whole content, holes as zeros.
+pub struct Content {
+    hasher: Hasher,
+    position: u64,
+    size: u64,
+    extents: Vec<Extent>,
+    next: usize,
+}
+
+const ZEROS: &[u8] = &[0; 64 << 10];
+
+impl Content {
+    /// Begins the content of `kind`; anything but a file has none.
+    pub fn of(kind: &Kind) -> Self {
+        let (size, extents) = match kind {
+            Kind::File {
+                size,
+                extents: Some(extents),
+            } => (*size, extents.clone()),
+            Kind::File { size, extents: None } if *size > 0 => (
+                *size,
+                vec![Extent {
+                    offset: 0,
+                    length: *size,
+                }],
+            ),
+            _ => (0, Vec::new()),
+        };
+        Self {
+            hasher: Hasher::new(),
+            position: 0,
+            size,
+            extents,
+            next: 0,
+        }
+    }
+
+    /// Takes the next data of the extents.
+    pub fn update(&mut self, mut data: &[u8]) {
+        while let Some(extent) = self.extents.get(self.next).copied().filter(|_| !data.is_empty()) {
+            self.zeros_until(extent.offset);
+            let room =
+                usize::try_from((extent.offset + extent.length).saturating_sub(self.position)).unwrap_or(usize::MAX);
+            let (now, later) = data.split_at(room.min(data.len()));
+            self.hasher.update(now);
+            self.position += now.len() as u64;
+            data = later;
+            if self.position == extent.offset + extent.length {
+                self.next += 1;
+            }
+        }
+    }
+
+    fn zeros_until(&mut self, offset: u64) {
+        while self.position < offset {
+            let length = (offset - self.position).min(ZEROS.len() as u64);
+            self.hasher
+                .update(ZEROS.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default());
+            self.position += length;
+        }
+    }
+
+    /// The digest of everything, a hole at the end included.
+    pub fn finish(mut self) -> crate::crypto::Digest {
+        self.zeros_until(self.size);
+        self.hasher.finalize().into()
+    }
+}
+
+impl<P: Pieces> TarSink<P> {
+    /// Begins an archive whose first source is `source`.
+    pub fn new(pieces: P, buffers: Buffers, source: SourceName) -> Self {
+        let frame = buffers.take();
+        Self {
+            pieces,
+            buffers,
+            frame,
+            room: FRAME_SMALL,
+            position: 0,
+            source,
+            current: None,
+            segment: Vec::new(),
+            lines: 0,
+        }
+    }
+
+    /// Goes on with the next source. A segment of the catalog never holds two.
+    pub fn source(&mut self, source: SourceName) -> Result<(), SinkError> {
+        self.close_segment()?;
+        self.source = source;
+        Ok(())
+    }
+
+    /// Ends the archive and gives the number of its plain bytes.
+    pub fn finish(mut self) -> Result<(P, u64), SinkError> {
+        self.close_segment()?;
+        self.plain(&tar_header::END)?;
+        let last = std::mem::take(&mut self.frame);
+        if !last.is_empty() {
+            self.pieces.frame(last).map_err(|Gone| SinkError::Stopped)?;
+        }
+        Ok((self.pieces, self.position))
+    }
+
+    fn plain(&mut self, mut data: &[u8]) -> Result<(), SinkError> {
+        self.position += data.len() as u64;
+        while !data.is_empty() {
+            if self.frame.len() >= self.room {
+                let next = self.buffers.take();
+                let full = std::mem::replace(&mut self.frame, next);
+                self.pieces.frame(full).map_err(|Gone| SinkError::Stopped)?;
+            }
+            if self.frame.capacity() < FRAME_SMALL {
+                self.frame.reserve_exact(FRAME_SMALL);
+            }
+            let room = self.room.saturating_sub(self.frame.len());
+            let (now, later) = data.split_at(room.min(data.len()));
+            self.frame.extend_from_slice(now);
+            data = later;
+        }
+        Ok(())
+    }
+
+    fn close_segment(&mut self) -> Result<(), SinkError> {
+        if self.lines == 0 {
+            return Ok(());
+        }
+        let plain = std::mem::take(&mut self.segment);
+        self.pieces.segment(plain, std::mem::take(&mut self.lines))
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), SinkError> {
+        self.lines += 1;
+        line.write(&mut self.segment)
+            .map_err(|error| internal(&format!("a catalog line cannot be written: {error}")))
+    }
+}
+
+fn internal(what: &str) -> SinkError {
+    SinkError::Failed(Box::new(
+        Diagnostic::error(Code::Internal, what).state("no backup was made; backups made before are untouched"),
+    ))
+}
+
+impl<P: Pieces> TreeSink for TarSink<P> {
+    fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
+        let headers = tar_header::render(self.source.as_str(), entry);
+        let length = entry.kind.data_bytes();
+        self.room = if length >= LARGE_FILE { FRAME_LARGE } else { FRAME_SMALL };
+        let header = self.position;
+        self.plain(&headers)?;
+        self.current = Some(Current {
+            entry: entry.clone(),
+            header,
+            data: self.position,
+            left: length,
+            content: Content::of(&entry.kind),
+            redacted: false,
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), SinkError> {
+        let current = self
+            .current
+            .as_mut()
+            .ok_or_else(|| internal("data outside of an entry"))?;
+        current.left = current
+            .left
+            .checked_sub(data.len() as u64)
+            .ok_or_else(|| internal("more data than the entry says"))?;
+        current.content.update(data);
+        self.plain(data)
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
+        let current = self.current.take().ok_or_else(|| internal("the end of no entry"))?;
+        if current.left != 0 {
+            return Err(internal("less data than the entry says"));
+        }
+        let padding = tar_header::padding(self.position - current.data);
+        self.plain(tar_header::END.get(..padding).unwrap_or_default())?;
+        if verdict == Verdict::Superseded {
+            return self.line(&Line::Superseded {
+                at: current.header,
+                length: self.position - current.header,
+            });
+        }
+        let is_file = matches!(current.entry.kind, Kind::File { .. });
+        let ends = ends_segment(&self.source, &current.entry.path);
+        let listed = Listed {
+            source: self.source.clone(),
+            blake3: is_file.then(|| current.content.finish()),
+            data: is_file.then_some(current.data),
+            redacted: current.redacted,
+            changing: verdict == Verdict::KeptChanging,
+            entry: Entry {
+                stat: None,
+                ..current.entry
+            },
+        };
+        self.line(&Line::Entry(Box::new(listed)))?;
+        if ends { self.close_segment() } else { Ok(()) }
+    }
+
+    fn redacted(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.redacted = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::catalog::read_segment;
+    use crate::crypto::Digest;
+    use crate::fs::entry::{Metadata, TreePath};
+
+    #[derive(Default)]
+    struct Memory {
+        frames: Vec<Vec<u8>>,
+        lines: Vec<Line>,
+    }
+
+    impl Pieces for Memory {
+        fn frame(&mut self, plain: Vec<u8>) -> Result<(), Gone> {
+            self.frames.push(plain);
+            Ok(())
+        }
+
+        fn segment(&mut self, plain: Vec<u8>, _: u64) -> Result<(), SinkError> {
+            self.lines.extend(read_segment(&plain).map(Result::unwrap));
+            Ok(())
+        }
+    }
+
+    fn put(sink: &mut TarSink<Memory>, path: &str, data: &[u8], verdict: Verdict) {
+        let kind = Kind::File {
+            size: data.len() as u64,
+            extents: None,
+        };
+        let path = TreePath::parse(path.as_bytes()).unwrap();
+        let entry = Entry {
+            path,
+            kind,
+            metadata: Metadata {
+                mode: 0o600,
+                ..Metadata::default()
+            },
+            stat: None,
+        };
+        sink.begin(&entry).unwrap();
+        for piece in data.chunks(100_000) {
+            sink.write(piece).unwrap();
+        }
+        sink.end(verdict).unwrap();
+    }
+
+    #[test]
+    fn a_try_that_does_not_count_is_named_and_the_next_one_stands() {
+        let mut sink = TarSink::new(Memory::default(), Buffers::default(), "s".parse().unwrap());
+        put(&mut sink, "a", b"first", Verdict::Superseded);
+        put(&mut sink, "a", b"second", Verdict::Kept);
+        let (memory, _) = sink.finish().unwrap();
+        assert_eq!(memory.lines.first(), Some(&Line::Superseded { at: 0, length: 1024 }));
+        let Some(Line::Entry(listed)) = memory.lines.get(1) else {
+            panic!("no entry")
+        };
+        assert_eq!(
+            (listed.blake3, listed.data),
+            (Some(Digest::of(b"second")), Some(1024 + 512))
+        );
+    }
+
+    #[test]
+    fn large_files_are_cut_into_small_frames_and_small_files_share_large_ones() {
+        let mut sink = TarSink::new(Memory::default(), Buffers::default(), "s".parse().unwrap());
+        for n in 0..30 {
+            put(&mut sink, &format!("a{n}"), &vec![1; 500_000], Verdict::Kept);
+        }
+        put(&mut sink, "b", &vec![2; 9_000_000], Verdict::Kept);
+        let (memory, plain) = sink.finish().unwrap();
+        assert_eq!(memory.frames.iter().map(Vec::len).sum::<usize>() as u64, plain);
+        assert!(memory.frames.iter().take(3).all(|f| f.len() == FRAME_SMALL));
+        assert!(memory.frames.iter().skip(4).all(|f| f.len() <= FRAME_LARGE));
+    }
+
+    #[test]
+    fn the_digest_of_a_sparse_file_counts_its_holes_as_zeros() {
+        let extents = vec![
+            Extent {
+                offset: 70_000,
+                length: 3,
+            },
+            Extent {
+                offset: 100_000,
+                length: 2,
+            },
+        ];
+        let mut content = Content::of(&Kind::File {
+            size: 200_000,
+            extents: Some(extents),
+        });
+        content.update(b"abcd");
+        content.update(b"e");
+        let mut whole = vec![0; 200_000];
+        whole[70_000..70_003].copy_from_slice(b"abc");
+        whole[100_000..100_002].copy_from_slice(b"de");
+        assert_eq!(content.finish(), Digest::of(&whole));
+    }
+}
