@@ -4,8 +4,6 @@
 
 use serde::Serialize;
 
-use crate::outcome::ExitCode;
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,6 +12,71 @@ pub enum Severity {
     Error,
     /// The result is usable and something about it must be known.
     Warning,
+}
+
+/// How the process ends. The numbers are promised in `docs/reference/exit-codes.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done, nothing to report.
+    Done = 0,
+    /// Failed, no usable result.
+    Failed = 1,
+    /// Wrong command line or undeclared argument.
+    Usage = 2,
+    /// Usable result with warnings.
+    Warnings = 3,
+    /// Verification, signature, journal or drill failed, or an audit found something at its threshold.
+    VerificationFailed = 4,
+    /// Refused: confirmation missing, fence, guard.
+    Refused = 5,
+    /// Not found.
+    NotFound = 10,
+    /// Held by another run.
+    Held = 11,
+    /// Cannot decrypt.
+    CannotDecrypt = 12,
+    /// The manifest is invalid.
+    ManifestInvalid = 78,
+    /// Interrupted by Ctrl-C.
+    Interrupted = 130,
+    /// Terminated by SIGTERM.
+    Terminated = 143,
+}
+
+impl ExitCode {
+    /// Every exit code with its meaning, for the reference page.
+    pub const ALL: &[(Self, &'static str)] = &[
+        (Self::Done, "done, nothing to report"),
+        (Self::Failed, "failed, no usable result"),
+        (
+            Self::Usage,
+            "wrong command line, or an argument that the pipeline does not declare",
+        ),
+        (
+            Self::Warnings,
+            "usable result with warnings: unreadable source files, a target left out, `.restored` files beside present ones",
+        ),
+        (
+            Self::VerificationFailed,
+            "verification failed: a stored object is damaged, missing or hostile, or the journal is broken",
+        ),
+        (
+            Self::Refused,
+            "refused: confirmation missing, a fence, a guard, files in the way",
+        ),
+        (Self::NotFound, "not found: no such backup"),
+        (Self::Held, "held by another run"),
+        (Self::CannotDecrypt, "cannot decrypt"),
+        (Self::ManifestInvalid, "the manifest is invalid"),
+        (Self::Interrupted, "interrupted (Ctrl-C)"),
+        (Self::Terminated, "terminated (SIGTERM)"),
+    ];
+
+    /// The number given to the operating system.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 macro_rules! codes {

@@ -13,8 +13,8 @@
 //! | 4 | `archive`, `journal` |
 //! | 3 | `source`, `target` |
 //! | 2 | `redact`, `secrets` |
-//! | 1 | `fs`, `codec`, `crypto`, `state`, `process`, `event` |
-//! | 0 | `diagnostic`, `outcome`, `units`, `id`, `secret`, `clock`, `limits`, `kinds` |
+//! | 1 | `fs`, `codec`, `crypto`, `state`, `process`, `event`, `outcome` |
+//! | 0 | `diagnostic`, `units`, `id`, `secret`, `clock`, `limits`, `kinds` |
 
 pub mod cli;
 
@@ -40,6 +40,7 @@ pub mod codec;
 pub mod crypto;
 pub mod event;
 pub mod fs;
+pub mod outcome;
 pub mod process;
 pub mod state;
 
@@ -48,6 +49,5 @@ pub mod diagnostic;
 pub mod id;
 pub mod kinds;
 pub mod limits;
-pub mod outcome;
 pub mod secret;
 pub mod units;
