@@ -1,1 +1,3 @@
 //! Behaviour, one binary.
+
+mod architecture;
