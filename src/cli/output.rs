@@ -1,0 +1,217 @@
+//! Where a rendered outcome goes: the standard output or a file for the result, the standard error for problems.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::commands::Scrub;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::outcome::{ExitCode, Outcome};
+use crate::report::{Color, Detail, Format, Rendered, View, human};
+
+use super::args::{ColorWhen, Global};
+
+impl Global {
+    /// The format asked for, by `--json` or `--format`.
+    pub fn format(&self) -> Format {
+        match (self.json, self.format) {
+            (true, _) => Format::Json,
+            (false, format) => format.unwrap_or(Format::Human),
+        }
+    }
+}
+
+/// Where and how results are written.
+pub(super) struct Output {
+    format: Format,
+    file: Option<PathBuf>,
+    result: Color,
+    problems: Color,
+}
+
+impl Output {
+    /// What the flags and the environment ask for.
+    pub(super) fn new(global: &Global, variables: &BTreeMap<String, String>) -> Self {
+        let color = |terminal: bool| match global.color {
+            ColorWhen::Always => Color::Ansi,
+            ColorWhen::Never => Color::Plain,
+            ColorWhen::Auto if terminal && wants_color(variables) => Color::Ansi,
+            ColorWhen::Auto => Color::Plain,
+        };
+        Self {
+            format: global.format(),
+            file: global.output.clone(),
+            result: color(global.output.is_none() && std::io::stdout().is_terminal()),
+            problems: color(std::io::stderr().is_terminal()),
+        }
+    }
+
+    /// Finds out before anything is done whether the result can be left where it was asked for.
+    pub(super) fn check(&self) -> Result<(), Box<Diagnostic>> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let refuse = |what: String, help: &str| {
+            let refused = Diagnostic::error(Code::Usage, what)
+                .state("nothing was started")
+                .help(help);
+            Err(Box::new(refused))
+        };
+        if file.is_dir() {
+            return refuse(format!("`{}` is a folder", file.display()), "name a file after `-o`");
+        }
+        if !folder_of(file).is_dir() {
+            let what = format!("the folder of `{}` does not exist", file.display());
+            return refuse(what, "make the folder first, or name another file after `-o`");
+        }
+        Ok(())
+    }
+
+    /// Writes the outcome and gives the process's exit code.
+    pub(super) fn write(&self, outcome: &Outcome, detail: Detail) -> ExitCode {
+        let exit = outcome.exit_code();
+        let view = View {
+            result: self.result,
+            problems: self.problems,
+            detail,
+        };
+        let rendered = self.format.render(outcome, &view);
+        print_problems(&rendered.problems);
+        let written = match &self.file {
+            Some(file) => write_file(file, &self.for_file(outcome, rendered, detail)),
+            None => print_result(&rendered.result),
+        };
+        match written {
+            Ok(()) => exit,
+            Err(problem) => {
+                print_problems(&human::diagnostic(&problem, self.problems));
+                if exit == ExitCode::Done { ExitCode::Failed } else { exit }
+            }
+        }
+    }
+
+    /// A file holds everything, problems too, and no colour unless it was asked for.
+    fn for_file(&self, outcome: &Outcome, rendered: Rendered, detail: Detail) -> String {
+        let view = View {
+            result: self.result,
+            problems: self.result,
+            detail,
+        };
+        let problems = self.format.render(outcome, &view).problems;
+        match (rendered.result.is_empty(), problems.is_empty()) {
+            (_, true) => rendered.result,
+            (true, false) => problems,
+            (false, false) => format!("{}\n{problems}", rendered.result),
+        }
+    }
+}
+
+/// `NO_COLOR` (any value but an empty one) and a terminal that calls itself dumb want none.
+fn wants_color(variables: &BTreeMap<String, String>) -> bool {
+    let set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && variables.get("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+}
+
+fn print_problems(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // There is nobody left to tell when the standard error itself is gone; the exit code still says it all.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+fn print_result(text: &str) -> Result<(), Diagnostic> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever read has seen enough, as in `strongroom list | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(
+            Diagnostic::error(Code::Internal, "the result could not be written to the standard output")
+                .why(error.to_string())
+                .state("what the command did stands"),
+        ),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn write_file(file: &Path, text: &str) -> Result<(), Diagnostic> {
+    std::fs::write(file, text).map_err(|error| {
+        Diagnostic::error(
+            Code::Internal,
+            format!("the result could not be written to `{}`", file.display()),
+        )
+        .why(error.to_string())
+        .state("what the command did stands")
+    })
+}
+
+/// Tells of a command line that clap does not understand, or shows the help or the version that it asks for.
+pub(super) fn not_understood(words: &[OsString], error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // The reader of a help text may close the pipe; there is nothing else to lose.
+        let _ = error.print();
+        return ExitCode::Done;
+    }
+    if asks_for_json(words) {
+        let text = error.render().to_string();
+        let what = text.lines().next().unwrap_or_default();
+        let what = what.strip_prefix("error: ").unwrap_or(what);
+        let problem = Diagnostic::error(Code::Usage, what)
+            .state("nothing was started")
+            .help("see `strongroom --help`");
+        let outcome = Outcome::failed("strongroom", "wrong command line", vec![problem]);
+        let rendered = Format::Json.render(&outcome, &View::default());
+        return print_result(&rendered.result).map_or(ExitCode::Failed, |()| ExitCode::Usage);
+    }
+    let _ = error.print();
+    ExitCode::Usage
+}
+
+/// Whether the words ask for JSON, found without clap, which has just given up on them.
+fn asks_for_json(words: &[OsString]) -> bool {
+    let is = |word: &OsString, text: &str| word.to_str() == Some(text);
+    words.iter().any(|word| is(word, "--json") || is(word, "--format=json"))
+        || words
+            .iter()
+            .zip(words.iter().skip(1))
+            .any(|(flag, value)| is(flag, "--format") && is(value, "json"))
+}
+
+/// Replaces the panic message: a fault of this program is told like any other problem, scrubbed of secret values.
+pub(super) fn report_panics(scrub: Scrub) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let why = panic.payload_as_str().unwrap_or("no message").to_owned();
+        let at = panic
+            .location()
+            .map_or_else(String::new, |at| format!(" ({}:{})", at.file(), at.line()));
+        let problem = Diagnostic::error(Code::Internal, "a fault of strongroom itself")
+            .why(scrub(&format!("{why}{at}")))
+            .state("what was confirmed before this stands; nothing else is certain")
+            .help("please report it with the command line that led here");
+        print_problems(&human::diagnostic(&problem, Color::Plain));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_seen_in_words_that_clap_refuses() {
+        let asks = |words: &[&str]| asks_for_json(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asks(&["strongroom", "nonsense", "--json"]));
+        assert!(asks(&["strongroom", "--format", "json", "nonsense"]));
+        assert!(asks(&["strongroom", "--format=json"]));
+        assert!(!asks(&["strongroom", "json", "--format", "human"]));
+    }
+
+    #[test]
+    fn no_color_is_heeded_unless_empty() {
+        let with = |name: &str, value: &str| wants_color(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        assert!(!with("NO_COLOR", "1") && !with("TERM", "dumb"));
+        assert!(with("NO_COLOR", "") && with("TERM", "xterm-256color"));
+    }
+}

@@ -1,0 +1,153 @@
+//! What each verb is asked for. The command line fills these, the commands take them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::id::{EnvName, PipelineName, RunId, TargetName};
+use crate::steps::restore::Owner;
+use crate::steps::verify::Level;
+
+/// Runs a pipeline, or says what a run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRequest {
+    /// The verb as typed, which becomes the outcome's `command`: `run`, `backup`, `restore` or `plan`.
+    pub command: &'static str,
+    /// A name in `pipelines/`, or the path of a manifest.
+    pub pipeline: String,
+    /// The environment.
+    pub environment: EnvName,
+    /// Whether anything is done.
+    pub mode: Mode,
+    /// `key=value` as typed, in order; each overrides one value of the manifest.
+    pub sets: Vec<String>,
+    /// Values of declared arguments.
+    pub args: BTreeMap<String, String>,
+    /// The environment that the operator confirmed on the command line.
+    pub confirm: Option<EnvName>,
+    /// Only these targets; empty for all that the manifest names.
+    pub targets: Vec<TargetName>,
+    /// Restore into this folder (absolute) instead of in place.
+    pub to: Option<PathBuf>,
+    /// Restore only what matches one of these; empty for everything.
+    pub include: Vec<String>,
+    /// Do not restore what matches one of these.
+    pub exclude: Vec<String>,
+    /// Whom restored files belong to, where the command line says so.
+    pub owner: Option<Owner>,
+    /// How long to wait for another run of the same pipeline; `None` not at all.
+    pub wait: Option<Duration>,
+}
+
+/// Whether a run does anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Run,
+    /// It says what it would do; sources and targets are read.
+    Plan,
+    /// It says what it would do from the manifest alone: no process, no socket, no secret, no source.
+    PlanOffline,
+}
+
+/// Checks manifests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidateRequest {
+    /// Names or paths of pipelines; empty for all of the project.
+    pub pipelines: Vec<String>,
+    /// Only in this environment; `None` for all of the project.
+    pub environment: Option<EnvName>,
+}
+
+/// Shows where the values of a pipeline come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainRequest {
+    /// A name in `pipelines/`, or the path of a manifest.
+    pub pipeline: String,
+    /// The environment.
+    pub environment: EnvName,
+    /// Only what stands at or below this path.
+    pub path: Option<String>,
+    /// As in [`RunRequest`].
+    pub sets: Vec<String>,
+    /// As in [`RunRequest`].
+    pub args: BTreeMap<String, String>,
+}
+
+/// Prints a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaRequest {
+    /// Of a pipeline.
+    Pipeline,
+    /// Of an environment.
+    Environment,
+}
+
+/// Lists backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Only backups made by this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+}
+
+/// Shows one backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShowRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Which backup: an id, a unique prefix of one, `latest`, `latest~1`; never with the environment in front.
+    pub backup: String,
+    /// Only backups made by this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+}
+
+/// Verifies one backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// As in [`ShowRequest`].
+    pub backup: String,
+    /// How much is checked.
+    pub level: Level,
+    /// Only backups made by this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+}
+
+/// Reads or verifies the journal of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// What to do with it.
+    pub action: JournalAction,
+}
+
+/// What to do with the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalAction {
+    /// Recompute every link.
+    Verify,
+    /// Give its records, oldest first.
+    Show {
+        /// Only records of this run.
+        run: Option<RunId>,
+        /// Only the last so many of them.
+        last: Option<u32>,
+    },
+}
+
+/// Explains an error code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainErrorRequest {
+    /// The code as typed.
+    pub code: String,
+}
