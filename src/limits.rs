@@ -44,3 +44,13 @@ pub const SECRET_COMMAND_SECONDS: u64 = 30;
 pub const WARNINGS_LISTED: usize = 100;
 /// Bytes of one line of the journal.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
+/// Bytes of one part of an object's name: what file systems allow for a file name.
+pub const OBJECT_PART_MAX: usize = 255;
+/// Blocks of `READ_BLOCK` that a reader of a local target runs ahead: enough to keep the disk busy, 4 MiB a reader.
+pub const READ_AHEAD_BLOCKS: usize = 4;
+/// Levels of folders below a local target that are listed; this program makes four.
+pub const TARGET_DEPTH: usize = 32;
+/// Hours after which a temporary file in a local target that nobody holds open is removed: the longest a run may take.
+pub const STALE_TEMPORARY_HOURS: u64 = 24;
+/// Bytes written to a local target after which they are sent to the disk in the background: keeps the last sync short.
+pub const WRITE_BEHIND: u64 = 64 << 20;

@@ -2,8 +2,30 @@
 //!
 //! Every put is create-only. A target never overwrites.
 
+mod error;
+pub mod faulty;
+pub mod local;
+pub mod memory;
+pub mod recording;
+pub mod scheme;
+mod writer;
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::error::TargetError;
+pub use self::scheme::check_url;
+pub use self::writer::ObjectWriter;
+use crate::id::TargetName;
+use crate::limits;
 
 /// Where backups are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -12,4 +34,291 @@ pub struct TargetSettings {
     /// `file:///var/backups/service`, or `file:backups/dev` below the folder above `pipelines/`.
     #[schemars(length(min = 1))]
     pub url: String,
+}
+
+/// What came of a create-only put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The object is new and durable.
+    New,
+    /// An object of this name was there before; nothing was written.
+    Existed,
+}
+
+/// What a target knows of an object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Bytes.
+    pub size: u64,
+    /// When it was written, by the store's own clock.
+    pub modified: jiff::Timestamp,
+}
+
+/// A place where backups are kept. Cheap to clone.
+///
+/// Object names are parts joined by `/`; no part is empty, `.`, `..`, longer than 255 bytes, begins with `.tmp-` or holds
+/// a control character. Methods need a tokio runtime.
+#[derive(Clone)]
+pub struct Target(Arc<Inner>);
+
+struct Inner {
+    name: TargetName,
+    url: String,
+    store: Arc<dyn ObjectStore>,
+    folder: Option<Arc<local::root::Root>>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Target({} {})", self.0.name, self.0.url)
+    }
+}
+
+impl Target {
+    /// Takes a target by its settings; a relative `file:` URL counts from `base`. Does no input or output.
+    ///
+    /// # Errors
+    /// When the URL's scheme is not known or the URL does not fit it.
+    pub fn open(name: TargetName, settings: &TargetSettings, base: &Path) -> Result<Self, TargetError> {
+        let scheme::Opened { url, store, folder } = scheme::open(&settings.url, base)?;
+        Ok(Self(Arc::new(Inner {
+            name,
+            url,
+            store,
+            folder,
+        })))
+    }
+
+    /// A target that lives in memory, for tests.
+    pub fn memory(name: TargetName) -> Self {
+        Self::from_store(name, Arc::new(memory::Memory::new()))
+    }
+
+    /// A target on any store, for tests: [`faulty::Faulty`], [`recording::Recording`].
+    pub fn from_store(name: TargetName, store: Arc<dyn ObjectStore>) -> Self {
+        Self(Arc::new(Inner {
+            name,
+            url: format!("{store}"),
+            store,
+            folder: None,
+        }))
+    }
+
+    /// The name that the environment gives it.
+    pub fn name(&self) -> &TargetName {
+        &self.0.name
+    }
+
+    /// The URL, with an absolute path.
+    pub fn url(&self) -> String {
+        self.0.url.clone()
+    }
+
+    /// The store behind the target, to put a wrapper before it.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.0.store)
+    }
+
+    /// Stores a small object that is not there yet. When this returns [`Created::New`] the object is durable.
+    ///
+    /// # Errors
+    /// When it cannot be stored; then nothing of it is there.
+    pub async fn create(&self, object: &str, bytes: Bytes) -> Result<Created, TargetError> {
+        let path = self.path(object)?;
+        let options = PutOptions::from(PutMode::Create);
+        match self.0.store.put_opts(&path, bytes.into(), options).await {
+            Ok(_) => Ok(Created::New),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Existed),
+            Err(error) => Err(self.error(object, error)),
+        }
+    }
+
+    /// Begins an object that is written in pieces and comes to be, whole and durable, by [`ObjectWriter::finish`].
+    pub async fn writer(&self, object: &str) -> Result<ObjectWriter, TargetError> {
+        let path = self.path(object)?;
+        let upload = self.0.store.put_multipart(&path).await;
+        let upload = upload.map_err(|error| self.error(object, error))?;
+        Ok(ObjectWriter::new(self.clone(), object.to_owned(), upload))
+    }
+
+    /// Reads a whole object of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When it is missing, larger than `limit`, shorter than the store says, or cannot be read.
+    pub async fn read(&self, object: &str, limit: usize) -> Result<Bytes, TargetError> {
+        let path = self.path(object)?;
+        let result = self.0.store.get_opts(&path, GetOptions::default()).await;
+        let result = result.map_err(|error| self.error(object, error))?;
+        let size = result.meta.size;
+        let length = match usize::try_from(size) {
+            Ok(length) if length <= limit => length,
+            _ => return Err(TargetError::too_large(self, object, size, limit)),
+        };
+        let mut pieces: Vec<Bytes> = self.pieces(object, result, size).try_collect().await?;
+        if let [_] = pieces.as_slice() {
+            return Ok(pieces.swap_remove(0));
+        }
+        let mut whole = BytesMut::with_capacity(length);
+        pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+        Ok(whole.freeze())
+    }
+
+    /// Reads an object, or a range of it, in pieces of at most 1 MiB. The store reads a few pieces ahead and no further.
+    ///
+    /// The stream ends with an error where the store gives another number of bytes than was asked for.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be read, or ends before the range does.
+    pub async fn stream(
+        &self,
+        object: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, TargetError>>, TargetError> {
+        let path = self.path(object)?;
+        if range.as_ref().is_some_and(|range| range.start >= range.end) {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let options = GetOptions {
+            range: range.clone().map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
+        let result = self.0.store.get_opts(&path, options).await;
+        let result = result.map_err(|error| self.error(object, error))?;
+        let expected = range.map_or(result.meta.size, |range| range.end - range.start);
+        let found = result.range.end.saturating_sub(result.range.start);
+        if found != expected {
+            return Err(TargetError::wrong_length(self, object, found, expected));
+        }
+        Ok(self.pieces(object, result, expected))
+    }
+
+    /// What is known of an object; `None` where it is not there.
+    pub async fn head(&self, object: &str) -> Result<Option<ObjectInfo>, TargetError> {
+        let path = self.path(object)?;
+        match self.0.store.head(&path).await {
+            Ok(meta) => self.info(object, &meta).map(Some),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error(object, error)),
+        }
+    }
+
+    /// All objects below the folder `prefix` (empty for all), sorted by name; names count from the target. A folder that
+    /// is not there has none.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<(String, ObjectInfo)>, TargetError> {
+        let path = match prefix.trim_end_matches('/') {
+            "" => None,
+            folder => Some(self.path(folder)?),
+        };
+        let found: Result<Vec<ObjectMeta>, _> = self.0.store.list(path.as_ref()).try_collect().await;
+        let found = found.map_err(|error| self.error(prefix, error))?;
+        let mut objects = Vec::with_capacity(found.len());
+        for meta in found {
+            let info = self.info(meta.location.as_ref(), &meta)?;
+            objects.push((String::from(meta.location), info));
+        }
+        objects.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(objects)
+    }
+
+    /// Removes an object. One that is not there is removed already.
+    pub async fn delete(&self, object: &str) -> Result<(), TargetError> {
+        let path = self.path(object)?;
+        match self.0.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error(object, error)),
+        }
+    }
+
+    /// Whether the target's own folder is there. The first put makes it.
+    pub async fn exists(&self) -> Result<bool, TargetError> {
+        let Some(folder) = self.0.folder.clone() else {
+            return Ok(true);
+        };
+        let there = local::blocking(move || folder.is_there()).await;
+        there.map_err(|error| TargetError::of_io(self, "", error))
+    }
+
+    /// Checks an object's name.
+    fn path(&self, object: &str) -> Result<object_store::path::Path, TargetError> {
+        let fits = object.split('/').all(|part| {
+            !part.is_empty() && part.len() <= limits::OBJECT_PART_MAX && !part.starts_with(local::TEMPORARY_PREFIX)
+        });
+        let parsed = object_store::path::Path::parse(object);
+        match parsed {
+            Ok(path) if fits => Ok(path),
+            _ => Err(TargetError::bad_name(self, object)),
+        }
+    }
+
+    fn info(&self, object: &str, meta: &ObjectMeta) -> Result<ObjectInfo, TargetError> {
+        let modified = jiff::Timestamp::try_from(SystemTime::from(meta.last_modified));
+        Ok(ObjectInfo {
+            size: meta.size,
+            modified: modified.map_err(|error| TargetError::of_io(self, object, std::io::Error::other(error)))?,
+        })
+    }
+
+    fn error(&self, object: &str, error: object_store::Error) -> TargetError {
+        TargetError::of_store(self, object, error)
+    }
+
+    /// The bytes of `result` in pieces of bounded size, checked to be `expected` bytes.
+    fn pieces(&self, object: &str, result: GetResult, expected: u64) -> BoxStream<'static, Result<Bytes, TargetError>> {
+        let state = Pieces {
+            target: self.clone(),
+            object: object.to_owned(),
+            inner: result.into_stream(),
+            rest: Bytes::new(),
+            given: 0,
+            expected,
+            ended: false,
+        };
+        futures::stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) }).boxed()
+    }
+}
+
+/// A stream on its way from the store to the reader.
+struct Pieces {
+    target: Target,
+    object: String,
+    inner: BoxStream<'static, object_store::Result<Bytes>>,
+    rest: Bytes,
+    given: u64,
+    expected: u64,
+    ended: bool,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Option<Result<Bytes, TargetError>> {
+        while self.rest.is_empty() {
+            if self.ended {
+                return None;
+            }
+            match self.inner.next().await {
+                Some(Ok(bytes)) => self.rest = bytes,
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Some(Err(self.target.error(&self.object, error)));
+                }
+                None => {
+                    self.ended = true;
+                    if self.given != self.expected {
+                        return Some(Err(self.wrong_length()));
+                    }
+                }
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(limits::READ_BLOCK));
+        self.given = self.given.saturating_add(piece.len() as u64);
+        if self.given > self.expected {
+            self.ended = true;
+            self.rest = Bytes::new();
+            return Some(Err(self.wrong_length()));
+        }
+        Some(Ok(piece))
+    }
+
+    fn wrong_length(&self) -> TargetError {
+        TargetError::wrong_length(&self.target, &self.object, self.given, self.expected)
+    }
 }
