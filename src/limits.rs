@@ -36,6 +36,8 @@ pub const MANIFEST_DEPTH: usize = 64;
 pub const TREE_DEPTH: usize = 2048;
 /// Bytes of all extended attributes of one entry: the kernel's own limit of names and values.
 pub const XATTRS_MAX: usize = 1 << 20;
+/// Bytes of attributes of the folders that a restore has open, one in another: they wait until a folder is complete.
+pub const WAITING_XATTRS_MAX: usize = 32 << 20;
 /// Bytes of a secret value.
 pub const SECRET_MAX: usize = 64 << 10;
 /// Seconds that a secret's command may take.

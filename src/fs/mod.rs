@@ -1,4 +1,5 @@
 //! File systems through descriptors: what an entry is, reading it, creating it, walking a tree, writing a file whole.
 
+pub mod create;
 pub mod entry;
 pub mod owners;

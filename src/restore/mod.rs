@@ -1,1 +1,15 @@
-//! Puts entries back: staged beside the destination, then swapped in.
+//! Unpacks a tree beside its destination and puts it in place: stage, writer, carry-over, swap.
+//!
+//! Nothing here reads an archive: entries arrive through [`crate::source::TreeSink`], from whoever reads them.
+
+pub mod error;
+pub mod place;
+pub mod stage;
+pub mod swap;
+pub mod writer;
+
+mod check;
+mod clear;
+mod current_file;
+mod shortfalls;
+mod stack;
