@@ -174,6 +174,8 @@ codes! {
     SqliteFailed = "sqlite-failed" => Failed;
     /// A log with an unfinished record that is not at its end.
     LogUnfinished = "log-unfinished" => Warnings;
+    /// A log that became shorter while it was read.
+    LogShrank = "log-shrank" => Refused;
 
     // Redaction.
     /// A file that redaction cannot read as text.

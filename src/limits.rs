@@ -34,6 +34,10 @@ pub const MANIFEST_MAX: u64 = 4 << 20;
 pub const MANIFEST_DEPTH: usize = 64;
 /// Levels of folders below a source's root; the kernel's own path limit allows no more in one path.
 pub const TREE_DEPTH: usize = 2048;
+/// Folders held open while a tree is walked: well below the usual bound of 1024 descriptors a process.
+pub const FOLDERS_HELD: usize = 128;
+/// Stretches of data of one sparse file: their list stays well within a catalog line.
+pub const EXTENTS_MAX: usize = 65_536;
 /// Bytes of all extended attributes of one entry: the kernel's own limit of names and values.
 pub const XATTRS_MAX: usize = 1 << 20;
 /// Bytes of attributes of the folders that a restore has open, one in another: they wait until a folder is complete.

@@ -1,5 +1,11 @@
 //! File systems through descriptors: what an entry is, reading it, creating it, walking a tree, writing a file whole.
 
+pub mod atomic;
 pub mod create;
 pub mod entry;
+pub mod folder;
+pub mod glob;
+pub mod metadata;
 pub mod owners;
+pub mod selection;
+pub mod walk;

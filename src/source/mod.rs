@@ -2,14 +2,22 @@
 //! unless the file is small.
 
 pub mod append_log;
+mod error;
+mod feed;
 pub mod files;
+mod place;
 pub mod sqlite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+pub use error::SourceError;
+pub use place::{Form, Selects};
 
 use crate::diagnostic::Diagnostic;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::fs::entry::Entry;
+use crate::fs::owners::Owners;
+use crate::fs::walk::FileSystems;
 use crate::id::SourceName;
 use crate::kinds;
 
@@ -32,6 +40,96 @@ pub struct Source {
     pub name: SourceName,
     /// What it captures.
     pub kind: SourceKind,
+}
+
+/// What a capture would read, as far as it can be known without reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Entries, without folders that are only on the way to what a glob matches.
+    pub entries: u64,
+    /// Apparent bytes of all files; of databases without what waits in their write-ahead log.
+    pub bytes: u64,
+    /// Entries that a capture would leave out with a warning.
+    pub left_out: u64,
+}
+
+impl Source {
+    /// The folder that this source captures from, as it is on this machine now: the longest leading folder of its path
+    /// without a glob, or the folder of the one file it names. Relative paths start at `base`, the project folder.
+    pub fn root(&self, base: &Path) -> PathBuf {
+        place::root(self.kind.path(), base)
+    }
+
+    /// The root of a source whose path stood for `form` when it was captured; the path need not be there.
+    pub fn root_as(&self, base: &Path, form: Form) -> PathBuf {
+        place::root_as(self.kind.path(), base, form)
+    }
+
+    /// Which entries below `root`, a folder with the content of this source's root, would be captured.
+    ///
+    /// # Errors
+    /// When a glob cannot be used.
+    pub fn selects(&self, base: &Path, root: &Path, form: Form) -> Result<Selects, SourceError> {
+        let selection = place::selection(self, base, form)?;
+        Ok(match self.kind {
+            SourceKind::Files(_) | SourceKind::AppendLog(_) => Selects::by_name(selection),
+            SourceKind::Sqlite(_) => Selects::databases(selection, root),
+        })
+    }
+
+    /// Looks at what a capture would read. Reads no content, but for the first bytes of what may be a database.
+    pub fn survey(&self, base: &Path, owners: &Owners) -> Result<Survey, SourceError> {
+        let place = place::find(self, base)?;
+        match &self.kind {
+            SourceKind::Files(files) => feed::survey(&place, owners, files.file_systems(), |_, _| Ok(true)),
+            SourceKind::AppendLog(_) => feed::survey(&place, owners, FileSystems::All, |_, _| Ok(true)),
+            SourceKind::Sqlite(_) => feed::survey(&place, owners, FileSystems::All, sqlite::is_meant),
+        }
+    }
+
+    /// Captures the source into `sink`.
+    ///
+    /// # Errors
+    /// When the source is not there or cannot be captured as a whole, when the sink takes no more, or when the run is
+    /// stopped. What was handed on until then counts for nothing. A single entry that cannot be read is a warning.
+    pub fn capture(
+        &self,
+        base: &Path,
+        sink: &mut dyn TreeSink,
+        context: &CaptureContext<'_>,
+    ) -> Result<Captured, SourceError> {
+        context.events.tell(&Event::SourceStarted {
+            source: self.name.to_string(),
+        });
+        let place = place::find(self, base)?;
+        let mut feed = feed::Feed::new(sink, context, place.form);
+        match &self.kind {
+            SourceKind::Files(files) => files::capture(files, &place, &mut feed)?,
+            SourceKind::AppendLog(_) => append_log::capture(&place, &mut feed)?,
+            SourceKind::Sqlite(_) => sqlite::capture(&place, &mut feed)?,
+        }
+        Ok(feed.finish())
+    }
+}
+
+impl SourceKind {
+    /// The path as the operator wrote it, templates filled.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Files(files) => &files.path,
+            Self::AppendLog(log) => &log.path,
+            Self::Sqlite(databases) => &databases.path,
+        }
+    }
+
+    /// The globs of what is left out.
+    pub fn exclude(&self) -> &[String] {
+        match self {
+            Self::Files(files) => &files.exclude,
+            Self::AppendLog(log) => &log.exclude,
+            Self::Sqlite(databases) => &databases.exclude,
+        }
+    }
 }
 
 /// Whether what was handed on stands.
@@ -83,7 +181,7 @@ pub struct CaptureContext<'a> {
     /// Where a spool file may be made (0700). It is unlinked as soon as it is open.
     pub spool: PathBuf,
     /// The host's names of owners and groups.
-    pub owners: &'a crate::fs::owners::Owners,
+    pub owners: &'a Owners,
     /// Set when the run should end; looked at between blocks.
     pub stop: &'a std::sync::atomic::AtomicBool,
 }
@@ -99,6 +197,8 @@ pub struct Captured {
     pub warnings: Vec<Diagnostic>,
     /// How many warnings there were, those listed included.
     pub warning_count: u64,
+    /// What the source's path stood for. Whoever restores needs it where the path is not there any more.
+    pub form: Form,
     /// For a log: whole records and bytes handed on, and the BLAKE3 of all of them in name order.
     pub log_head: Option<LogHead>,
 }

@@ -1,0 +1,497 @@
+//! Walks a tree depth-first in the order of [`TreePath`], through descriptors, in bounded memory.
+//!
+//! Held are the names of the folders on the way down, at most `limits::FOLDERS_HELD` descriptors, and the first name of
+//! each file that has several. A tree may change meanwhile: what vanished is passed over, what cannot be read is told.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Statx};
+use rustix::io::Errno;
+
+use super::entry::{Entry, Kind, Moment, TreePath};
+use super::folder::{self, Folder, Names};
+use super::metadata::{self, Held, XattrProblem, XattrReader};
+use super::owners::Owners;
+use super::selection::{Choice, Selection};
+use crate::limits;
+
+/// How much of each entry is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Everything; files come opened for reading.
+    Whole,
+    /// Kinds, sizes and owners; no file is opened, attributes and holes are not asked for.
+    Survey,
+}
+
+/// What a second name of one inode becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondNames {
+    /// A hard link to the first.
+    Linked,
+    /// A file of its own.
+    Separate,
+}
+
+/// How far a walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystems {
+    /// Wherever the tree leads.
+    All,
+    /// Folders on another file system than the root's are there and empty.
+    One,
+}
+
+/// How a tree is walked.
+#[derive(Clone, Debug)]
+pub struct WalkOptions<'a> {
+    /// What is meant.
+    pub selection: &'a Selection,
+    /// Names of owners and groups.
+    pub owners: &'a Owners,
+    /// How much of each entry is looked at.
+    pub look: Look,
+    /// What second names become.
+    pub second_names: SecondNames,
+    /// How far it goes.
+    pub file_systems: FileSystems,
+}
+
+/// An entry that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The entry.
+    pub entry: Entry,
+    /// The file, open for reading; `None` for anything else, for hard links and in a survey.
+    pub content: Option<OwnedFd>,
+    /// Why it is meant.
+    pub choice: Choice,
+}
+
+/// Something that is not, or not whole, among what was found.
+#[derive(Debug)]
+pub struct Note {
+    /// Where.
+    pub path: TreePath,
+    /// What.
+    pub what: NoteKind,
+}
+
+/// What is to be noted.
+#[derive(Debug)]
+pub enum NoteKind {
+    /// It cannot be read and was left out with everything in it.
+    Unreadable(io::Error),
+    /// The entry was found but an attribute of it could not be read.
+    Attribute(XattrProblem),
+    /// A socket.
+    Socket,
+    /// A folder where only files are meant.
+    Refused,
+    /// A folder deeper than `limits::TREE_DEPTH`.
+    TooDeep,
+    /// It was another kind of thing at each look.
+    Unsettled,
+}
+
+/// What a walk comes upon.
+#[derive(Debug)]
+pub enum Step {
+    /// An entry.
+    Found(Box<Found>),
+    /// Something to be told.
+    Note(Note),
+}
+
+/// A walk under way. The root comes first, with an empty path.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    options: WalkOptions<'a>,
+    levels: Vec<Level>,
+    notes: VecDeque<Note>,
+    root: Option<Box<Found>>,
+    device: u64,
+    names: HashMap<(u64, u64), FirstName>,
+    last_first: Option<(u64, u64)>,
+    xattrs: XattrReader,
+}
+
+/// A folder on the way down.
+#[derive(Debug)]
+struct Level {
+    folder: Option<Folder>,
+    id: (u64, u64),
+    path: TreePath,
+    names: Names,
+    next: usize,
+    choice: Choice,
+}
+
+/// The first name of an inode that has several, and what tells the inode from a later one of the same number.
+#[derive(Debug)]
+struct FirstName {
+    path: TreePath,
+    birth: Option<Moment>,
+    size: u64,
+    mtime: Moment,
+    to_come: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at `root`.
+    ///
+    /// # Errors
+    /// When the root itself cannot be read.
+    pub fn new(root: Folder, options: WalkOptions<'a>) -> io::Result<Self> {
+        let stat = folder::stat(&root)?;
+        let names = root.names()?;
+        let choice = options.selection.root();
+        let mut walk = Self {
+            device: metadata::stat_of(&stat).device,
+            options,
+            levels: Vec::new(),
+            notes: VecDeque::new(),
+            root: None,
+            names: HashMap::new(),
+            last_first: None,
+            xattrs: XattrReader::default(),
+        };
+        let entry = walk.entry(TreePath::root(), Kind::Folder, &stat, Some((&root, Held::Open)));
+        walk.root = Some(Box::new(Found {
+            entry,
+            content: None,
+            choice,
+        }));
+        walk.push(root, &stat, TreePath::root(), names, choice);
+        Ok(walk)
+    }
+
+    /// The folder that holds what was found last; for a folder that was found last, itself.
+    pub fn folder(&self) -> Option<&Folder> {
+        self.levels.last()?.folder.as_ref()
+    }
+
+    /// Passes over what is in the folder that was found last.
+    pub fn skip_folder(&mut self) {
+        if let Some(level) = self.levels.last_mut() {
+            level.next = level.names.len();
+        }
+    }
+
+    /// Forgets that what was found last could be the first name of a hard link: it was not kept.
+    pub fn forget_last(&mut self) {
+        if let Some(key) = self.last_first.take() {
+            self.names.remove(&key);
+        }
+    }
+
+    fn push(&mut self, folder: Folder, stat: &Statx, path: TreePath, names: Names, choice: Choice) {
+        let held = metadata::stat_of(stat);
+        self.levels.push(Level {
+            folder: Some(folder),
+            id: (held.device, held.inode),
+            path,
+            names,
+            next: 0,
+            choice,
+        });
+        // The root's stays open, so that a folder whose descriptor was given up can always be found again.
+        let given_up = self.levels.len().saturating_sub(limits::FOLDERS_HELD);
+        if given_up > 0
+            && let Some(level) = self.levels.get_mut(given_up)
+        {
+            level.folder = None;
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(left) = self.levels.pop() else { return };
+        let Some(level) = self.levels.last() else { return };
+        if level.folder.is_some() || level.next >= level.names.len() {
+            return;
+        }
+        let same = |folder: &Folder| {
+            folder::stat(folder).is_ok_and(|stat| {
+                let stat = metadata::stat_of(&stat);
+                (stat.device, stat.inode) == level.id
+            })
+        };
+        let upwards = left
+            .folder
+            .as_ref()
+            .and_then(|folder| folder.parent().ok())
+            .filter(same);
+        let found = match upwards {
+            Some(folder) => Ok(folder),
+            None => self.from_root(&level.path).and_then(|folder| {
+                if same(&folder) {
+                    Ok(folder)
+                } else {
+                    Err(io::Error::other("the folder was moved while it was read"))
+                }
+            }),
+        };
+        let Some(level) = self.levels.last_mut() else { return };
+        match found {
+            Ok(folder) => level.folder = Some(folder),
+            Err(error) => {
+                level.next = level.names.len();
+                if error.kind() != io::ErrorKind::NotFound {
+                    let path = level.path.clone();
+                    self.note(path, NoteKind::Unreadable(error));
+                }
+            }
+        }
+    }
+
+    fn from_root(&self, path: &TreePath) -> io::Result<Folder> {
+        let root = self.levels.first().and_then(|level| level.folder.as_ref());
+        root.ok_or(io::ErrorKind::NotFound)?.beneath(path)
+    }
+
+    fn note(&mut self, path: TreePath, what: NoteKind) {
+        self.notes.push_back(Note { path, what });
+    }
+
+    /// Looks at one name of the folder walked now.
+    fn visit(&mut self, path: TreePath, listed: FileType) -> Option<Box<Found>> {
+        let parent = self.levels.last()?.choice;
+        self.last_first = None;
+        let mut kind = listed;
+        // Each look can find another kind of thing than the one before, and each needs a listing's word or a look.
+        for _ in 0..2 * limits::READ_TRIES {
+            if kind == FileType::Unknown {
+                match self.folder()?.stat_of(path.name()) {
+                    Ok(stat) => kind = metadata::file_type(&stat),
+                    Err(error) => return self.failed(path, error),
+                }
+            }
+            let choice = self
+                .options
+                .selection
+                .choose(&path, kind == FileType::Directory, parent);
+            match choice {
+                Choice::Out => return None,
+                Choice::Refused => {
+                    self.note(path, NoteKind::Refused);
+                    return None;
+                }
+                Choice::OnTheWay | Choice::Named | Choice::Inside => {}
+            }
+            match self.look_at(&path, kind, choice) {
+                Ok(Looked::Found(found)) => return Some(found),
+                Ok(Looked::Nothing(what)) => {
+                    self.note(path, what);
+                    return None;
+                }
+                Ok(Looked::Another(other)) => kind = other,
+                Err(error) if is_another(&error) => kind = FileType::Unknown,
+                Err(error) => return self.failed(path, error),
+            }
+        }
+        self.note(path, NoteKind::Unsettled);
+        None
+    }
+
+    /// What vanished between listing and looking is nothing; anything else is told.
+    fn failed(&mut self, path: TreePath, error: io::Error) -> Option<Box<Found>> {
+        self.forget_last();
+        if error.kind() != io::ErrorKind::NotFound {
+            self.note(path, NoteKind::Unreadable(error));
+        }
+        None
+    }
+
+    fn look_at(&mut self, path: &TreePath, kind: FileType, choice: Choice) -> io::Result<Looked> {
+        let Some(folder) = self.folder() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let name = path.name();
+        match kind {
+            FileType::Directory => self.look_at_folder(path, choice),
+            FileType::Socket => Ok(Looked::Nothing(NoteKind::Socket)),
+            _ if self.options.look == Look::Survey => {
+                let node = folder.node(name)?;
+                self.look_at_node(path, kind, &node, choice)
+            }
+            FileType::RegularFile => {
+                let file = folder.file(name)?;
+                self.look_at_file(path, file, choice)
+            }
+            _ => {
+                let node = folder.node(name)?;
+                self.look_at_node(path, kind, &node, choice)
+            }
+        }
+    }
+
+    fn look_at_folder(&mut self, path: &TreePath, choice: Choice) -> io::Result<Looked> {
+        if self.levels.len() >= limits::TREE_DEPTH {
+            return Ok(Looked::Nothing(NoteKind::TooDeep));
+        }
+        let Some(parent) = self.folder() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let folder = parent.folder(path.name())?;
+        let stat = folder::stat(&folder)?;
+        let abroad = metadata::stat_of(&stat).device != self.device && self.options.file_systems == FileSystems::One;
+        let names = if abroad { Names::default() } else { folder.names()? };
+        let entry = self.entry(path.clone(), Kind::Folder, &stat, Some((&folder, Held::Open)));
+        self.push(folder, &stat, path.clone(), names, choice);
+        Ok(Looked::found(entry, None, choice))
+    }
+
+    fn look_at_file(&mut self, path: &TreePath, file: OwnedFd, choice: Choice) -> io::Result<Looked> {
+        let stat = folder::stat(&file)?;
+        let kind = metadata::file_type(&stat);
+        if kind != FileType::RegularFile {
+            return Ok(Looked::Another(kind));
+        }
+        if let Some(first) = self.first_name(path, &stat) {
+            let kind = Kind::HardLink { first };
+            let entry = self.entry(path.clone(), kind, &stat, Some((&file, Held::Open)));
+            return Ok(Looked::found(entry, None, choice));
+        }
+        let extents = metadata::extents(&file, &stat)?;
+        let size = stat.stx_size;
+        let entry = self.entry(
+            path.clone(),
+            Kind::File { size, extents },
+            &stat,
+            Some((&file, Held::Open)),
+        );
+        Ok(Looked::found(entry, Some(file), choice))
+    }
+
+    fn look_at_node(&mut self, path: &TreePath, kind: FileType, node: &OwnedFd, choice: Choice) -> io::Result<Looked> {
+        let stat = folder::stat(node)?;
+        let found = metadata::file_type(&stat);
+        if found != kind {
+            return Ok(Looked::Another(found));
+        }
+        let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+        let kind = match kind {
+            FileType::RegularFile => Kind::File {
+                size: stat.stx_size,
+                extents: None,
+            },
+            FileType::Symlink => Kind::Link {
+                target: rustix::fs::readlinkat(node, "", Vec::new())?.into_bytes(),
+            },
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::CharDevice { major, minor },
+            FileType::BlockDevice => Kind::BlockDevice { major, minor },
+            FileType::Directory | FileType::Socket | FileType::Unknown => {
+                return Ok(Looked::Another(FileType::Unknown));
+            }
+        };
+        let kind = self
+            .first_name(path, &stat)
+            .map_or(kind, |first| Kind::HardLink { first });
+        let held = (self.options.look == Look::Whole).then_some((node, Held::ByPath));
+        let entry = self.entry(path.clone(), kind, &stat, held);
+        Ok(Looked::found(entry, None, choice))
+    }
+
+    /// The first name of the inode, where this is not it.
+    fn first_name(&mut self, path: &TreePath, stat: &Statx) -> Option<TreePath> {
+        if stat.stx_nlink < 2 || self.options.second_names == SecondNames::Separate {
+            return None;
+        }
+        let seen = metadata::stat_of(stat);
+        let birth = metadata::birth(stat);
+        let key = (seen.device, seen.inode);
+        if let Some(first) = self.names.get_mut(&key) {
+            // A file deleted meanwhile may have left its number to another one.
+            let same = match (first.birth, birth) {
+                (Some(then), Some(now)) => then == now,
+                _ => first.size == seen.size && first.mtime == seen.mtime,
+            };
+            if same {
+                let path = first.path.clone();
+                first.to_come = first.to_come.saturating_sub(1);
+                if first.to_come == 0 {
+                    self.names.remove(&key);
+                }
+                return Some(path);
+            }
+        }
+        self.last_first = Some(key);
+        let first = FirstName {
+            path: path.clone(),
+            birth,
+            size: seen.size,
+            mtime: seen.mtime,
+            to_come: stat.stx_nlink - 1,
+        };
+        self.names.insert(key, first);
+        None
+    }
+
+    fn entry(
+        &mut self,
+        path: TreePath,
+        kind: Kind,
+        stat: &Statx,
+        held: Option<(&impl std::os::fd::AsFd, Held)>,
+    ) -> Entry {
+        let mut kept = metadata::metadata_of(stat, self.options.owners);
+        if let Some((fd, held)) = held.filter(|_| self.options.look == Look::Whole) {
+            for problem in self.xattrs.read(fd, held, &mut kept.xattrs) {
+                self.note(path.clone(), NoteKind::Attribute(problem));
+            }
+        }
+        Entry {
+            path,
+            kind,
+            metadata: kept,
+            stat: Some(metadata::stat_of(stat)),
+        }
+    }
+}
+
+/// What one look came to.
+enum Looked {
+    Found(Box<Found>),
+    Nothing(NoteKind),
+    Another(FileType),
+}
+
+impl Looked {
+    fn found(entry: Entry, content: Option<OwnedFd>, choice: Choice) -> Self {
+        Self::Found(Box::new(Found { entry, content, choice }))
+    }
+}
+
+/// Whether an open failed because something else stands under the name than was thought.
+fn is_another(error: &io::Error) -> bool {
+    let another = [Errno::LOOP, Errno::NOTDIR, Errno::NXIO, Errno::NODEV];
+    Errno::from_io_error(error).is_some_and(|errno| another.contains(&errno))
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if let Some(root) = self.root.take() {
+            return Some(Step::Found(root));
+        }
+        loop {
+            if let Some(note) = self.notes.pop_front() {
+                return Some(Step::Note(note));
+            }
+            let level = self.levels.last_mut()?;
+            let Some((name, listed)) = level.names.get(level.next) else {
+                self.pop();
+                continue;
+            };
+            level.next += 1;
+            let Some(path) = level.path.child(name) else { continue };
+            if let Some(found) = self.visit(path, listed) {
+                return Some(Step::Found(found));
+            }
+        }
+    }
+}

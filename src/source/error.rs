@@ -1,0 +1,170 @@
+//! Why a source cannot be captured as a whole.
+
+use std::io;
+
+use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::fs::glob::GlobError;
+use crate::id::SourceName;
+use crate::source::SinkError;
+
+/// Why a source cannot be captured. Paths are written for people.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The path leads to nothing.
+    #[error("the source `{name}` is not there: `{path}` does not exist")]
+    Missing {
+        /// The source.
+        name: SourceName,
+        /// Its path as looked for.
+        path: String,
+    },
+    /// The root is there, but nothing in it is what the source is made of.
+    #[error("the source `{name}` is not there: {what} in `{root}`")]
+    Empty {
+        /// The source.
+        name: SourceName,
+        /// What there is none of.
+        what: &'static str,
+        /// Where.
+        root: String,
+    },
+    /// A glob cannot be used.
+    #[error("the source `{name}` has a glob that cannot be used")]
+    Glob {
+        /// The source.
+        name: SourceName,
+        /// Which, and why.
+        #[source]
+        cause: GlobError,
+    },
+    /// The root, or a file that a log cannot do without, cannot be read.
+    #[error("`{path}` cannot be read")]
+    Unreadable {
+        /// What cannot be read.
+        path: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A log became shorter than what had been announced of it.
+    #[error("the log file `{path}` became shorter while it was read")]
+    LogShrank {
+        /// The file.
+        path: String,
+    },
+    /// A file that a `sqlite` source matches is no database.
+    #[error("`{path}` is not an SQLite database")]
+    NotSqlite {
+        /// The file.
+        path: String,
+    },
+    /// SQLite cannot copy a database.
+    #[error("the database `{path}` cannot be copied")]
+    Sqlite {
+        /// The database.
+        path: String,
+        /// What SQLite says.
+        #[source]
+        cause: rusqlite::Error,
+    },
+    /// SQLite's copy is not what it says it is.
+    #[error("the copy of the database `{path}` is not whole")]
+    SqliteCopy {
+        /// The database.
+        path: String,
+    },
+    /// The copy of a database cannot be kept in the spool folder.
+    #[error("the copy of a database cannot be kept in `{spool}`")]
+    Spool {
+        /// The spool folder.
+        spool: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The run was stopped.
+    #[error("the capture was stopped")]
+    Stopped,
+    /// What was read cannot be handed on.
+    #[error("{}", .0.what)]
+    Sink(Box<Diagnostic>),
+}
+
+impl From<SinkError> for SourceError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Stopped => Self::Stopped,
+            SinkError::Failed(diagnostic) => Self::Sink(diagnostic),
+        }
+    }
+}
+
+impl SourceError {
+    /// Whether SQLite gave up waiting for whoever writes.
+    fn is_busy(&self) -> bool {
+        let Self::Sqlite { cause, .. } = self else { return false };
+        matches!(
+            cause.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    }
+}
+
+impl Diagnose for SourceError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Missing { .. } | Self::Empty { .. } => Code::SourceMissing,
+            Self::Glob { .. } => Code::InvalidValue,
+            Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
+            Self::LogShrank { .. } => Code::LogShrank,
+            Self::NotSqlite { .. } | Self::Sqlite { .. } | Self::SqliteCopy { .. } => Code::SqliteFailed,
+            Self::Stopped => Code::Interrupted,
+            Self::Sink(diagnostic) => diagnostic.code,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::LogShrank { .. } => Some("an append-log only ever grows, so what was cut may be lost".to_owned()),
+            Self::NotSqlite { .. } => Some("its first bytes are not those of a database".to_owned()),
+            Self::Sink(diagnostic) => diagnostic.why.clone(),
+            _ => None,
+        }
+    }
+
+    fn state(&self) -> Option<String> {
+        match self {
+            Self::Sink(diagnostic) => diagnostic.state.clone(),
+            _ => Some("nothing of this run is a backup; the source is as it was".to_owned()),
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::Missing { name, .. } | Self::Empty { name, .. } => format!(
+                "check `path` of the source `{name}`: values in `{{{{…}}}}` come from the environment file or `--set`, and \
+                 `strongroom explain` shows from where; relative paths start at the folder above `pipelines/`"
+            ),
+            Self::Glob { .. } => "a character that stands for itself is written as a class, `[*]`".to_owned(),
+            Self::Unreadable { .. } => "let the user who runs the backup read it, or leave it out with `exclude`".to_owned(),
+            Self::LogShrank { .. } => {
+                "find out what cut the log; a file that may shrink belongs to a `files` source".to_owned()
+            }
+            Self::NotSqlite { .. } => {
+                "leave it out with `exclude`, narrow the glob, or capture it with a `files` source".to_owned()
+            }
+            Self::Sqlite { .. } if self.is_busy() => {
+                "another process held the database for more than ten seconds; try again, or let it use WAL mode".to_owned()
+            }
+            Self::Sqlite { .. } | Self::SqliteCopy { .. } => {
+                "open it once with the service or with `sqlite3`, which recovers a database after a crash, and check it \
+                 with `PRAGMA integrity_check`"
+                    .to_owned()
+            }
+            Self::Spool { .. } => "make room there, or name another `state` folder in the environment".to_owned(),
+            Self::Stopped => return None,
+            Self::Sink(diagnostic) => return diagnostic.help.clone(),
+        };
+        Some(text)
+    }
+}
