@@ -1,3 +1,5 @@
 //! Behaviour, one binary.
 
 mod architecture;
+
+mod targets;
