@@ -46,7 +46,14 @@ pub fn fan_out(targets: &[Target], archive: &str, required: usize, events: &Even
         uploads.push((target.clone(), tokio::spawn(upload)));
     }
     let alive = Arc::new(AtomicUsize::new(senders.len()));
-    (Fan { targets: senders, required: required.max(1), alive }, Uploads(uploads))
+    (
+        Fan {
+            targets: senders,
+            required: required.max(1),
+            alive,
+        },
+        Uploads(uploads),
+    )
 }
 
 impl Fan {
@@ -57,7 +64,11 @@ impl Fan {
     pub fn send(&mut self, item: &Item) -> Result<(), Gone> {
         self.targets.retain(|target| target.blocking_send(item.clone()).is_ok());
         self.alive.fetch_min(self.targets.len(), Ordering::Relaxed);
-        if self.alive.load(Ordering::Relaxed) < self.required { Err(Gone) } else { Ok(()) }
+        if self.alive.load(Ordering::Relaxed) < self.required {
+            Err(Gone)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -72,7 +83,10 @@ pub struct Uploaded {
 impl Uploads {
     /// Waits for all of them. Every [`Fan`] must be gone by then.
     pub async fn finish(self) -> Uploaded {
-        let mut uploaded = Uploaded { stored: Vec::new(), failed: Vec::new() };
+        let mut uploaded = Uploaded {
+            stored: Vec::new(),
+            failed: Vec::new(),
+        };
         for (target, task) in self.0 {
             match task.await {
                 Ok(Ok(())) => uploaded.stored.push(target),
@@ -80,7 +94,11 @@ impl Uploads {
                 Err(join) => {
                     let source = std::io::Error::other(join.to_string());
                     let (name, object) = (target.name().to_string(), String::new());
-                    let error = TargetError::Failed { target: name, object, source };
+                    let error = TargetError::Failed {
+                        target: name,
+                        object,
+                        source,
+                    };
                     uploaded.failed.push((target, error));
                 }
             }
@@ -119,7 +137,10 @@ async fn upload(
             // An object of the same name has the same content: its name is its digest.
             Item::Object(name, content) => drop(target.create(&name, content).await?),
         }
-        events.tell(&Event::TargetStored { target: target.name().to_string(), bytes });
+        events.tell(&Event::TargetStored {
+            target: target.name().to_string(),
+            bytes,
+        });
     }
     match writer {
         Some(unfinished) => unfinished.abort().await,

@@ -104,7 +104,11 @@ where
     let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
     let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
     let capturer = tokio::task::spawn_blocking(move || {
-        let outlet = Outlet { plain, fan, segments: Vec::new() };
+        let outlet = Outlet {
+            plain,
+            fan,
+            segments: Vec::new(),
+        };
         let mut sink = TarSink::new(outlet, buffers, first);
         let captured = capture(&mut sink)?;
         // Only a whole capture sets the mark, and it does so before the collector can see the end of the queue.
@@ -131,7 +135,13 @@ where
     let (segments, plain_bytes) = finished.map_err(|_| PackError::Died)?;
     Ok(Packed {
         captured,
-        archive: ArchiveRecord { name: packing.archive, codec: packing.codec, bytes, plain_bytes, blake3 },
+        archive: ArchiveRecord {
+            name: packing.archive,
+            codec: packing.codec,
+            bytes,
+            plain_bytes,
+            blake3,
+        },
         segments,
         targets: uploaded.stored,
         left_out: uploaded.failed,
@@ -231,7 +241,9 @@ impl Pieces for Outlet {
             blake3: Digest::of(&plain),
             lines,
         });
-        self.fan.send(&Item::Object(name, stored.into())).map_err(|Gone| SinkError::Stopped)
+        self.fan
+            .send(&Item::Object(name, stored.into()))
+            .map_err(|Gone| SinkError::Stopped)
     }
 }
 
@@ -268,7 +280,10 @@ fn collect(stored: StoredOut, mut fan: Fan, complete: &AtomicBool) -> Result<(u6
                 give(frame.bytes, &mut fan)?;
             }
             whole(complete)?;
-            give(seek_table::write(&lengths).map_err(CollectError::Table)?.into(), &mut fan)?;
+            give(
+                seek_table::write(&lengths).map_err(CollectError::Table)?.into(),
+                &mut fan,
+            )?;
         }
         StoredOut::Stream(pieces) => {
             while let Ok(piece) = pieces.recv() {
@@ -287,11 +302,19 @@ fn collect(stored: StoredOut, mut fan: Fan, complete: &AtomicBool) -> Result<(u6
 }
 
 fn whole(complete: &AtomicBool) -> Result<(), Gone> {
-    if complete.load(Ordering::Acquire) { Ok(()) } else { Err(Gone) }
+    if complete.load(Ordering::Acquire) {
+        Ok(())
+    } else {
+        Err(Gone)
+    }
 }
 
 /// A small object and its place in a record.
 pub fn object(name: impl FnOnce(&Digest) -> String, bytes: &[u8]) -> ObjectRecord {
     let blake3 = Digest::of(bytes);
-    ObjectRecord { name: name(&blake3), bytes: bytes.len() as u64, blake3 }
+    ObjectRecord {
+        name: name(&blake3),
+        bytes: bytes.len() as u64,
+        blake3,
+    }
 }

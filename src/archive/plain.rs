@@ -105,7 +105,13 @@ pub async fn open(target: &Target, record: &ArchiveRecord, events: &Events) -> R
             (Pieces::Stream(receiver), feeder)
         }
     };
-    Ok(PlainReader { pieces, piece: Vec::new(), at: 0, position: 0, feeder: Some(feeder) })
+    Ok(PlainReader {
+        pieces,
+        piece: Vec::new(),
+        at: 0,
+        position: 0,
+        feeder: Some(feeder),
+    })
 }
 
 /// Tells listeners what was read.
@@ -117,7 +123,10 @@ fn told(
     let name = target.name().to_string();
     stream
         .inspect_ok(move |piece| {
-            events.tell(&Event::TargetRead { target: name.clone(), bytes: piece.len() as u64 });
+            events.tell(&Event::TargetRead {
+                target: name.clone(),
+                bytes: piece.len() as u64,
+            });
         })
         .boxed()
 }
@@ -145,7 +154,10 @@ async fn read_table(target: &Target, record: &ArchiveRecord) -> Result<Vec<Frame
 }
 
 async fn collect(target: &Target, record: &ArchiveRecord, range: Range<u64>) -> Result<Vec<u8>, PlainError> {
-    let mut stream = target.stream(&record.name, Some(range)).await.map_err(PlainError::Target)?;
+    let mut stream = target
+        .stream(&record.name, Some(range))
+        .await
+        .map_err(PlainError::Target)?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.try_next().await.map_err(PlainError::Target)? {
         bytes.extend_from_slice(&piece);
@@ -170,7 +182,10 @@ fn feed_frames(
                 None => return Err(PlainError::Cut(plain)),
             }
         }
-        let frame = StoredFrame { length: *length, bytes: held.split_to(wanted).freeze() };
+        let frame = StoredFrame {
+            length: *length,
+            bytes: held.split_to(wanted).freeze(),
+        };
         if jobs.push(frame).is_err() {
             // The reader has gone and knows why.
             return Ok(());
@@ -190,7 +205,11 @@ impl PlainReader {
     ///
     /// # Errors
     /// When the archive is damaged or ends early, or `take` itself fails.
-    pub fn read<E>(&mut self, mut length: u64, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), ReadError<E>> {
+    pub fn read<E>(
+        &mut self,
+        mut length: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), ReadError<E>> {
         while length > 0 {
             if self.at == self.piece.len() {
                 self.next_piece().map_err(ReadError::Plain)?;
@@ -233,7 +252,11 @@ impl PlainReader {
             Some(piece) => {
                 self.piece = piece?;
                 self.at = 0;
-                if self.piece.is_empty() { self.next_piece() } else { Ok(()) }
+                if self.piece.is_empty() {
+                    self.next_piece()
+                } else {
+                    Ok(())
+                }
             }
             None => Err(self.why_ended()),
         }

@@ -101,9 +101,13 @@ impl Diagnose for RepositoryError {
         Some(match self {
             Self::Target { source, .. } => return source.help(),
             Self::NotARepository(_) => "give the target an empty folder of its own".into(),
-            Self::Unreadable { .. } => "restore `repository.json` from a copy of the target, or look at who changed it".into(),
+            Self::Unreadable { .. } => {
+                "restore `repository.json` from a copy of the target, or look at who changed it".into()
+            }
             Self::Newer { .. } => "use a newer version of strongroom".into(),
-            Self::Damaged { .. } => "use another target or another backup; copy the damaged one away before anything else".into(),
+            Self::Damaged { .. } => {
+                "use another target or another backup; copy the damaged one away before anything else".into()
+            }
             Self::Taken { .. } => "run it again: the id is drawn anew".into(),
             Self::Write(_) => "run it again with -v and report what it prints".into(),
         })
@@ -119,13 +123,23 @@ fn failed(target: &Target) -> impl FnOnce(TargetError) -> RepositoryError {
 pub async fn open(target: &Target) -> Result<Option<Repository>, RepositoryError> {
     if target.head(REPOSITORY).await.map_err(failed(target))?.is_none() {
         let other = !target.list("").await.map_err(failed(target))?.is_empty();
-        return if other { Err(RepositoryError::NotARepository(target.name().clone())) } else { Ok(None) };
+        return if other {
+            Err(RepositoryError::NotARepository(target.name().clone()))
+        } else {
+            Ok(None)
+        };
     }
     let bytes = target.read(REPOSITORY, RECORD_MAX).await.map_err(failed(target))?;
-    let unreadable = |source| RepositoryError::Unreadable { target: target.name().clone(), source };
+    let unreadable = |source| RepositoryError::Unreadable {
+        target: target.name().clone(),
+        source,
+    };
     let repository: Repository = serde_json::from_slice(&bytes).map_err(unreadable)?;
     if repository.format > FORMAT {
-        return Err(RepositoryError::Newer { target: target.name().clone(), format: repository.format });
+        return Err(RepositoryError::Newer {
+            target: target.name().clone(),
+            format: repository.format,
+        });
     }
     Ok(Some(repository))
 }
@@ -135,7 +149,11 @@ pub async fn create(target: &Target, repository: &Repository) -> Result<(), Repo
     let mut bytes = serde_json::to_vec_pretty(repository).map_err(|e| RepositoryError::Write(e.into()))?;
     bytes.push(b'\n');
     // Another run that created it meanwhile is as good.
-    target.create(REPOSITORY, bytes.into()).await.map(drop).map_err(failed(target))
+    target
+        .create(REPOSITORY, bytes.into())
+        .await
+        .map(drop)
+        .map_err(failed(target))
 }
 
 /// A backup and the targets that hold it.
@@ -169,7 +187,10 @@ pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
             warnings.push(diagnostic);
         }
     }
-    Listing { backups: found.into_values().collect(), warnings }
+    Listing {
+        backups: found.into_values().collect(),
+        warnings,
+    }
 }
 
 async fn list_target(
@@ -181,8 +202,14 @@ async fn list_target(
     if open(target).await?.is_none() {
         return Ok(());
     }
-    for (object, _) in target.list(&layout::records(environment)).await.map_err(failed(target))? {
-        let Some((_, id)) = layout::parse_record(&object) else { continue };
+    for (object, _) in target
+        .list(&layout::records(environment))
+        .await
+        .map_err(failed(target))?
+    {
+        let Some((_, id)) = layout::parse_record(&object) else {
+            continue;
+        };
         let bytes = target.read(&object, RECORD_MAX).await.map_err(failed(target))?;
         let record = match Record::parse(&bytes, environment, &id) {
             Ok(record) => record,
@@ -194,17 +221,33 @@ async fn list_target(
         match found.get_mut(&id) {
             Some(backup) if backup.bytes == bytes => backup.targets.push(target.clone()),
             Some(_) => {
-                let what = format!("target `{}` has another record of `{id}` than the others", target.name());
-                warnings.push(Diagnostic::warning(Code::Damaged, what).help("compare the targets; the first one named is used"));
+                let what = format!(
+                    "target `{}` has another record of `{id}` than the others",
+                    target.name()
+                );
+                warnings.push(
+                    Diagnostic::warning(Code::Damaged, what).help("compare the targets; the first one named is used"),
+                );
             }
-            None => drop(found.insert(id, Backup { record, bytes, targets: vec![target.clone()] })),
+            None => drop(found.insert(
+                id,
+                Backup {
+                    record,
+                    bytes,
+                    targets: vec![target.clone()],
+                },
+            )),
         }
     }
     Ok(())
 }
 
 fn unreadable(target: &Target, object: &str, error: &RecordError) -> Diagnostic {
-    let code = if matches!(error, RecordError::Newer(_)) { Code::FormatNewer } else { Code::Damaged };
+    let code = if matches!(error, RecordError::Newer(_)) {
+        Code::FormatNewer
+    } else {
+        Code::Damaged
+    };
     let cause = std::error::Error::source(error).map(ToString::to_string);
     let what = format!("target `{}`: `{object}` is passed over: {error}", target.name());
     let diagnostic = Diagnostic::warning(code, what).help("look at the object; the other backups are not affected");
@@ -226,7 +269,10 @@ pub struct Lineage {
 impl Backup {
     /// The line this backup belongs to.
     pub fn lineage(&self) -> Lineage {
-        Lineage { pipeline: self.record.pipeline.clone(), instance: self.record.instance.clone() }
+        Lineage {
+            pipeline: self.record.pipeline.clone(),
+            instance: self.record.instance.clone(),
+        }
     }
 }
 
@@ -240,24 +286,38 @@ impl Listing {
     /// Finds the backup that `wanted` names: an id, a unique prefix, `latest`, `latest~2`.
     pub fn choose(&self, wanted: &str, filter: impl Fn(&Record) -> bool) -> Result<&Backup, ChooseError> {
         let fitting: Vec<&Backup> = self.backups.iter().filter(|b| filter(&b.record)).collect();
-        let unknown = || ChooseError::Unknown { wanted: wanted.to_owned(), backups: fitting.len() };
+        let unknown = || ChooseError::Unknown {
+            wanted: wanted.to_owned(),
+            backups: fitting.len(),
+        };
         let Some(back) = parse_latest(wanted) else {
-            let mut matching = fitting.iter().filter(|b| !wanted.is_empty() && b.record.id.as_str().starts_with(wanted));
+            let mut matching = fitting
+                .iter()
+                .filter(|b| !wanted.is_empty() && b.record.id.as_str().starts_with(wanted));
             let first = matching.next().ok_or_else(unknown)?;
             let others: Vec<String> = matching.map(|b| b.record.id.to_string()).collect();
             return if others.is_empty() {
                 Ok(first)
             } else {
                 let choices = std::iter::once(first.record.id.to_string()).chain(others).collect();
-                Err(ChooseError::Ambiguous { wanted: wanted.to_owned(), choices })
+                Err(ChooseError::Ambiguous {
+                    wanted: wanted.to_owned(),
+                    choices,
+                })
             };
         };
         let mut lines: Vec<Lineage> = fitting.iter().map(|b| b.lineage()).collect();
         lines.sort();
         lines.dedup();
         if lines.len() > 1 {
-            let choices = lines.iter().map(|l| format!("pipeline {} of instance {}", l.pipeline, l.instance)).collect();
-            return Err(ChooseError::Ambiguous { wanted: wanted.to_owned(), choices });
+            let choices = lines
+                .iter()
+                .map(|l| format!("pipeline {} of instance {}", l.pipeline, l.instance))
+                .collect();
+            return Err(ChooseError::Ambiguous {
+                wanted: wanted.to_owned(),
+                choices,
+            });
         }
         let mut ordered = fitting.clone();
         ordered.sort_by(|a, b| (b.record.sequence, &b.record.id).cmp(&(a.record.sequence, &a.record.id)));
@@ -342,10 +402,19 @@ impl Stored {
 /// Every object of a backup but its record and sums: name, stored bytes, digest.
 fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
     let mut objects = vec![
-        (record.archive.name.clone(), record.archive.bytes, Some(record.archive.blake3)),
+        (
+            record.archive.name.clone(),
+            record.archive.bytes,
+            Some(record.archive.blake3),
+        ),
         (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3)),
     ];
-    objects.extend(record.segments.iter().map(|s| (s.name.clone(), s.bytes, s.stored_digest())));
+    objects.extend(
+        record
+            .segments
+            .iter()
+            .map(|s| (s.name.clone(), s.bytes, s.stored_digest())),
+    );
     objects.sort();
     objects.dedup();
     objects
@@ -383,8 +452,10 @@ pub async fn complete<T>(
         }
     }
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
-    let small: [(&str, Bytes); 2] =
-        [(&record.refs.name, refs_bytes.into()), (&sums_object.name, Bytes::from(sums))];
+    let small: [(&str, Bytes); 2] = [
+        (&record.refs.name, refs_bytes.into()),
+        (&sums_object.name, Bytes::from(sums)),
+    ];
     let (mut targets, mut left_out) = (Vec::new(), Vec::new());
     for target in &packed.targets {
         match complete_target(target, &small).await {
@@ -399,14 +470,22 @@ pub async fn complete<T>(
             match target.create(&record_name, bytes.clone()).await {
                 Ok(Created::New) => with_record.push(target),
                 Ok(Created::Existed) => {
-                    let taken = RepositoryError::Taken { target: target.name().clone(), id: record.id.clone() };
+                    let taken = RepositoryError::Taken {
+                        target: target.name().clone(),
+                        id: record.id.clone(),
+                    };
                     left_out.push((target, taken));
                 }
                 Err(error) => left_out.push((target.clone(), failed(&target)(error))),
             }
         }
     }
-    let stored = (!with_record.is_empty()).then(|| Stored { record, bytes, sums: sums_object, targets: with_record });
+    let stored = (!with_record.is_empty()).then(|| Stored {
+        record,
+        bytes,
+        sums: sums_object,
+        targets: with_record,
+    });
     Ok(Completed { stored, left_out })
 }
 
@@ -421,7 +500,12 @@ async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<(),
 fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
     let archive = &packed.archive;
     let mut lines = vec![format!("{} {} {}\n", archive.name, archive.bytes, archive.plain_bytes)];
-    lines.extend(packed.segments.iter().map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)));
+    lines.extend(
+        packed
+            .segments
+            .iter()
+            .map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)),
+    );
     lines.sort();
     lines.dedup();
     frames::compress_whole(lines.concat().as_bytes(), REFS_LEVEL).map_err(|e| RepositoryError::Write(e.into()))
@@ -435,7 +519,11 @@ async fn check(
     digest: Option<Digest>,
     events: &Events,
 ) -> Result<(), RepositoryError> {
-    let damaged = |what| RepositoryError::Damaged { target: target.name().clone(), object: name.to_owned(), what };
+    let damaged = |what| RepositoryError::Damaged {
+        target: target.name().clone(),
+        object: name.to_owned(),
+        what,
+    };
     let mut stream = match target.stream(name, None).await {
         Ok(stream) => stream,
         Err(TargetError::NotFound { .. }) => return Err(damaged("is missing")),
@@ -447,7 +535,10 @@ async fn check(
         if length > bytes {
             return Err(damaged("is longer than the record says"));
         }
-        events.tell(&Event::TargetRead { target: target.name().to_string(), bytes: piece.len() as u64 });
+        events.tell(&Event::TargetRead {
+            target: target.name().to_string(),
+            bytes: piece.len() as u64,
+        });
         hasher = tokio::task::spawn_blocking(move || {
             hasher.update(&piece);
             hasher
@@ -458,7 +549,11 @@ async fn check(
     if length < bytes {
         return Err(damaged("is shorter than the record says"));
     }
-    if digest == Some(hasher.finalize().into()) { Ok(()) } else { Err(damaged("has other bytes than the record says")) }
+    if digest == Some(hasher.finalize().into()) {
+        Ok(())
+    } else {
+        Err(damaged("has other bytes than the record says"))
+    }
 }
 
 /// A backup whose record and objects were read back from its targets and match.
@@ -498,15 +593,34 @@ pub async fn read_back(stored: Stored, events: &Events) -> ReadBack {
             Err(error) => wrong.push((target.clone(), error)),
         }
     }
-    let confirmed = (!targets.is_empty()).then(|| Confirmed { stored: Stored { targets, ..stored } });
-    ReadBack { confirmed, failed: wrong }
+    let confirmed = (!targets.is_empty()).then(|| Confirmed {
+        stored: Stored { targets, ..stored },
+    });
+    ReadBack {
+        confirmed,
+        failed: wrong,
+    }
 }
 
 async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> Result<(), RepositoryError> {
     let record = &stored.record;
     let name = layout::record(&record.environment, &record.id);
-    check(target, &name, stored.bytes.len() as u64, Some(Digest::of(&stored.bytes)), events).await?;
-    check(target, &stored.sums.name, stored.sums.bytes, Some(stored.sums.blake3), events).await?;
+    check(
+        target,
+        &name,
+        stored.bytes.len() as u64,
+        Some(Digest::of(&stored.bytes)),
+        events,
+    )
+    .await?;
+    check(
+        target,
+        &stored.sums.name,
+        stored.sums.bytes,
+        Some(stored.sums.blake3),
+        events,
+    )
+    .await?;
     check_objects(target, record, events).await
 }
 

@@ -80,8 +80,15 @@ impl Diagnose for UnpackError {
         match self {
             Self::Target(error) => error.code(),
             Self::Segment { .. } | Self::Catalog { .. } | Self::Content { .. } => Code::Damaged,
-            Self::Archive { source: PlainError::Target(error), .. } => error.code(),
-            Self::Archive { source: PlainError::Resources(_), .. } | Self::Died => Code::Internal,
+            Self::Archive {
+                source: PlainError::Target(error),
+                ..
+            } => error.code(),
+            Self::Archive {
+                source: PlainError::Resources(_),
+                ..
+            }
+            | Self::Died => Code::Internal,
             Self::Archive { .. } => Code::Damaged,
             Self::Disagree { .. } => Code::ArchiveHostile,
             Self::Sink(SinkError::Failed(diagnostic)) => diagnostic.code,
@@ -98,7 +105,9 @@ impl Diagnose for UnpackError {
             Self::Disagree { .. } => {
                 "this backup was not made by this program as it is: do not restore it, look at who can write to the target"
             }
-            _ => "use another backup (`strongroom list`) or another target; copy the damaged one away before anything else",
+            _ => {
+                "use another backup (`strongroom list`) or another target; copy the damaged one away before anything else"
+            }
         };
         Some(text.into())
     }
@@ -136,17 +145,27 @@ impl BackupSink for NoSink {
 
 /// Reads one segment of the catalog whole and checks it: its plain text.
 pub async fn segment(target: &Target, segment: &SegmentRecord) -> Result<Vec<u8>, UnpackError> {
-    let damaged = |what: &str| UnpackError::Segment { name: segment.name.clone(), what: what.into() };
+    let damaged = |what: &str| UnpackError::Segment {
+        name: segment.name.clone(),
+        what: what.into(),
+    };
     let expected = usize::try_from(segment.plain_bytes).unwrap_or(usize::MAX);
     if expected > SEGMENT_MAX {
         return Err(damaged("it claims to be larger than any that this program writes"));
     }
-    let stored = target.read(&segment.name, SEGMENT_MAX).await.map_err(UnpackError::Target)?;
+    let stored = target
+        .read(&segment.name, SEGMENT_MAX)
+        .await
+        .map_err(UnpackError::Target)?;
     if Some(Digest::of(&stored)) != segment.stored_digest() {
         return Err(damaged("the stored object is not that of its name"));
     }
     let plain = frames::decompress_whole(&stored, expected).map_err(|error| damaged(&error.to_string()))?;
-    if Digest::of(&plain) == segment.blake3 { Ok(plain) } else { Err(damaged("its text is not that of the record")) }
+    if Digest::of(&plain) == segment.blake3 {
+        Ok(plain)
+    } else {
+        Err(damaged("its text is not that of the record"))
+    }
 }
 
 /// Hands everything in the backup to `sink`, which comes back at the end.
@@ -159,7 +178,10 @@ pub async fn unpack<S: BackupSink + 'static>(
     events: &Events,
     sink: S,
 ) -> Result<(Unpacked, S), UnpackError> {
-    let archive = |source| UnpackError::Archive { name: record.archive.name.clone(), source };
+    let archive = |source| UnpackError::Archive {
+        name: record.archive.name.clone(),
+        source,
+    };
     let plain = plain::open(target, &record.archive, events).await.map_err(archive)?;
     let (target, record) = (target.clone(), record.clone());
     let handle = tokio::runtime::Handle::current();
@@ -169,13 +191,19 @@ pub async fn unpack<S: BackupSink + 'static>(
             let text = handle.block_on(segment(&target, part))?;
             let mut lines = 0;
             for line in read_segment(&text) {
-                let line = line.map_err(|source| UnpackError::Catalog { name: part.name.clone(), source })?;
+                let line = line.map_err(|source| UnpackError::Catalog {
+                    name: part.name.clone(),
+                    source,
+                })?;
                 unpacking.line(line)?;
                 lines += 1;
             }
             if lines != part.lines {
                 let what = "it does not have the lines that the record says".into();
-                return Err(UnpackError::Segment { name: part.name.clone(), what });
+                return Err(UnpackError::Segment {
+                    name: part.name.clone(),
+                    what,
+                });
             }
         }
         unpacking.finish(&record)
@@ -197,37 +225,64 @@ impl<S: BackupSink> Unpacking<S> {
     fn new(record: &Record, plain: PlainReader, sink: S) -> Self {
         let sources = record.sources.iter().map(|s| s.name.clone()).collect();
         let archive = record.archive.name.clone();
-        Self { archive, plain, sink, sources, counts: BTreeMap::new(), last: None, total: Unpacked::default() }
+        Self {
+            archive,
+            plain,
+            sink,
+            sources,
+            counts: BTreeMap::new(),
+            last: None,
+            total: Unpacked::default(),
+        }
     }
 
-    fn read(&mut self, length: u64, mut take: impl FnMut(&[u8], &mut S) -> Result<(), UnpackError>) -> Result<(), UnpackError> {
-        let Self { plain, sink, archive, .. } = self;
-        plain.read(length, |data| take(data, sink)).map_err(|error| match error {
-            ReadError::Plain(source) => UnpackError::Archive { name: archive.clone(), source },
-            ReadError::Taker(error) => error,
-        })
+    fn read(
+        &mut self,
+        length: u64,
+        mut take: impl FnMut(&[u8], &mut S) -> Result<(), UnpackError>,
+    ) -> Result<(), UnpackError> {
+        let Self {
+            plain, sink, archive, ..
+        } = self;
+        plain
+            .read(length, |data| take(data, sink))
+            .map_err(|error| match error {
+                ReadError::Plain(source) => UnpackError::Archive {
+                    name: archive.clone(),
+                    source,
+                },
+                ReadError::Taker(error) => error,
+            })
     }
 
     fn line(&mut self, line: Line) -> Result<(), UnpackError> {
         match line {
             Line::Entry(listed) => self.entry(&listed),
             Line::Superseded { at, length } if at == self.plain.position() => self.read(length, |_, _| Ok(())),
-            Line::Superseded { .. } => Err(UnpackError::Disagree { path: "(a stretch that does not count)".into(), what: "its place" }),
+            Line::Superseded { .. } => Err(UnpackError::Disagree {
+                path: "(a stretch that does not count)".into(),
+                what: "its place",
+            }),
         }
     }
 
     fn entry(&mut self, listed: &Listed) -> Result<(), UnpackError> {
         let path = format!("{}/{}", listed.source, listed.entry.path.display());
-        let disagree = |what| UnpackError::Disagree { path: path.clone(), what };
+        let disagree = |what| UnpackError::Disagree {
+            path: path.clone(),
+            what,
+        };
         self.check_order(listed).map_err(disagree)?;
         let headers = tar_header::render(listed.source.as_str(), &listed.entry);
         let mut expected = headers.as_slice();
-        self.read(headers.len() as u64, |data, _| match expected.split_at_checked(data.len()) {
-            Some((now, later)) if now == data => {
-                expected = later;
-                Ok(())
+        self.read(headers.len() as u64, |data, _| {
+            match expected.split_at_checked(data.len()) {
+                Some((now, later)) if now == data => {
+                    expected = later;
+                    Ok(())
+                }
+                _ => Err(disagree("the header in the archive is not that of the catalog's entry")),
             }
-            _ => Err(disagree("the header in the archive is not that of the catalog's entry")),
         })?;
         if listed.data.is_some_and(|data| data != self.plain.position()) {
             return Err(disagree("the place of the content"));
@@ -257,9 +312,16 @@ impl<S: BackupSink> Unpacking<S> {
         if listed.blake3.is_some_and(|digest| digest != content.finish()) {
             return Err(UnpackError::Content { path: path.to_owned() });
         }
-        let disagree = || UnpackError::Disagree { path: path.to_owned(), what: "bytes behind the content that are not zero" };
+        let disagree = || UnpackError::Disagree {
+            path: path.to_owned(),
+            what: "bytes behind the content that are not zero",
+        };
         self.read(tar_header::padding(length) as u64, |data, _| {
-            if data.iter().all(|b| *b == 0) { Ok(()) } else { Err(disagree()) }
+            if data.iter().all(|b| *b == 0) {
+                Ok(())
+            } else {
+                Err(disagree())
+            }
         })?;
         match self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
             Some(sink) => sink.end(Verdict::Kept).map_err(UnpackError::Sink),
@@ -304,18 +366,32 @@ impl<S: BackupSink> Unpacking<S> {
 
     /// After the last line: the end of the archive, nothing behind it, and the counts of the record.
     fn finish(mut self, record: &Record) -> Result<(Unpacked, S), UnpackError> {
-        let disagree = |what| UnpackError::Disagree { path: "(the end)".into(), what };
+        let disagree = |what| UnpackError::Disagree {
+            path: "(the end)".into(),
+            what,
+        };
         self.read(tar_header::END.len() as u64, |data, _| {
-            if data.iter().all(|b| *b == 0) { Ok(()) } else { Err(disagree("more entries than the catalog has")) }
+            if data.iter().all(|b| *b == 0) {
+                Ok(())
+            } else {
+                Err(disagree("more entries than the catalog has"))
+            }
         })?;
         let name = record.archive.name.clone();
-        if !self.plain.ended().map_err(|source| UnpackError::Archive { name, source })? {
+        if !self
+            .plain
+            .ended()
+            .map_err(|source| UnpackError::Archive { name, source })?
+        {
             return Err(disagree("bytes behind the end of the archive"));
         }
         for source in &record.sources {
             let found = self.counts.get(&source.name).cloned().unwrap_or_default();
             if (found.entries, found.bytes) != (source.entries, source.bytes) {
-                return Err(UnpackError::Disagree { path: source.name.to_string(), what: "the counts of the record" });
+                return Err(UnpackError::Disagree {
+                    path: source.name.to_string(),
+                    what: "the counts of the record",
+                });
             }
         }
         Ok((self.total, self.sink))

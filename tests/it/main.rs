@@ -1,5 +1,6 @@
 //! Behaviour, one binary.
 
 mod architecture;
+mod archive;
 
 mod targets;
