@@ -45,7 +45,7 @@ macro_rules! kinds {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $enum {
-            $($(#[$doc])* #[doc = concat!("`", $name, "`.")] $variant($settings),)*
+            $($(#[$doc])* $variant($settings),)*
         }
 
         impl $enum {

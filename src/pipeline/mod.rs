@@ -9,15 +9,36 @@ pub mod files;
 pub mod plan;
 pub mod schema;
 
+mod arguments;
+mod explain;
+mod flow;
+mod manifest;
+mod mask;
+mod overlay;
+mod parse;
+mod problem;
+mod references;
+mod resolved;
+mod schema_overlay;
+mod secret_fields;
+mod sets;
+mod source_map;
+mod template;
+mod tree;
+mod validate;
+mod violation;
+mod walk;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use environment::Environment;
 pub use files::{FilesError, Listed, list_environments, list_pipelines};
-pub use plan::{Explained, Layer, Plan, PlannedStep, Provenance};
+pub use plan::{Explained, Layer, Plan, PlannedStep, Provenance, Replaced};
 pub use schema::{environment_schema, generated, pipeline_schema};
 
-use crate::diagnostic::{Code, Diagnostic};
+use self::problem::Problems;
+use crate::diagnostic::Diagnostic;
 use crate::id::EnvName;
 
 /// What is to be compiled.
@@ -64,11 +85,45 @@ pub struct RunValues {
 /// # Errors
 /// Everything a stage finds, sorted by place. Nothing was started.
 pub fn compile(request: &Request) -> Result<Plan, Vec<Diagnostic>> {
-    Err(vec![
-        Diagnostic::error(
-            Code::Internal,
-            format!("pipeline `{}` cannot be compiled yet", request.pipeline),
-        )
-        .state("nothing was started"),
-    ])
+    let manifest = manifest::load(request)?;
+    let resolved = resolved::resolve(manifest, request)?;
+    let mut problems = Problems::default();
+    let steps = flow::chain(&resolved, &mut problems);
+    references::check(&resolved, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.finish(&resolved.map, resolved.name.as_str(), &request.environment));
+    }
+    Ok(Plan {
+        explained: explain::explain(&resolved),
+        digest: digest(&resolved, request),
+        name: resolved.name,
+        description: resolved.description,
+        environment_name: request.environment.clone(),
+        environment: resolved.environment,
+        steps,
+        project: resolved.located.project,
+        provenance: resolved.located.provenance,
+    })
+}
+
+/// Hex BLAKE3 of the resolved pipeline and environment as JSON with sorted keys.
+fn digest(resolved: &resolved::Resolved, request: &Request) -> String {
+    let document = serde_json::json!({
+        "environment": sorted(resolved.environment_tree.to_json()),
+        "environment-name": request.environment,
+        "pipeline": sorted(resolved.pipeline_tree.to_json()),
+    });
+    blake3::hash(document.to_string().as_bytes()).to_hex().to_string()
+}
+
+fn sorted(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<String, Value> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }

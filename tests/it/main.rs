@@ -1,6 +1,4 @@
 //! Behaviour, one binary.
 
 mod architecture;
-mod archive;
-
-mod targets;
+mod manifests;

@@ -1,0 +1,264 @@
+//! The type check of the flow: a pipeline is legal when the signatures of its enabled steps chain.
+
+use super::plan::PlannedStep;
+use super::problem::{Problem, Problems, list};
+use super::resolved::{Resolved, ResolvedStep};
+use crate::diagnostic::{Code, Place};
+use crate::steps::{Flow, Signature};
+
+/// What passes between the steps, as far as the chain holds.
+pub(super) fn chain(resolved: &Resolved, problems: &mut Problems) -> Vec<PlannedStep> {
+    let mut flow = Flow::Nothing;
+    let mut planned: Vec<PlannedStep> = Vec::new();
+    let mut broken = false;
+    for step in &resolved.steps {
+        let takes = flow;
+        if let (true, Signature::Takes(pairs)) = (step.enabled, step.step.signature()) {
+            let fitting = pairs.iter().find(|(taken, _)| *taken == flow);
+            if fitting.is_none()
+                && let Some((wanted, _)) = pairs.first()
+            {
+                broken = true;
+                problems.push(misfit(resolved, &planned, step, *wanted, flow));
+            }
+            // After a misfit the chain goes on as if the step had been given what it takes, so that one mistake is told once.
+            flow = fitting.or(pairs.first()).map_or(flow, |(_, given)| *given);
+        }
+        planned.push(PlannedStep {
+            id: step.id.clone(),
+            enabled: step.enabled,
+            always: step.always,
+            step: step.step.clone(),
+            place: place(resolved, step),
+            takes,
+            gives: flow,
+        });
+    }
+    if !broken {
+        check_end(resolved, flow, problems);
+    }
+    planned
+}
+
+fn place(resolved: &Resolved, step: &ResolvedStep) -> Place {
+    resolved.map.place(step.span_of("type"), "").unwrap_or_else(|| Place {
+        file: String::new(),
+        line: 1,
+        column: 1,
+        label: String::new(),
+        excerpt: None,
+    })
+}
+
+/// The step type that gives a flow and what it takes for it; the way back from any flow to nothing.
+fn giver(flow: Flow) -> Option<(&'static str, Flow)> {
+    match flow {
+        Flow::Nothing => None,
+        Flow::Tree => Some(("snapshot", Flow::Nothing)),
+        Flow::Packed => Some(("compress", Flow::Tree)),
+        Flow::Digested => Some(("checksum", Flow::Packed)),
+        Flow::Stored => Some(("upload", Flow::Digested)),
+        Flow::Confirmed => Some(("confirm", Flow::Stored)),
+        Flow::Chosen => Some(("select", Flow::Nothing)),
+        Flow::Verified => Some(("verify", Flow::Chosen)),
+        Flow::Staged => Some(("restore", Flow::Verified)),
+        Flow::Swapped => Some(("swap", Flow::Staged)),
+    }
+}
+
+/// The step types that lead from one flow to another; `None` where there is no way.
+fn way(from: Flow, to: Flow) -> Option<Vec<&'static str>> {
+    let mut types = Vec::new();
+    let mut flow = to;
+    while flow != from {
+        let (name, takes) = giver(flow)?;
+        types.insert(0, name);
+        flow = takes;
+    }
+    Some(types)
+}
+
+fn misfit(resolved: &Resolved, before: &[PlannedStep], step: &ResolvedStep, wanted: Flow, given: Flow) -> Problem {
+    let label = format!("takes {}, would get {}", wanted.describe(), given.describe());
+    let build =
+        |code, what: String| Problem::new(code, what, step.span_of("type"), label.clone()).step(step.id.as_str());
+    let kind = step.step.name();
+    let why = match before.iter().rev().find(|earlier| earlier.enabled) {
+        Some(last) => format!(
+            "`{kind}` takes {}; after `{}` there is {}",
+            wanted.describe(),
+            last.id,
+            given.describe()
+        ),
+        None => format!(
+            "`{kind}` takes {}; before the first step there is nothing",
+            wanted.describe()
+        ),
+    };
+    match way(given, wanted) {
+        Some(missing) => missing_before(resolved, step, &missing, build).why(why),
+        None => too_late(before, step, wanted, build).why(why),
+    }
+}
+
+/// What `step` takes could be made from what it is given, by steps that do not stand before it.
+fn missing_before(
+    resolved: &Resolved,
+    step: &ResolvedStep,
+    missing: &[&'static str],
+    build: impl Fn(Code, String) -> Problem,
+) -> Problem {
+    let position = resolved.steps.iter().position(|other| other.id == step.id).unwrap_or(0);
+    let (earlier, later) = resolved.steps.split_at(position.min(resolved.steps.len()));
+    let switched_off = earlier
+        .iter()
+        .find(|other| !other.enabled && missing.contains(&other.step.name()));
+    if let Some(off) = switched_off {
+        return build(
+            Code::FlowMissing,
+            format!("`{}` needs `{}`, which is switched off", step.id, off.id),
+        )
+        .also(off.span_of("enabled"), "switched off here")
+        .help(format!("switch `{}` on, or switch `{}` off too", off.id, step.id));
+    }
+    let moved = later
+        .iter()
+        .skip(1)
+        .find(|other| other.enabled && missing.contains(&other.step.name()));
+    if let Some(moved) = moved {
+        return build(Code::FlowOrder, format!("`{}` stands before `{}`", step.id, moved.id))
+            .also(moved.span_of("type"), "comes too late")
+            .help(format!("move step `{}` before `{}`", moved.id, step.id));
+    }
+    let types: Vec<String> = missing.iter().map(|name| format!("`type = \"{name}\"`")).collect();
+    let what = format!("`{}` has no {} step before it", step.id, list(missing));
+    let help = match types.as_slice() {
+        [only] => format!("add a step with {only} before `{}`", step.id),
+        all => format!(
+            "add steps with {} before `{}`, in this order",
+            all.join(" and "),
+            step.id
+        ),
+    };
+    build(Code::FlowMissing, what).help(help)
+}
+
+/// What `step` takes was there and has been worked up already, or belongs to another kind of pipeline.
+fn too_late(
+    before: &[PlannedStep],
+    step: &ResolvedStep,
+    wanted: Flow,
+    build: impl Fn(Code, String) -> Problem,
+) -> Problem {
+    let kind = step.step.name();
+    let taker = before
+        .iter()
+        .find(|earlier| earlier.enabled && earlier.takes == wanted && earlier.gives != wanted);
+    match taker {
+        Some(first) if first.step.name() == kind => build(
+            Code::FlowOrder,
+            format!("`{}` does again what `{}` did", step.id, first.id),
+        )
+        .help(match wanted {
+            Flow::Nothing => format!("a pipeline has one `{kind}`: join `{}` with `{}`", step.id, first.id),
+            _ => format!("remove one of `{}` and `{}`", first.id, step.id),
+        }),
+        Some(_) if wanted == Flow::Nothing => build(
+            Code::FlowOrder,
+            format!("`{}` begins something new in the middle of a pipeline", step.id),
+        )
+        .help("make two pipelines of it: one begins with `snapshot`, the other with `select`"),
+        Some(first) => build(Code::FlowOrder, format!("`{}` stands after `{}`", step.id, first.id))
+            .help(format!("move step `{}` before `{}`", step.id, first.id)),
+        None => build(
+            Code::FlowOrder,
+            format!("`{}` does not belong into this pipeline", step.id),
+        )
+        .help("a pipeline that begins with `snapshot` makes a backup, one that begins with `select` uses one"),
+    }
+}
+
+/// A backup that is made and not stored would be lost.
+fn check_end(resolved: &Resolved, flow: Flow, problems: &mut Problems) {
+    let last = resolved.steps.iter().rev().find(|step| step.enabled);
+    let Some(last) = last else {
+        let span = resolved
+            .steps
+            .first()
+            .map_or(resolved.pipeline_tree.span, |step| step.span_of("enabled"));
+        problems.push(
+            Problem::new(
+                Code::FlowMissing,
+                "every step of the pipeline is switched off",
+                span,
+                "",
+            )
+            .why("a run that does nothing must not look like one that made a backup")
+            .help("switch steps on"),
+        );
+        return;
+    };
+    let what = match flow {
+        Flow::Tree | Flow::Packed | Flow::Digested => {
+            format!("`{}` ends the pipeline before anything is stored", last.id)
+        }
+        Flow::Nothing => format!("`{}` has nothing to work on", last.id),
+        Flow::Stored | Flow::Confirmed | Flow::Chosen | Flow::Verified | Flow::Staged | Flow::Swapped => return,
+    };
+    let missing = way(flow, Flow::Stored).unwrap_or_default();
+    let types: Vec<String> = missing.iter().map(|name| format!("`type = \"{name}\"`")).collect();
+    problems.push(
+        Problem::new(
+            Code::FlowMissing,
+            what,
+            last.span_of("type"),
+            format!("leaves {} behind", flow.describe()),
+        )
+        .step(last.id.as_str())
+        .why("what a run makes and does not store is lost when it ends")
+        .help(match flow {
+            Flow::Nothing => "begin the pipeline with a `snapshot` or a `select` step".to_owned(),
+            _ => format!("add steps behind it: {}", types.join(", ")),
+        }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::Step;
+
+    #[test]
+    fn the_way_back_agrees_with_the_signatures() {
+        let settings = [
+            ("snapshot", r#"{"source":[]}"#),
+            ("compress", "{}"),
+            ("checksum", "{}"),
+            ("upload", r#"{"targets":["a"]}"#),
+            ("confirm", r#"{"by":"read-back"}"#),
+            ("select", r#"{"backup":"latest"}"#),
+            ("verify", "{}"),
+            ("restore", "{}"),
+            ("swap", "{}"),
+        ];
+        let mut flows = 0;
+        for (name, json) in settings {
+            let step = Step::decode(name, serde_json::from_str(json).unwrap()).unwrap();
+            let Signature::Takes(pairs) = step.signature() else {
+                panic!("{name}");
+            };
+            for (takes, gives) in pairs {
+                assert_eq!(giver(*gives), Some((name, *takes)));
+                flows += 1;
+            }
+        }
+        assert_eq!(flows, 9);
+    }
+
+    #[test]
+    fn the_way_names_the_missing_types_in_order() {
+        assert_eq!(way(Flow::Tree, Flow::Digested), Some(vec!["compress", "checksum"]));
+        assert_eq!(way(Flow::Packed, Flow::Tree), None);
+        assert_eq!(way(Flow::Chosen, Flow::Stored), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! What one part of a plan says about another: names that must exist, settings that exclude each other, fences.
+
+use std::collections::BTreeMap;
+
+use super::problem::{Problem, Problems, suggest};
+use super::resolved::{Resolved, ResolvedStep};
+use crate::diagnostic::Code;
+use crate::id::TargetName;
+use crate::source::SourceKind;
+use crate::steps::Step;
+use crate::steps::compress::{Codec, Compress};
+use crate::steps::upload::Upload;
+
+/// The highest level of gzip.
+const GZIP_LEVEL_MAX: u8 = 9;
+
+/// Checks every step, switched off ones too: they may be switched on by an overlay.
+pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
+    for step in &resolved.steps {
+        match &step.step {
+            Step::Upload(upload) => {
+                check_targets(resolved, step, &upload.targets, problems);
+                check_require(step, upload, problems);
+            }
+            Step::Select(select) => check_targets(resolved, step, &select.targets, problems),
+            Step::Redact(_) => check_redacted(resolved, step, problems),
+            Step::Compress(compress) => check_level(step, compress, problems),
+            Step::Snapshot(_) | Step::Checksum(_) | Step::Confirm(_) => {}
+            Step::Verify(_) | Step::Restore(_) | Step::Swap(_) => {}
+        }
+        check_protected(resolved, step, problems);
+    }
+}
+
+fn problem(step: &ResolvedStep, code: Code, what: String, span: super::source_map::Span) -> Problem {
+    Problem::new(code, what, span, "").step(step.id.as_str())
+}
+
+fn check_targets(resolved: &Resolved, step: &ResolvedStep, targets: &[TargetName], problems: &mut Problems) {
+    let known = || resolved.environment.target.keys().map(TargetName::as_str);
+    for (position, target) in targets.iter().enumerate() {
+        let span = step.span_of_item("targets", position);
+        if !resolved.environment.target.contains_key(target) {
+            problems.push(
+                problem(
+                    step,
+                    Code::ReferenceUnknown,
+                    format!("the environment has no target `{target}`"),
+                    span,
+                )
+                .why("targets are declared in the environment, so that each keeps its backups in its own place")
+                .help(suggest(
+                    target.as_str(),
+                    known(),
+                    "declare it: `[target.<name>]` with a `url`",
+                )),
+            );
+        } else if targets.iter().take(position).any(|earlier| earlier == target) {
+            problems.push(
+                problem(
+                    step,
+                    Code::DuplicateName,
+                    format!("the target `{target}` is named twice"),
+                    span,
+                )
+                .why("a backup is stored in a target once")
+                .help("remove one of the two"),
+            );
+        }
+    }
+}
+
+fn check_require(step: &ResolvedStep, upload: &Upload, problems: &mut Problems) {
+    let Some(require) = upload.require else {
+        return;
+    };
+    let targets = upload.targets.len();
+    if usize::try_from(require).is_ok_and(|require| require <= targets) {
+        return;
+    }
+    problems.push(
+        problem(
+            step,
+            Code::InvalidValue,
+            format!("`require` is {require}, and there are {targets} targets"),
+            step.span_of("require"),
+        )
+        .why("no run could ever reach it")
+        .help(format!(
+            "write {targets} or less, or remove it: then all targets are required"
+        )),
+    );
+}
+
+fn check_redacted(resolved: &Resolved, step: &ResolvedStep, problems: &mut Problems) {
+    let Step::Redact(redact) = &step.step else {
+        return;
+    };
+    let mut kinds: BTreeMap<&str, &SourceKind> = BTreeMap::new();
+    for other in &resolved.steps {
+        if let Step::Snapshot(snapshot) = &other.step {
+            kinds.extend(
+                snapshot
+                    .source
+                    .iter()
+                    .map(|source| (source.name.as_str(), &source.kind)),
+            );
+        }
+    }
+    for (position, name) in redact.sources.iter().enumerate() {
+        let span = step.span_of_item("sources", position);
+        match kinds.get(name.as_str()) {
+            None => problems.push(
+                problem(
+                    step,
+                    Code::ReferenceUnknown,
+                    format!("there is no source `{name}`"),
+                    span,
+                )
+                .why("a source that does not exist cannot be redacted, and the one that was meant would be stored as it is")
+                .help(suggest(name.as_str(), kinds.keys().copied(), "name a source of the `snapshot` step")),
+            ),
+            Some(SourceKind::Files(_)) => {
+                if redact.sources.iter().take(position).any(|earlier| earlier == name) {
+                    problems.push(
+                        problem(step, Code::DuplicateName, format!("the source `{name}` is named twice"), span)
+                            .why("a source is redacted once")
+                            .help("remove one of the two"),
+                    );
+                }
+            }
+            Some(kind @ (SourceKind::AppendLog(_) | SourceKind::Sqlite(_))) => problems.push(
+                problem(
+                    step,
+                    Code::InvalidValue,
+                    format!("the source `{name}` is of type `{}` and cannot be redacted", kind.name()),
+                    span,
+                )
+                .why("redaction reads text files; a log must stay what was written, and a database is no text")
+                .help("name `files` sources only; keep secrets out of logs and databases"),
+            ),
+        }
+    }
+}
+
+fn check_level(step: &ResolvedStep, compress: &Compress, problems: &mut Problems) {
+    let Some(level) = compress.level else {
+        return;
+    };
+    let wrong = match compress.codec {
+        Codec::Zstd => None,
+        Codec::Gzip if level > GZIP_LEVEL_MAX => Some((
+            format!("`level` is {level}, and gzip has 1 to {GZIP_LEVEL_MAX}"),
+            format!("write {GZIP_LEVEL_MAX} or less, or `codec = \"zstd\"`"),
+        )),
+        Codec::Gzip => None,
+        Codec::None => Some((
+            "the codec `none` has no `level`".to_owned(),
+            "remove `level`, or choose another codec".to_owned(),
+        )),
+    };
+    if let Some((what, help)) = wrong {
+        problems.push(
+            problem(step, Code::InvalidValue, what, step.span_of("level"))
+                .also(step.span_of("codec"), "the codec")
+                .why("levels mean something else in each codec")
+                .help(help),
+        );
+    }
+}
+
+fn check_protected(resolved: &Resolved, step: &ResolvedStep, problems: &mut Problems) {
+    if step.enabled || !resolved.environment.protected || !step.step.protects() {
+        return;
+    }
+    problems.push(
+        problem(
+            step,
+            Code::ProtectedStep,
+            format!("`{}` cannot be switched off in a protected environment", step.id),
+            step.span_of("enabled"),
+        )
+        .why(format!(
+            "`{}` keeps secrets in or proves that a backup is good; a protected environment does not go without",
+            step.step.name()
+        ))
+        .help("remove this line, or use an environment that is not protected"),
+    );
+}

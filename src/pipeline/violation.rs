@@ -1,0 +1,366 @@
+//! Turns one violation of a schema into words an operator can act on.
+//!
+//! No message holds a value of a secret field: those have their own problem before the schema is asked.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use schemars::JsonSchema;
+use serde_json::Value as Json;
+
+use super::plan::Layer;
+use super::problem::{Problem, list, suggest};
+use super::source_map::{SourceMap, Span};
+use super::tree::{Found, Node, Value};
+use crate::diagnostic::Code;
+use crate::id::{NAME_PATTERN, StepId};
+use crate::units::{ByteCount, Share, Span as Duration};
+
+/// The problems that a violation stands for. `schema` is the part that is violated, `pointer` leads to the value.
+pub(super) fn problems(kind: &Kind, schema: &Json, root: &Node, pointer: &str, map: &SourceMap) -> Vec<Problem> {
+    let Some(found) = root.at(pointer) else {
+        return vec![Problem::new(Code::InvalidValue, "a value does not fit", root.span, "").help("correct it")];
+    };
+    let subject = subject(root, pointer, &found);
+    match kind {
+        Kind::AdditionalProperties { unexpected } => unexpected
+            .iter()
+            .map(|key| unknown_key(key, schema, &found, &subject))
+            .collect(),
+        Kind::Required { property } => {
+            let key = property.as_str().unwrap_or_default();
+            vec![missing_key(key, schema, &found, &subject)]
+        }
+        Kind::Type { kind } => vec![wrong_type(kind, schema, &found, &subject, map)],
+        Kind::Enum { options } => vec![wrong_word(options, schema, &found, &subject)],
+        Kind::Pattern { pattern } => vec![wrong_text(pattern, schema, &found, &subject)],
+        other => vec![wrong_value(other, schema, &found, &subject)],
+    }
+}
+
+/// The value's name in a sentence: its key, or its position in the list of that key.
+fn subject(root: &Node, pointer: &str, found: &Found<'_>) -> String {
+    if let Some((key, _)) = found.key {
+        return format!("`{key}`");
+    }
+    let Some((parent, position)) = pointer.rsplit_once('/') else {
+        return "the file".to_owned();
+    };
+    let key = root.at(parent).and_then(|list| list.key.map(|(key, _)| key.to_owned()));
+    let number = position.parse::<usize>().map_or(1, |at| at + 1);
+    key.map_or_else(
+        || "this item".to_owned(),
+        |key| match found.node.table() {
+            Some(_) => format!("this {key}"),
+            None => format!("item {number} of `{key}`"),
+        },
+    )
+}
+
+/// The first sentence of what a schema says about a value.
+fn about(schema: &Json) -> Option<String> {
+    let text = schema.get("description")?.as_str()?;
+    let end = text.find(". ").map_or(text.len(), |at| at + 1);
+    text.get(..end)
+        .map(|sentence| sentence.trim_end_matches('.').to_owned())
+}
+
+fn with_about(problem: Problem, schema: &Json) -> Problem {
+    match about(schema) {
+        Some(text) => problem.why(text),
+        None => problem,
+    }
+}
+
+fn unknown_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+    let entry = found.node.table().and_then(|table| table.entry(key));
+    let span = entry.map_or(found.node.span, |entry| entry.key_span);
+    if schema.get("patternProperties").is_some() {
+        return Problem::new(Code::InvalidValue, name_reason(key), span, "")
+            .why(format!("the names below {subject} are written in kebab-case"))
+            .help(format!("call it `{}`", as_name(key)));
+    }
+    let known: Vec<&str> = schema
+        .get("properties")
+        .and_then(Json::as_object)
+        .map(|properties| properties.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    let kind = found.node.table().and_then(|table| table.text("type"));
+    let owner = match kind {
+        Some(kind) => format!("a `{kind}`"),
+        None => subject.to_owned(),
+    };
+    let problem = Problem::new(Code::UnknownKey, format!("unknown key `{key}`"), span, "");
+    let problem = problem.why(if known.is_empty() {
+        format!("{owner} has no keys")
+    } else {
+        format!("{owner} has the keys {}", list(&known))
+    });
+    problem.help(match super::problem::closest(key, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "remove it, or use one of these keys".to_owned(),
+    })
+}
+
+fn missing_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+    let property = schema.get("properties").and_then(|properties| properties.get(key));
+    let table = found.node.table();
+    let unset = table.and_then(|table| table.unset.iter().find(|(name, _)| name == key));
+    let (span, label) = match unset {
+        Some((_, span)) => (*span, "taken out here"),
+        None => (found.key.map_or(found.node.span, |(_, span)| span), ""),
+    };
+    let problem = Problem::new(Code::MissingKey, format!("{subject} has no `{key}`"), span, label);
+    let sample = property.map_or("\"…\"", sample);
+    let problem = match property.and_then(about) {
+        Some(text) => problem.why(text),
+        None => problem.why(format!("`{key}` has no default")),
+    };
+    problem.help(match unset {
+        Some(_) => format!("set it to another value, `{key} = {sample}`, or remove this line"),
+        None if property.is_some_and(is_table_list) => format!("add a table `[[{key}]]`"),
+        None => format!("add `{key} = {sample}`"),
+    })
+}
+
+fn is_table_list(schema: &Json) -> bool {
+    schema.pointer("/items/type").and_then(Json::as_str) == Some("object") || schema.pointer("/items/oneOf").is_some()
+}
+
+/// What a value of this schema looks like.
+fn sample(schema: &Json) -> &'static str {
+    match schema.get("type").and_then(Json::as_str) {
+        Some("integer" | "number") => "1",
+        Some("boolean") => "true",
+        Some("array") => "[\"…\"]",
+        Some("object") => "{ … }",
+        _ => "\"…\"",
+    }
+}
+
+fn wrong_type(kind: &TypeKind, schema: &Json, found: &Found<'_>, subject: &str, map: &SourceMap) -> Problem {
+    let wanted = match kind {
+        TypeKind::Single(one) => one.to_string(),
+        TypeKind::Multiple(_) => String::new(),
+    };
+    let span = found.node.span;
+    if wanted == "array" && found.node.table().is_some() && map.layer(span) != Layer::Pipeline {
+        let key = found.key.map_or(span, |(_, span)| span);
+        return Problem::new(
+            Code::OverlayUnknown,
+            format!("the pipeline has no items in {subject} that could be changed"),
+            key,
+            "",
+        )
+        .why("an overlay changes values of existing items; it cannot add one")
+        .help("add the item in the pipeline");
+    }
+    let article = match wanted.as_str() {
+        "integer" => "an integer",
+        "number" => "a number",
+        "boolean" => "`true` or `false`",
+        "array" => "an array",
+        "object" => "a table",
+        _ => "a string",
+    };
+    let what = format!("{subject} must be {article}, found {}", found.node.kind());
+    let problem = with_about(Problem::new(Code::WrongType, what, span, ""), schema);
+    problem.help(match (wanted.as_str(), &found.node.value) {
+        ("integer" | "number" | "boolean", Value::String(_)) => "write it without quotes".to_owned(),
+        ("string", Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime) => {
+            "put it in quotes".to_owned()
+        }
+        ("array", Value::String(_) | Value::Integer(_)) => "put it in brackets: `[\"…\"]`".to_owned(),
+        ("array", Value::Table(_)) => "write the header with two brackets: `[[…]]`".to_owned(),
+        _ => format!("write {article}"),
+    })
+}
+
+fn wrong_word(options: &Json, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+    let words: Vec<&str> = options
+        .as_array()
+        .map(|options| options.iter().filter_map(Json::as_str).collect())
+        .unwrap_or_default();
+    match &found.node.value {
+        Value::String(text) => {
+            let problem = Problem::new(
+                Code::InvalidValue,
+                format!("{subject} cannot be `{text}`"),
+                found.node.span,
+                "",
+            );
+            problem.why(format!("it is one of {}", list(&words))).help(
+                match super::problem::closest(text, words.iter().copied()) {
+                    Some(word) => format!("did you mean `{word}`?"),
+                    None => format!("write one of {}", list(&words)),
+                },
+            )
+        }
+        _ => with_about(
+            Problem::new(
+                Code::WrongType,
+                format!("{subject} must be a string, found {}", found.node.kind()),
+                found.node.span,
+                "",
+            ),
+            schema,
+        )
+        .help(suggest("", words, "write a string")),
+    }
+}
+
+/// A text that does not have the form it must have: the unit's or name's own reader says what is wrong.
+fn wrong_text(pattern: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+    let Value::String(text) = &found.node.value else {
+        return Problem::new(
+            Code::InvalidValue,
+            format!("{subject} does not fit"),
+            found.node.span,
+            "",
+        )
+        .help("correct the value");
+    };
+    let reason = reason(pattern, text);
+    let help = if pattern == NAME_PATTERN {
+        format!("call it `{}`", as_name(text))
+    } else {
+        about(schema).unwrap_or_else(|| format!("write a value that matches `{pattern}`"))
+    };
+    let problem = Problem::new(
+        Code::InvalidValue,
+        reason.unwrap_or_else(|| format!("{subject} cannot be `{text}`")),
+        found.node.span,
+        "",
+    );
+    with_about(problem, schema).help(help)
+}
+
+/// Why a text is no size, duration, share or name, in the words of the type that reads it.
+fn reason(pattern: &str, text: &str) -> Option<String> {
+    fn pattern_of<T: JsonSchema>() -> Option<String> {
+        let schema = T::json_schema(&mut schemars::SchemaGenerator::default());
+        Some(schema.get("pattern")?.as_str()?.to_owned())
+    }
+    let is = |own: Option<String>| own.as_deref() == Some(pattern);
+    if pattern == NAME_PATTERN {
+        return Some(name_reason(text));
+    }
+    if is(pattern_of::<Duration>()) {
+        return text.parse::<Duration>().err().map(|error| error.to_string());
+    }
+    if is(pattern_of::<ByteCount>()) {
+        return text.parse::<ByteCount>().err().map(|error| error.to_string());
+    }
+    if is(pattern_of::<Share>()) {
+        return text.parse::<Share>().err().map(|error| error.to_string());
+    }
+    None
+}
+
+fn name_reason(text: &str) -> String {
+    match text.parse::<StepId>() {
+        Err(error) => error.to_string(),
+        Ok(_) => format!("`{text}` does not fit"),
+    }
+}
+
+/// The kebab-case name that comes closest to a text.
+fn as_name(text: &str) -> String {
+    let mut name = String::new();
+    for character in text.chars() {
+        let previous_lower = name.chars().last().is_some_and(|last| last.is_ascii_lowercase());
+        if character.is_ascii_uppercase() && previous_lower {
+            name.push('-');
+        }
+        match character.to_ascii_lowercase() {
+            plain @ ('a'..='z' | '0'..='9') => name.push(plain),
+            _ if !name.is_empty() && !name.ends_with('-') => name.push('-'),
+            _ => {}
+        }
+    }
+    let name = name.trim_matches('-').to_owned();
+    if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        name.chars().take(63).collect()
+    } else {
+        format!("n{name}").chars().take(63).collect()
+    }
+}
+
+fn wrong_value(kind: &Kind, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+    let span: Span = found.node.span;
+    let number = |node: &Node| node.to_json().to_string();
+    let (what, help) = match kind {
+        Kind::Minimum { limit } => (
+            format!("{subject} is {}, less than {limit}", number(found.node)),
+            format!("write {limit} or more"),
+        ),
+        Kind::Maximum { limit } => (
+            format!("{subject} is {}, more than {limit}", number(found.node)),
+            format!("write {limit} or less"),
+        ),
+        Kind::MinLength { .. } => (format!("{subject} is empty"), "write a value".to_owned()),
+        Kind::MaxLength { limit } => (
+            format!("{subject} is longer than {limit} characters"),
+            "shorten it".to_owned(),
+        ),
+        Kind::MinItems { limit } => (
+            format!("{subject} has fewer than {limit} item"),
+            "add one, or remove what needs it".to_owned(),
+        ),
+        Kind::MaxItems { limit } => (
+            format!("{subject} has more than {limit} items"),
+            "remove some".to_owned(),
+        ),
+        Kind::MinProperties { limit } | Kind::MaxProperties { limit } => (
+            format!("{subject} must have exactly {limit} key"),
+            "keep the one that applies".to_owned(),
+        ),
+        other => (
+            format!("{subject} does not fit ({})", other.keyword()),
+            "correct the value".to_owned(),
+        ),
+    };
+    with_about(Problem::new(Code::InvalidValue, what, span, ""), schema).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_unit_is_explained_by_the_unit_itself() {
+        let pattern = |schema: schemars::Schema| schema.get("pattern").unwrap().as_str().unwrap().to_owned();
+        let generator = &mut schemars::SchemaGenerator::default();
+        let span = pattern(Duration::json_schema(generator));
+        let size = pattern(ByteCount::json_schema(generator));
+        assert!(reason(&span, "5m").unwrap().contains("write `min`"));
+        assert!(reason(&span, "soon").unwrap().contains("duration with its unit"));
+        assert!(reason(&size, "64").unwrap().contains("size with its unit"));
+        assert!(
+            reason(&pattern(Share::json_schema(generator)), "30")
+                .unwrap()
+                .contains("share")
+        );
+    }
+
+    #[test]
+    fn a_wrong_name_gets_a_right_one() {
+        for (wrong, right) in [
+            ("Keep_Daily", "keep-daily"),
+            ("keepDaily", "keep-daily"),
+            ("1st", "n1st"),
+            ("a b", "a-b"),
+        ] {
+            assert_eq!(as_name(wrong), right);
+            assert!(as_name(wrong).parse::<StepId>().is_ok());
+        }
+    }
+
+    #[test]
+    fn the_first_sentence_says_what_a_key_is() {
+        assert_eq!(
+            about(&json!({ "description": "One thing. More." })).unwrap(),
+            "One thing"
+        );
+    }
+}
