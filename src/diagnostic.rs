@@ -180,6 +180,8 @@ codes! {
     // Redaction.
     /// A file that redaction cannot read as text.
     RedactBinary = "redact-binary" => Refused;
+    /// A file that redaction cannot read as text and that is not in the backup.
+    RedactLeftOut = "redact-left-out" => Warnings;
 
     // Targets.
     /// A target that cannot be reached or written.
@@ -234,6 +236,8 @@ codes! {
     Terminated = "terminated" => Terminated;
     /// Retention that would remove more than it may.
     RetentionHeldBack = "retention-held-back" => Warnings;
+    /// Another program could not be run or failed.
+    ProcessFailed = "process-failed" => Failed;
     /// A fault of this program.
     Internal = "internal" => Failed;
 }

@@ -45,7 +45,7 @@ macro_rules! kinds {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $enum {
-            $($(#[$doc])* $variant($settings),)*
+            $($(#[$doc])* #[doc = concat!("`", $name, "`.")] $variant($settings),)*
         }
 
         impl $enum {

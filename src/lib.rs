@@ -13,7 +13,7 @@
 //! | 4 | `archive`, `journal` |
 //! | 3 | `source`, `target` |
 //! | 2 | `redact`, `secrets` |
-//! | 1 | `fs`, `codec`, `crypto`, `state`, `process`, `event`, `outcome` |
+//! | 1 | `fs`, `codec`, `crypto`, `state`, `process`, `sensitive`, `event`, `outcome` |
 //! | 0 | `diagnostic`, `units`, `id`, `secret`, `clock`, `limits`, `kinds` |
 
 pub mod cli;
@@ -42,6 +42,7 @@ pub mod event;
 pub mod fs;
 pub mod outcome;
 pub mod process;
+pub mod sensitive;
 pub mod state;
 
 pub mod clock;

@@ -44,6 +44,10 @@ pub const XATTRS_MAX: usize = 1 << 20;
 pub const WAITING_XATTRS_MAX: usize = 32 << 20;
 /// Bytes of a secret value.
 pub const SECRET_MAX: usize = 64 << 10;
+/// Bytes of a file of secrets: a hundred of the largest values would not be written by hand.
+pub const SECRET_FILE_MAX: u64 = 1 << 20;
+/// Bytes of a line of a log that is held back until it is whole, so that no secret passes in two halves.
+pub const SCRUB_LINE_MAX: usize = 1 << 20;
 /// Seconds that a secret's command may take.
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
 /// Warnings that a report lists one by one; the rest is counted.

@@ -4,7 +4,12 @@
 
 pub mod acl;
 pub mod catalog;
+pub mod fan;
 pub mod layout;
+pub mod pack;
+pub mod plain;
 pub mod record;
+pub mod repository;
 pub mod tar_header;
 pub mod tar_sink;
+pub mod unpack;

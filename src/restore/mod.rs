@@ -2,12 +2,14 @@
 //!
 //! Nothing here reads an archive: entries arrive through [`crate::source::TreeSink`], from whoever reads them.
 
+pub mod carry;
 pub mod error;
 pub mod place;
 pub mod stage;
 pub mod swap;
 pub mod writer;
 
+mod carry_file;
 mod check;
 mod clear;
 mod current_file;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
-use super::writer::Written;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::create::Shortfall;
 use crate::fs::entry::{TreePath, display_bytes};
@@ -94,18 +93,20 @@ impl Shortfalls {
         self.skipped.contains(path)
     }
 
-    /// Turns the counts into warnings.
-    pub(super) fn report(self, written: &mut Written) {
-        written.owner_skipped = self.owners.count;
-        written.attributes_skipped = self.attributes_skipped;
-        written.devices_skipped = self.devices.count;
+    /// How many entries lack their owner, how many attributes and devices were left out.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        (self.owners.count, self.attributes_skipped, self.devices.count)
+    }
+
+    /// Turns the counts into warnings, at most `limits::WARNINGS_LISTED`, and says how many there were.
+    pub(super) fn warnings(&self) -> (Vec<Diagnostic>, u64) {
         let mut warnings = Vec::new();
         if self.owners.count > 0 {
             warnings.push(self.owner_warning());
         }
         if self.devices.count > 0 && !self.accepts {
             let what = format!(
-                "{} were not made, the first is `{}`",
+                "{} could not be made, the first is `{}`",
                 count(self.devices.count, "device"),
                 self.devices.first()
             );
@@ -127,7 +128,7 @@ impl Shortfalls {
             );
             warnings.push(incomplete(what).why("the file system took the nearest time it can keep"));
         }
-        for ((name, errno), tally) in &self.attributes {
+        warnings.extend(self.attributes.iter().map(|((name, errno), tally)| {
             let what = format!(
                 "the attribute `{}` of {} could not be set, the first is `{}`",
                 display_bytes(name),
@@ -136,11 +137,11 @@ impl Shortfalls {
             );
             let why = std::io::Error::from_raw_os_error(*errno).to_string();
             let help = "restore as root, onto a file system that keeps such attributes";
-            warnings.push(incomplete(what).why(why).help(help));
-        }
-        written.warning_count = warnings.len() as u64 + self.attributes_unlisted;
+            incomplete(what).why(why).help(help)
+        }));
+        let number = warnings.len() as u64 + self.attributes_unlisted;
         warnings.truncate(limits::WARNINGS_LISTED);
-        written.warnings = warnings;
+        (warnings, number)
     }
 
     fn owner_warning(&self) -> Diagnostic {
@@ -195,10 +196,10 @@ mod tests {
             };
             shortfalls.note(&path(&n.to_string()), short);
         }
-        let mut written = Written::default();
-        shortfalls.report(&mut written);
-        assert_eq!((written.owner_skipped, written.warning_count), (1000, 1));
-        assert!(written.warnings[0].what.contains("1000 entries"));
+        assert_eq!(shortfalls.counts().0, 1000);
+        let (warnings, number) = shortfalls.warnings();
+        assert_eq!(number, 1);
+        assert!(warnings[0].what.contains("1000 entries"));
     }
 
     #[test]
@@ -207,9 +208,7 @@ mod tests {
         shortfalls.note(&path("a"), lacking("trusted.x", Errno::PERM));
         shortfalls.note(&path("a"), lacking("user.x", Errno::NOSPC));
         shortfalls.skip_device(&path("b"));
-        let mut written = Written::default();
-        shortfalls.report(&mut written);
-        assert_eq!((written.attributes_skipped, written.devices_skipped), (2, 1));
-        assert_eq!(written.warning_count, 1);
+        assert_eq!(shortfalls.counts(), (0, 2, 1));
+        assert_eq!(shortfalls.warnings().1, 1);
     }
 }

@@ -154,8 +154,16 @@ impl TreeWriter {
         self.shortfalls.note(&root, short);
         rustix::fs::syncfs(self.stack.root()).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
         self.tell(0, 0, Tell::Now);
-        self.shortfalls.report(&mut self.written);
-        Ok(self.written)
+        let (owner_skipped, attributes_skipped, devices_skipped) = self.shortfalls.counts();
+        let (warnings, warning_count) = self.shortfalls.warnings();
+        Ok(Written {
+            owner_skipped,
+            attributes_skipped,
+            devices_skipped,
+            warnings,
+            warning_count,
+            ..self.written
+        })
     }
 
     fn begin_entry(&mut self, entry: &Entry) -> Result<(), RestoreError> {

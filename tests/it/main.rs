@@ -1,4 +1,7 @@
 //! Behaviour, one binary.
 
 mod architecture;
+mod archive;
 mod manifests;
+
+mod targets;

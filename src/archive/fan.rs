@@ -1,0 +1,149 @@
+//! One stream of stored bytes to several targets at once, byte-identical in all.
+//!
+//! A target that fails is left out and named; the run goes on while enough targets are left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::codec::ordered::Gone;
+use crate::event::{Event, Events};
+use crate::limits::UPLOAD_PARTS_QUEUED;
+use crate::target::{Target, TargetError};
+
+/// What a target is given, in order.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// The next bytes of the archive.
+    Archive(Bytes),
+    /// The archive is complete.
+    ArchiveEnd,
+    /// A small object, complete.
+    Object(String, Bytes),
+}
+
+/// The sending side: clones give to the same targets.
+#[derive(Clone)]
+pub struct Fan {
+    targets: Vec<mpsc::Sender<Item>>,
+    required: usize,
+    alive: Arc<AtomicUsize>,
+}
+
+/// The receiving side: one task a target.
+pub struct Uploads(Vec<(Target, JoinHandle<Result<(), TargetError>>)>);
+
+/// Starts one upload a target; `archive` is the name of the archive's object.
+pub fn fan_out(targets: &[Target], archive: &str, required: usize, events: &Events) -> (Fan, Uploads) {
+    let (mut senders, mut uploads) = (Vec::new(), Vec::new());
+    for target in targets {
+        let (sender, items) = mpsc::channel(UPLOAD_PARTS_QUEUED.max(8));
+        let upload = upload(target.clone(), archive.to_owned(), items, events.clone());
+        senders.push(sender);
+        uploads.push((target.clone(), tokio::spawn(upload)));
+    }
+    let alive = Arc::new(AtomicUsize::new(senders.len()));
+    (
+        Fan {
+            targets: senders,
+            required: required.max(1),
+            alive,
+        },
+        Uploads(uploads),
+    )
+}
+
+impl Fan {
+    /// Gives `item` to every target that still takes any; blocks while one of them is behind.
+    ///
+    /// # Errors
+    /// When fewer targets are left than required.
+    pub fn send(&mut self, item: &Item) -> Result<(), Gone> {
+        self.targets.retain(|target| target.blocking_send(item.clone()).is_ok());
+        self.alive.fetch_min(self.targets.len(), Ordering::Relaxed);
+        if self.alive.load(Ordering::Relaxed) < self.required {
+            Err(Gone)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What became of the uploads.
+pub struct Uploaded {
+    /// Targets that took everything.
+    pub stored: Vec<Target>,
+    /// Targets that failed, each with its error.
+    pub failed: Vec<(Target, TargetError)>,
+}
+
+impl Uploads {
+    /// Waits for all of them. Every [`Fan`] must be gone by then.
+    pub async fn finish(self) -> Uploaded {
+        let mut uploaded = Uploaded {
+            stored: Vec::new(),
+            failed: Vec::new(),
+        };
+        for (target, task) in self.0 {
+            match task.await {
+                Ok(Ok(())) => uploaded.stored.push(target),
+                Ok(Err(error)) => uploaded.failed.push((target, error)),
+                Err(join) => {
+                    let source = std::io::Error::other(join.to_string());
+                    let (name, object) = (target.name().to_string(), String::new());
+                    let error = TargetError::Failed {
+                        target: name,
+                        object,
+                        source,
+                    };
+                    uploaded.failed.push((target, error));
+                }
+            }
+        }
+        uploaded
+    }
+}
+
+/// Takes items until the end. An archive without its end is dropped, and nothing of it is left.
+async fn upload(
+    target: Target,
+    archive: String,
+    mut items: mpsc::Receiver<Item>,
+    events: Events,
+) -> Result<(), TargetError> {
+    let mut writer = None;
+    while let Some(item) = items.recv().await {
+        let bytes = match &item {
+            Item::Archive(bytes) | Item::Object(_, bytes) => bytes.len() as u64,
+            Item::ArchiveEnd => 0,
+        };
+        match item {
+            Item::Archive(bytes) => {
+                if writer.is_none() {
+                    writer = Some(target.writer(&archive).await?);
+                }
+                if let Some(writer) = &mut writer {
+                    writer.put(bytes).await?;
+                }
+            }
+            Item::ArchiveEnd => {
+                if let Some(writer) = writer.take() {
+                    writer.finish().await?;
+                }
+            }
+            // An object of the same name has the same content: its name is its digest.
+            Item::Object(name, content) => drop(target.create(&name, content).await?),
+        }
+        events.tell(&Event::TargetStored {
+            target: target.name().to_string(),
+            bytes,
+        });
+    }
+    match writer {
+        Some(unfinished) => unfinished.abort().await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,320 @@
+//! From a captured tree to stored objects in one streaming dataflow: capture → frames → compressors → digest → targets.
+//!
+//! What is in memory at once is bounded by the queues: a few frames a core and a few pieces a target.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use async_compression::Level;
+use async_compression::tokio::bufread::GzipEncoder;
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+use tokio_util::io::StreamReader;
+
+use crate::codec::Codec;
+use crate::codec::frames::{self, Buffers, FrameError, StoredFrame};
+use crate::codec::ordered::{Gone, Jobs, Results};
+use crate::codec::seek_table::{self, FrameLength, SeekTableError};
+use crate::crypto::Digest;
+use crate::event::Events;
+use crate::id::SourceName;
+use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
+use crate::source::SinkError;
+use crate::target::{Target, TargetError};
+
+use super::fan::{Fan, Item, fan_out};
+use super::layout;
+use super::record::{ArchiveRecord, ObjectRecord, SegmentRecord};
+use super::tar_sink::{Pieces, TarSink};
+
+/// Level of the small objects, catalogs and refs.
+const SMALL_OBJECT_LEVEL: i32 = 3;
+
+/// How an archive is made and where it goes.
+#[derive(Clone)]
+pub struct Packing {
+    /// Codec.
+    pub codec: Codec,
+    /// Level of the codec.
+    pub level: i32,
+    /// Object name of the archive.
+    pub archive: String,
+    /// Targets.
+    pub targets: Vec<Target>,
+    /// How many of them must take it.
+    pub required: usize,
+}
+
+/// An archive and a catalog that lie in targets, without a record as yet.
+pub struct Packed<T> {
+    /// What the capture gave.
+    pub captured: T,
+    /// The archive.
+    pub archive: ArchiveRecord,
+    /// The catalog.
+    pub segments: Vec<SegmentRecord>,
+    /// Targets that took everything.
+    pub targets: Vec<Target>,
+    /// Targets that failed, each with its error.
+    pub left_out: Vec<(Target, TargetError)>,
+}
+
+/// Why nothing was packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError<E> {
+    /// The capture failed.
+    #[error("the capture failed")]
+    Capture(E),
+    /// Too few targets took the archive; these are the errors of those that did not.
+    #[error("too few targets took the archive")]
+    Targets(Vec<(Target, TargetError)>),
+    /// A compressor failed.
+    #[error("compression failed")]
+    Compress(#[source] FrameError),
+    /// A stream codec failed.
+    #[error("compression failed")]
+    Stream(#[source] std::io::Error),
+    /// The archive has more frames than its table can hold.
+    #[error("the archive is too large for its table of frames")]
+    Table(#[source] SeekTableError),
+    /// A thread of the program ended early.
+    #[error("a part of the program ended early")]
+    Died,
+}
+
+/// What the capture writes into.
+pub type PackSink = TarSink<Outlet>;
+
+/// Runs `capture` on a thread of its own and stores what it hands on.
+pub async fn pack<T, E>(
+    packing: Packing,
+    first: SourceName,
+    events: &Events,
+    capture: impl FnOnce(&mut PackSink) -> Result<T, E> + Send + 'static,
+) -> Result<Packed<T>, PackError<E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let (fan, uploads) = fan_out(&packing.targets, &packing.archive, packing.required, events);
+    let buffers = Buffers::default();
+    let (plain, stored) = encoder(packing.codec, packing.level, &buffers).map_err(PackError::Stream)?;
+    let complete = Arc::new(AtomicBool::new(false));
+    let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
+    let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
+    let capturer = tokio::task::spawn_blocking(move || {
+        let outlet = Outlet {
+            plain,
+            fan,
+            segments: Vec::new(),
+        };
+        let mut sink = TarSink::new(outlet, buffers, first);
+        let captured = capture(&mut sink)?;
+        // Only a whole capture sets the mark, and it does so before the collector can see the end of the queue.
+        let finished = sink.finish().map(|(outlet, plain_bytes)| {
+            complete.store(true, Ordering::Release);
+            (outlet.segments, plain_bytes)
+        });
+        Ok((captured, finished))
+    });
+    let captured = capturer.await.map_err(|_| PackError::Died)?;
+    let collected = collector.await.map_err(|_| PackError::Died)?;
+    let uploaded = uploads.finish().await;
+    if uploaded.stored.len() < packing.required.max(1) && !uploaded.failed.is_empty() {
+        return Err(PackError::Targets(uploaded.failed));
+    }
+    let (captured, finished) = captured.map_err(PackError::Capture)?;
+    let (bytes, blake3) = match collected {
+        Ok(collected) => collected,
+        Err(CollectError::Frame(error)) => return Err(PackError::Compress(error)),
+        Err(CollectError::Stream(error)) => return Err(PackError::Stream(error)),
+        Err(CollectError::Table(error)) => return Err(PackError::Table(error)),
+        Err(CollectError::Gone) => return Err(PackError::Died),
+    };
+    let (segments, plain_bytes) = finished.map_err(|_| PackError::Died)?;
+    Ok(Packed {
+        captured,
+        archive: ArchiveRecord {
+            name: packing.archive,
+            codec: packing.codec,
+            bytes,
+            plain_bytes,
+            blake3,
+        },
+        segments,
+        targets: uploaded.stored,
+        left_out: uploaded.failed,
+    })
+}
+
+/// Where plain frames go in.
+enum PlainIn {
+    Frames(Jobs<Vec<u8>, Result<StoredFrame, FrameError>>),
+    Stream(SyncSender<Bytes>),
+    Gzip(tokio::sync::mpsc::Sender<std::io::Result<Bytes>>),
+}
+
+/// Where stored bytes come out.
+enum StoredOut {
+    Frames(Results<Result<StoredFrame, FrameError>>),
+    Stream(Receiver<Bytes>),
+    Gzip(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>),
+}
+
+fn encoder(codec: Codec, level: i32, buffers: &Buffers) -> std::io::Result<(PlainIn, StoredOut)> {
+    Ok(match codec {
+        Codec::Zstd => {
+            let (jobs, results) = frames::compressors(level, buffers)?;
+            (PlainIn::Frames(jobs), StoredOut::Frames(results))
+        }
+        Codec::None => {
+            let (sender, receiver) = sync_channel(FRAMES_QUEUED);
+            (PlainIn::Stream(sender), StoredOut::Stream(receiver))
+        }
+        Codec::Gzip => {
+            let (sender, plain) = tokio::sync::mpsc::channel(FRAMES_QUEUED);
+            let (out, receiver) = tokio::sync::mpsc::channel(FRAMES_QUEUED);
+            tokio::spawn(gzip(plain, out, level));
+            (PlainIn::Gzip(sender), StoredOut::Gzip(receiver))
+        }
+    })
+}
+
+/// Compresses a stream of plain pieces; an error in the stream is passed on, so that a cut capture makes no archive.
+async fn gzip(
+    plain: tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>,
+    out: tokio::sync::mpsc::Sender<std::io::Result<Bytes>>,
+    level: i32,
+) {
+    let pieces = futures::stream::unfold(plain, |mut plain| async move { Some((plain.recv().await?, plain)) });
+    let mut encoder = GzipEncoder::with_quality(StreamReader::new(Box::pin(pieces)), Level::Precise(level));
+    loop {
+        let mut piece = bytes::BytesMut::with_capacity(READ_BLOCK);
+        let read = loop {
+            match encoder.read_buf(&mut piece).await {
+                Ok(0) => break Ok(()),
+                Ok(_) if piece.len() < READ_BLOCK => {}
+                Ok(_) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let ended = piece.is_empty() || read.is_err();
+        let item = read.map(|()| piece.freeze());
+        // A closed channel means that the collector has ended and knows why.
+        if out.send(item).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// The capture's way out: frames to the encoder, segments straight to the targets.
+pub struct Outlet {
+    plain: PlainIn,
+    fan: Fan,
+    segments: Vec<SegmentRecord>,
+}
+
+impl Outlet {
+    fn put(&mut self, plain: Vec<u8>) -> Result<(), Gone> {
+        match &self.plain {
+            PlainIn::Frames(jobs) => jobs.push(plain),
+            PlainIn::Stream(sender) => sender.send(plain.into()).map_err(|_| Gone),
+            PlainIn::Gzip(sender) => sender.blocking_send(Ok(plain.into())).map_err(|_| Gone),
+        }
+    }
+}
+
+impl Pieces for Outlet {
+    fn frame(&mut self, plain: Vec<u8>) -> Result<(), Gone> {
+        self.put(plain)
+    }
+
+    fn segment(&mut self, plain: Vec<u8>, lines: u64) -> Result<(), SinkError> {
+        let failed = |_| SinkError::Stopped;
+        let stored = frames::compress_whole(&plain, SMALL_OBJECT_LEVEL).map_err(failed)?;
+        let name = layout::catalog(&Digest::of(&stored));
+        self.segments.push(SegmentRecord {
+            name: name.clone(),
+            bytes: stored.len() as u64,
+            plain_bytes: plain.len() as u64,
+            blake3: Digest::of(&plain),
+            lines,
+        });
+        self.fan
+            .send(&Item::Object(name, stored.into()))
+            .map_err(|Gone| SinkError::Stopped)
+    }
+}
+
+enum CollectError {
+    Frame(FrameError),
+    Stream(std::io::Error),
+    Table(SeekTableError),
+    Gone,
+}
+
+impl From<Gone> for CollectError {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// Digests the stored bytes in order and gives them to the targets; the mark of the end comes only after everything.
+///
+/// A queue that ends without the mark `complete` is a capture that failed: nothing of it becomes an archive.
+fn collect(stored: StoredOut, mut fan: Fan, complete: &AtomicBool) -> Result<(u64, Digest), CollectError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = 0_u64;
+    let mut give = |piece: Bytes, fan: &mut Fan| {
+        hasher.update(&piece);
+        bytes += piece.len() as u64;
+        fan.send(&Item::Archive(piece))
+    };
+    match stored {
+        StoredOut::Frames(mut results) => {
+            let mut lengths: Vec<FrameLength> = Vec::new();
+            while let Some(frame) = results.next() {
+                let frame = frame?.map_err(CollectError::Frame)?;
+                lengths.push(frame.length);
+                give(frame.bytes, &mut fan)?;
+            }
+            whole(complete)?;
+            give(
+                seek_table::write(&lengths).map_err(CollectError::Table)?.into(),
+                &mut fan,
+            )?;
+        }
+        StoredOut::Stream(pieces) => {
+            while let Ok(piece) = pieces.recv() {
+                give(piece, &mut fan)?;
+            }
+        }
+        StoredOut::Gzip(mut pieces) => {
+            while let Some(piece) = pieces.blocking_recv() {
+                give(piece.map_err(CollectError::Stream)?, &mut fan)?;
+            }
+        }
+    }
+    whole(complete)?;
+    fan.send(&Item::ArchiveEnd)?;
+    Ok((bytes, hasher.finalize().into()))
+}
+
+fn whole(complete: &AtomicBool) -> Result<(), Gone> {
+    if complete.load(Ordering::Acquire) {
+        Ok(())
+    } else {
+        Err(Gone)
+    }
+}
+
+/// A small object and its place in a record.
+pub fn object(name: impl FnOnce(&Digest) -> String, bytes: &[u8]) -> ObjectRecord {
+    let blake3 = Digest::of(bytes);
+    ObjectRecord {
+        name: name(&blake3),
+        bytes: bytes.len() as u64,
+        blake3,
+    }
+}

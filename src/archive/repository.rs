@@ -1,0 +1,650 @@
+//! The backups in one or more targets: listed, chosen, completed, checked object by object.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::frames;
+use crate::crypto::Digest;
+use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::event::{Event, Events};
+use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
+use crate::limits::RECORD_MAX;
+use crate::target::{Created, Target, TargetError};
+
+use super::layout::{self, FORMAT, REPOSITORY};
+use super::pack::{Packed, object};
+use super::record::{ObjectRecord, Record, RecordError};
+
+const REFS_LEVEL: i32 = 3;
+
+/// What a target says it is. Compared, never obeyed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Repository {
+    /// Format version.
+    pub format: u32,
+    /// A random id, the same in all targets that one upload created together.
+    pub repository: String,
+}
+
+/// Why the backups of a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The target failed.
+    #[error("target `{target}` cannot be used")]
+    Target {
+        /// Target.
+        target: TargetName,
+        /// Why.
+        #[source]
+        source: TargetError,
+    },
+    /// The target holds something else.
+    #[error("target `{0}` holds other files and no repository")]
+    NotARepository(TargetName),
+    /// `repository.json` cannot be read.
+    #[error("target `{target}`: `repository.json` is not readable")]
+    Unreadable {
+        /// Target.
+        target: TargetName,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Made by a newer program.
+    #[error("target `{target}` has format {format}, this program writes {FORMAT}")]
+    Newer {
+        /// Target.
+        target: TargetName,
+        /// Its format.
+        format: u32,
+    },
+    /// An object is not what the record says.
+    #[error("target `{target}`: `{object}` {what}")]
+    Damaged {
+        /// Target.
+        target: TargetName,
+        /// Object.
+        object: String,
+        /// In what way.
+        what: &'static str,
+    },
+    /// A record with this id is there already.
+    #[error("target `{target}` already has a backup `{id}`")]
+    Taken {
+        /// Target.
+        target: TargetName,
+        /// Id.
+        id: BackupId,
+    },
+    /// A small object of the backup cannot be made.
+    #[error("the record or the list of objects cannot be written")]
+    Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Diagnose for RepositoryError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Target { source, .. } => source.code(),
+            Self::NotARepository(_) => Code::DestinationInvalid,
+            Self::Unreadable { .. } | Self::Damaged { .. } => Code::Damaged,
+            Self::Newer { .. } => Code::FormatNewer,
+            Self::Taken { .. } => Code::TargetFailed,
+            Self::Write(_) => Code::Internal,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Target { source, .. } => return source.help(),
+            Self::NotARepository(_) => "give the target an empty folder of its own".into(),
+            Self::Unreadable { .. } => {
+                "restore `repository.json` from a copy of the target, or look at who changed it".into()
+            }
+            Self::Newer { .. } => "use a newer version of strongroom".into(),
+            Self::Damaged { .. } => {
+                "use another target or another backup; copy the damaged one away before anything else".into()
+            }
+            Self::Taken { .. } => "run it again: the id is drawn anew".into(),
+            Self::Write(_) => "run it again with -v and report what it prints".into(),
+        })
+    }
+}
+
+fn failed(target: &Target) -> impl FnOnce(TargetError) -> RepositoryError {
+    let target = target.name().clone();
+    move |source| RepositoryError::Target { target, source }
+}
+
+/// Reads what a target says it is; `None` where it is empty.
+pub async fn open(target: &Target) -> Result<Option<Repository>, RepositoryError> {
+    if target.head(REPOSITORY).await.map_err(failed(target))?.is_none() {
+        let other = !target.list("").await.map_err(failed(target))?.is_empty();
+        return if other {
+            Err(RepositoryError::NotARepository(target.name().clone()))
+        } else {
+            Ok(None)
+        };
+    }
+    let bytes = target.read(REPOSITORY, RECORD_MAX).await.map_err(failed(target))?;
+    let unreadable = |source| RepositoryError::Unreadable {
+        target: target.name().clone(),
+        source,
+    };
+    let repository: Repository = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if repository.format > FORMAT {
+        return Err(RepositoryError::Newer {
+            target: target.name().clone(),
+            format: repository.format,
+        });
+    }
+    Ok(Some(repository))
+}
+
+/// Makes an empty target a repository.
+pub async fn create(target: &Target, repository: &Repository) -> Result<(), RepositoryError> {
+    let mut bytes = serde_json::to_vec_pretty(repository).map_err(|e| RepositoryError::Write(e.into()))?;
+    bytes.push(b'\n');
+    // Another run that created it meanwhile is as good.
+    target
+        .create(REPOSITORY, bytes.into())
+        .await
+        .map(drop)
+        .map_err(failed(target))
+}
+
+/// A backup and the targets that hold it.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// Its record.
+    pub record: Record,
+    /// The record's exact bytes.
+    pub bytes: Bytes,
+    /// Targets that hold this very record, in the order asked for.
+    pub targets: Vec<Target>,
+}
+
+/// The backups found, and what was wrong on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Backups by id, oldest first.
+    pub backups: Vec<Backup>,
+    /// Targets and records that could not be read.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Lists the backups of an environment in `targets`. What cannot be read is told and passed over.
+pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
+    let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for target in targets {
+        if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
+            let mut diagnostic = Diagnostic::of(&error);
+            diagnostic.severity = crate::diagnostic::Severity::Warning;
+            warnings.push(diagnostic);
+        }
+    }
+    Listing {
+        backups: found.into_values().collect(),
+        warnings,
+    }
+}
+
+async fn list_target(
+    target: &Target,
+    environment: &EnvName,
+    found: &mut BTreeMap<BackupId, Backup>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<(), RepositoryError> {
+    if open(target).await?.is_none() {
+        return Ok(());
+    }
+    for (object, _) in target
+        .list(&layout::records(environment))
+        .await
+        .map_err(failed(target))?
+    {
+        let Some((_, id)) = layout::parse_record(&object) else {
+            continue;
+        };
+        let bytes = target.read(&object, RECORD_MAX).await.map_err(failed(target))?;
+        let record = match Record::parse(&bytes, environment, &id) {
+            Ok(record) => record,
+            Err(error) => {
+                warnings.push(unreadable(target, &object, &error));
+                continue;
+            }
+        };
+        match found.get_mut(&id) {
+            Some(backup) if backup.bytes == bytes => backup.targets.push(target.clone()),
+            Some(_) => {
+                let what = format!(
+                    "target `{}` has another record of `{id}` than the others",
+                    target.name()
+                );
+                warnings.push(
+                    Diagnostic::warning(Code::Damaged, what).help("compare the targets; the first one named is used"),
+                );
+            }
+            None => drop(found.insert(
+                id,
+                Backup {
+                    record,
+                    bytes,
+                    targets: vec![target.clone()],
+                },
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(target: &Target, object: &str, error: &RecordError) -> Diagnostic {
+    let code = if matches!(error, RecordError::Newer(_)) {
+        Code::FormatNewer
+    } else {
+        Code::Damaged
+    };
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let what = format!("target `{}`: `{object}` is passed over: {error}", target.name());
+    let diagnostic = Diagnostic::warning(code, what).help("look at the object; the other backups are not affected");
+    match cause {
+        Some(cause) => diagnostic.why(cause),
+        None => diagnostic,
+    }
+}
+
+/// The line of backups that follow one another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lineage {
+    /// Pipeline.
+    pub pipeline: PipelineName,
+    /// Instance.
+    pub instance: Instance,
+}
+
+impl Backup {
+    /// The line this backup belongs to.
+    pub fn lineage(&self) -> Lineage {
+        Lineage {
+            pipeline: self.record.pipeline.clone(),
+            instance: self.record.instance.clone(),
+        }
+    }
+}
+
+impl Listing {
+    /// The newest backup of a line: the highest sequence, ties by id.
+    pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
+        let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
+        line.max_by(|a, b| (a.record.sequence, &a.record.id).cmp(&(b.record.sequence, &b.record.id)))
+    }
+
+    /// Finds the backup that `wanted` names: an id, a unique prefix, `latest`, `latest~2`.
+    pub fn choose(&self, wanted: &str, filter: impl Fn(&Record) -> bool) -> Result<&Backup, ChooseError> {
+        let fitting: Vec<&Backup> = self.backups.iter().filter(|b| filter(&b.record)).collect();
+        let unknown = || ChooseError::Unknown {
+            wanted: wanted.to_owned(),
+            backups: fitting.len(),
+        };
+        let Some(back) = parse_latest(wanted) else {
+            let mut matching = fitting
+                .iter()
+                .filter(|b| !wanted.is_empty() && b.record.id.as_str().starts_with(wanted));
+            let first = matching.next().ok_or_else(unknown)?;
+            let others: Vec<String> = matching.map(|b| b.record.id.to_string()).collect();
+            return if others.is_empty() {
+                Ok(first)
+            } else {
+                let choices = std::iter::once(first.record.id.to_string()).chain(others).collect();
+                Err(ChooseError::Ambiguous {
+                    wanted: wanted.to_owned(),
+                    choices,
+                })
+            };
+        };
+        let mut lines: Vec<Lineage> = fitting.iter().map(|b| b.lineage()).collect();
+        lines.sort();
+        lines.dedup();
+        if lines.len() > 1 {
+            let choices = lines
+                .iter()
+                .map(|l| format!("pipeline {} of instance {}", l.pipeline, l.instance))
+                .collect();
+            return Err(ChooseError::Ambiguous {
+                wanted: wanted.to_owned(),
+                choices,
+            });
+        }
+        let mut ordered = fitting.clone();
+        ordered.sort_by(|a, b| (b.record.sequence, &b.record.id).cmp(&(a.record.sequence, &a.record.id)));
+        ordered.get(back).copied().ok_or_else(unknown)
+    }
+}
+
+/// `latest` is 0, `latest~2` is 2; anything else is none.
+fn parse_latest(wanted: &str) -> Option<usize> {
+    match wanted.strip_prefix("latest")? {
+        "" => Some(0),
+        rest => rest.strip_prefix('~')?.parse().ok(),
+    }
+}
+
+/// Why no backup was chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// None fits.
+    #[error("there is no backup `{wanted}`")]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// How many backups there are.
+        backups: usize,
+    },
+    /// More than one fits.
+    #[error("`{wanted}` fits more than one backup")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// What it could be.
+        choices: Vec<String>,
+    },
+}
+
+impl Diagnose for ChooseError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown { .. } => Code::BackupUnknown,
+            Self::Ambiguous { .. } => Code::BackupAmbiguous,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            Self::Unknown { backups: 0, .. } => Some("the targets hold no backup of this environment".into()),
+            Self::Unknown { backups, .. } => Some(format!("none of the {backups} backups here has that name")),
+            Self::Ambiguous { choices, .. } => Some(format!("it could be: {}", choices.join(", "))),
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown { .. } => "`strongroom list` shows the backups".into(),
+            Self::Ambiguous { .. } => "write more of the id; `strongroom list` shows the backups".into(),
+        })
+    }
+}
+
+/// A backup that lies whole in these targets. Only [`complete`] makes one.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    record: Record,
+    bytes: Bytes,
+    sums: ObjectRecord,
+    targets: Vec<Target>,
+}
+
+impl Stored {
+    /// The record.
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Targets that hold it.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+}
+
+/// Every object of a backup but its record and sums: name, stored bytes, digest.
+fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
+    let mut objects = vec![
+        (
+            record.archive.name.clone(),
+            record.archive.bytes,
+            Some(record.archive.blake3),
+        ),
+        (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3)),
+    ];
+    objects.extend(
+        record
+            .segments
+            .iter()
+            .map(|s| (s.name.clone(), s.bytes, s.stored_digest())),
+    );
+    objects.sort();
+    objects.dedup();
+    objects
+}
+
+/// What becomes of a backup in one target after the other.
+pub struct Completed {
+    /// The backup, where enough targets took it.
+    pub stored: Option<Stored>,
+    /// Targets that failed, each with its error.
+    pub left_out: Vec<(Target, RepositoryError)>,
+}
+
+/// Writes the list of objects, the sums and last the record of what was packed.
+///
+/// `describe` makes the record from the packed archive and its list of objects.
+///
+/// # Errors
+/// When the small objects cannot be made. A target that fails is left out and named.
+pub async fn complete<T>(
+    packed: Packed<T>,
+    required: usize,
+    describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
+) -> Result<Completed, RepositoryError> {
+    let refs_bytes = refs(&packed)?;
+    let refs_object = object(layout::refs, &refs_bytes);
+    let record = describe(&packed, refs_object);
+    let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
+    let record_name = layout::record(&record.environment, &record.id);
+    let mut sums = String::new();
+    let own = (record_name.clone(), bytes.len() as u64, Some(Digest::of(&bytes)));
+    for (name, _, digest) in objects(&record).into_iter().chain([own]) {
+        if let Some(digest) = digest {
+            sums.push_str(&format!("{digest}  {name}\n"));
+        }
+    }
+    let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
+    let small: [(&str, Bytes); 2] = [
+        (&record.refs.name, refs_bytes.into()),
+        (&sums_object.name, Bytes::from(sums)),
+    ];
+    let (mut targets, mut left_out) = (Vec::new(), Vec::new());
+    for target in &packed.targets {
+        match complete_target(target, &small).await {
+            Ok(()) => targets.push(target.clone()),
+            Err(error) => left_out.push((target.clone(), error)),
+        }
+    }
+    // With too few targets left no record is written anywhere: there is no backup.
+    let mut with_record = Vec::new();
+    if targets.len() >= required.max(1) {
+        for target in targets {
+            match target.create(&record_name, bytes.clone()).await {
+                Ok(Created::New) => with_record.push(target),
+                Ok(Created::Existed) => {
+                    let taken = RepositoryError::Taken {
+                        target: target.name().clone(),
+                        id: record.id.clone(),
+                    };
+                    left_out.push((target, taken));
+                }
+                Err(error) => left_out.push((target.clone(), failed(&target)(error))),
+            }
+        }
+    }
+    let stored = (!with_record.is_empty()).then(|| Stored {
+        record,
+        bytes,
+        sums: sums_object,
+        targets: with_record,
+    });
+    Ok(Completed { stored, left_out })
+}
+
+async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<(), RepositoryError> {
+    for (name, bytes) in small {
+        target.create(name, bytes.clone()).await.map_err(failed(target))?;
+    }
+    Ok(())
+}
+
+/// The list of objects: name, stored size, live plain bytes; sorted, compressed.
+fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
+    let archive = &packed.archive;
+    let mut lines = vec![format!("{} {} {}\n", archive.name, archive.bytes, archive.plain_bytes)];
+    lines.extend(
+        packed
+            .segments
+            .iter()
+            .map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)),
+    );
+    lines.sort();
+    lines.dedup();
+    frames::compress_whole(lines.concat().as_bytes(), REFS_LEVEL).map_err(|e| RepositoryError::Write(e.into()))
+}
+
+/// Reads one object whole and compares it.
+async fn check(
+    target: &Target,
+    name: &str,
+    bytes: u64,
+    digest: Option<Digest>,
+    events: &Events,
+) -> Result<(), RepositoryError> {
+    let damaged = |what| RepositoryError::Damaged {
+        target: target.name().clone(),
+        object: name.to_owned(),
+        what,
+    };
+    let mut stream = match target.stream(name, None).await {
+        Ok(stream) => stream,
+        Err(TargetError::NotFound { .. }) => return Err(damaged("is missing")),
+        Err(error) => return Err(failed(target)(error)),
+    };
+    let (mut hasher, mut length) = (blake3::Hasher::new(), 0);
+    while let Some(piece) = stream.try_next().await.map_err(failed(target))? {
+        length += piece.len() as u64;
+        if length > bytes {
+            return Err(damaged("is longer than the record says"));
+        }
+        events.tell(&Event::TargetRead {
+            target: target.name().to_string(),
+            bytes: piece.len() as u64,
+        });
+        hasher = tokio::task::spawn_blocking(move || {
+            hasher.update(&piece);
+            hasher
+        })
+        .await
+        .map_err(|e| RepositoryError::Write(e.into()))?;
+    }
+    if length < bytes {
+        return Err(damaged("is shorter than the record says"));
+    }
+    if digest == Some(hasher.finalize().into()) {
+        Ok(())
+    } else {
+        Err(damaged("has other bytes than the record says"))
+    }
+}
+
+/// A backup whose record and objects were read back from its targets and match.
+///
+/// Only [`read_back`] makes one, so nothing that takes it can run before it.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    stored: Stored,
+}
+
+impl Confirmed {
+    /// The record.
+    pub const fn record(&self) -> &Record {
+        &self.stored.record
+    }
+
+    /// Targets whose objects match.
+    pub fn targets(&self) -> &[Target] {
+        &self.stored.targets
+    }
+}
+
+/// What reading back found.
+pub struct ReadBack {
+    /// Where at least one target has everything.
+    pub confirmed: Option<Confirmed>,
+    /// Targets that do not.
+    pub failed: Vec<(Target, RepositoryError)>,
+}
+
+/// Reads every object of the backup back whole from every target.
+pub async fn read_back(stored: Stored, events: &Events) -> ReadBack {
+    let (mut targets, mut wrong) = (Vec::new(), Vec::new());
+    for target in &stored.targets {
+        match read_back_target(&stored, target, events).await {
+            Ok(()) => targets.push(target.clone()),
+            Err(error) => wrong.push((target.clone(), error)),
+        }
+    }
+    let confirmed = (!targets.is_empty()).then(|| Confirmed {
+        stored: Stored { targets, ..stored },
+    });
+    ReadBack {
+        confirmed,
+        failed: wrong,
+    }
+}
+
+async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> Result<(), RepositoryError> {
+    let record = &stored.record;
+    let name = layout::record(&record.environment, &record.id);
+    check(
+        target,
+        &name,
+        stored.bytes.len() as u64,
+        Some(Digest::of(&stored.bytes)),
+        events,
+    )
+    .await?;
+    check(
+        target,
+        &stored.sums.name,
+        stored.sums.bytes,
+        Some(stored.sums.blake3),
+        events,
+    )
+    .await?;
+    check_objects(target, record, events).await
+}
+
+/// Reads every object of a backup whole and compares it with the record. Needs no key.
+///
+/// # Errors
+/// At the first object that is missing, cut or changed.
+pub async fn check_objects(target: &Target, record: &Record, events: &Events) -> Result<(), RepositoryError> {
+    for (name, bytes, digest) in objects(record) {
+        check(target, &name, bytes, digest, events).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latest_counts_back() {
+        assert_eq!(parse_latest("latest"), Some(0));
+        assert_eq!(parse_latest("latest~3"), Some(3));
+        for other in ["latest~", "latest~x", "latest-1", "2026"] {
+            assert_eq!(parse_latest(other), None, "{other}");
+        }
+    }
+}

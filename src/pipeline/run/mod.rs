@@ -1,0 +1,284 @@
+//! From a plan to an outcome: the executor. It takes a [`Plan`] and a [`Context`], nothing else.
+//!
+//! The steps up to `upload` become one streaming dataflow, which runs when `upload` is reached; what lies between two steps
+//! at run time is a type of its own, so that no step can be run without what it needs.
+
+mod backup;
+pub mod context;
+mod evidence;
+mod fence;
+mod preview;
+mod restore;
+mod stores;
+
+use std::time::Instant;
+
+pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use preview::preview;
+pub use stores::{open_targets, state_path};
+
+use crate::archive::repository::{Confirmed, Stored};
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::event::Event;
+use crate::limits::WARNINGS_LISTED;
+use crate::outcome::{ExitCode, Outcome};
+use crate::pipeline::{Plan, PlannedStep};
+use crate::steps::confirm::By;
+use crate::steps::{Flow, Step};
+
+use backup::Pending;
+use evidence::Evidence;
+use restore::{Chosen, Staged, Verified};
+
+/// What ended a run: problems, worst first.
+pub(crate) type Failure = Vec<Diagnostic>;
+
+/// What lies between two steps.
+enum State<'p> {
+    Nothing,
+    Pending(Pending<'p>),
+    Stored(Box<Stored>),
+    Confirmed(Box<Confirmed>),
+    Chosen(Box<Chosen>),
+    Verified(Box<Verified>),
+    Staged(Box<Staged>),
+    Done,
+}
+
+/// A run under way.
+struct Runner<'p> {
+    plan: &'p Plan,
+    options: &'p Options,
+    context: &'p Context,
+    evidence: Evidence,
+    warnings: Vec<Diagnostic>,
+    unlisted_warnings: u64,
+    outcome: Outcome,
+    confirmed: Confirmation,
+    skipped: Vec<String>,
+}
+
+/// Whether the operator has confirmed the environment in this run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirmation {
+    NotYet,
+    Given,
+}
+
+/// Runs a plan to its end.
+pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Context) -> Outcome {
+    let began = Instant::now();
+    context.events.tell(&Event::RunStarted {
+        run: context.run.to_string(),
+        pipeline: plan.pipeline().to_string(),
+        environment: plan.environment_name().to_string(),
+    });
+    let mut outcome = match Runner::begin(command, plan, options, context).await {
+        Ok(runner) => runner.finish().await,
+        Err(failure) => Outcome::failed(command, "", failure),
+    };
+    for diagnostic in &mut outcome.diagnostics {
+        diagnostic.pipeline.get_or_insert_with(|| plan.pipeline().to_string());
+        diagnostic.environment.get_or_insert_with(|| plan.environment_name().to_string());
+    }
+    let failed = outcome.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    if outcome.headline.is_empty() {
+        outcome.headline = if failed { format!("{command} failed") } else { format!("{command} done") };
+    }
+    outcome.field("run", "run", context.run.to_string(), context.run);
+    let seconds = began.elapsed().as_secs_f64();
+    outcome.field("seconds", "time", format!("{seconds:.1} s"), (seconds * 1000.0).round() / 1000.0);
+    context.events.tell(&Event::RunFinished {
+        exit: outcome.exit_code().number(),
+        headline: outcome.headline.clone(),
+    });
+    outcome
+}
+
+impl<'p> Runner<'p> {
+    /// Everything that must be in order before the first step.
+    async fn begin(
+        command: &str,
+        plan: &'p Plan,
+        options: &'p Options,
+        context: &'p Context,
+    ) -> Result<Self, Failure> {
+        fence::before(plan, context)?;
+        let writes = plan.steps().iter().any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
+        let mut warnings = Vec::new();
+        let evidence = Evidence::open(plan, options, context, writes, &mut warnings).await?;
+        Ok(Self {
+            plan,
+            options,
+            context,
+            evidence,
+            warnings,
+            unlisted_warnings: 0,
+            outcome: Outcome::new(command, ""),
+            confirmed: Confirmation::NotYet,
+            skipped: Vec::new(),
+        })
+    }
+
+    /// Runs the steps and gives the outcome; the journal hears of the end whatever it is.
+    async fn finish(mut self) -> Outcome {
+        let result = match self.evidence.run_started(self.plan, self.context) {
+            Ok(()) => self.steps().await,
+            Err(failure) => Err(failure),
+        };
+        let mut outcome = std::mem::take(&mut self.outcome);
+        if let Err(failure) = result {
+            outcome.headline.clear();
+            outcome.diagnostics.extend(failure);
+        }
+        if self.unlisted_warnings > 0 {
+            let what = format!("{} more warnings are not listed", self.unlisted_warnings);
+            self.warnings.push(Diagnostic::warning(Code::SourceUnreadable, what).help("the journal has their number"));
+        }
+        outcome.diagnostics.append(&mut self.warnings);
+        if !self.skipped.is_empty() {
+            outcome.field("skipped", "skipped", self.skipped.join(", "), &self.skipped);
+        }
+        let exit = outcome.exit_code();
+        if let Err(failure) = self.evidence.run_finished(exit, &outcome) {
+            outcome.diagnostics.extend(failure);
+        }
+        outcome
+    }
+
+    async fn steps(&mut self) -> Result<(), Failure> {
+        let mut state = State::Nothing;
+        for planned in self.plan.steps().iter().filter(|planned| planned.enabled) {
+            self.check_stop()?;
+            if self.skips(planned) {
+                self.skipped.push(planned.id.to_string());
+                continue;
+            }
+            let step = planned.id.to_string();
+            let kind = planned.step.name().to_owned();
+            self.context.events.tell(&Event::StepStarted { step: step.clone(), kind });
+            match self.step(planned, state).await {
+                Ok((next, summary)) => {
+                    self.evidence.step_finished(&step, &summary)?;
+                    self.context.events.tell(&Event::StepFinished { step, summary });
+                    state = next;
+                }
+                Err(mut failure) => {
+                    for diagnostic in &mut failure {
+                        diagnostic.step.get_or_insert_with(|| step.clone());
+                    }
+                    self.context.events.tell(&Event::StepFailed { step: step.clone() });
+                    self.evidence.step_failed(&step, &failure)?;
+                    return Err(failure);
+                }
+            }
+        }
+        match state {
+            State::Pending(_) => Err(vec![
+                Diagnostic::error(Code::FlowMissing, "the pipeline captures and stores nothing")
+                    .state("nothing was started")
+                    .help("add `compress`, `checksum` and `upload`"),
+            ]),
+            State::Staged(staged) if self.options.to.is_none() => {
+                self.outcome.headline = "unpacked beside the destinations and removed again: no `swap` step".into();
+                staged.discard()
+            }
+            State::Staged(staged) => {
+                self.keep_staged(*staged);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// With `--to` nothing is put in place.
+    fn skips(&self, planned: &PlannedStep) -> bool {
+        self.options.to.is_some() && planned.takes == Flow::Staged && matches!(planned.step, Step::Swap(_))
+    }
+
+    async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
+        match (&planned.step, state) {
+            (Step::Snapshot(snapshot), State::Nothing) => {
+                let summary = format!("{} sources, read when the backup is stored", snapshot.source.len());
+                Ok((State::Pending(Pending::new(&planned.id, snapshot)), summary))
+            }
+            (Step::Redact(redact), State::Pending(mut pending)) => {
+                pending.redact.push(redact);
+                Ok((State::Pending(pending), format!("{} sources", redact.sources.len())))
+            }
+            (Step::Compress(compress), State::Pending(mut pending)) => {
+                pending.compress = Some(compress);
+                Ok((State::Pending(pending), backup::codec_summary(compress)))
+            }
+            (Step::Checksum(_), State::Pending(pending)) => Ok((State::Pending(pending), "blake3".into())),
+            (Step::Upload(upload), State::Pending(pending)) => {
+                let stored = self.backup(pending, upload).await?;
+                let summary = backup::stored_summary(&stored);
+                Ok((State::Stored(Box::new(stored)), summary))
+            }
+            (Step::Confirm(confirm), State::Stored(stored)) if confirm.by == By::ReadBack => {
+                let confirmed = self.read_back(*stored).await?;
+                let summary = format!("{} targets read back whole", confirmed.targets().len());
+                Ok((State::Confirmed(Box::new(confirmed)), summary))
+            }
+            (Step::Confirm(confirm), state) if confirm.by == By::Operator => {
+                let summary = self.confirm_operator().await?;
+                Ok((state, summary))
+            }
+            (Step::Select(select), State::Nothing) => {
+                let chosen = self.select(select).await?;
+                let summary = chosen.summary();
+                Ok((State::Chosen(Box::new(chosen)), summary))
+            }
+            (Step::Verify(verify), State::Chosen(chosen)) => {
+                let verified = self.verify(*chosen, verify.level).await?;
+                let summary = verified.summary();
+                Ok((State::Verified(Box::new(verified)), summary))
+            }
+            (Step::Restore(settings), State::Verified(verified)) => {
+                let staged = self.restore(*verified, settings).await?;
+                let summary = staged.summary();
+                Ok((State::Staged(Box::new(staged)), summary))
+            }
+            (Step::Swap(_), State::Staged(staged)) => {
+                let summary = self.swap(*staged).await?;
+                Ok((State::Done, summary))
+            }
+            // A plan holds only chains that fit, so a fault of this program led here.
+            (step, _) => Err(vec![
+                Diagnostic::error(Code::Internal, format!("a step of type `{}` was given what it cannot take", step.name()))
+                    .state("nothing more was done"),
+            ]),
+        }
+    }
+
+    /// Ends the run where a signal asked for it.
+    fn check_stop(&self) -> Result<(), Failure> {
+        if self.context.stop.is_requested() { Err(vec![self.stopped("nothing more was done")]) } else { Ok(()) }
+    }
+
+    /// The problem with which a run ends that was asked to.
+    fn stopped(&self, state: &str) -> Diagnostic {
+        let (code, what) = match self.context.stop.signal() {
+            Some(StopSignal::Terminate) => (Code::Terminated, "the run was terminated"),
+            Some(StopSignal::Interrupt) | None => (Code::Interrupted, "the run was interrupted"),
+        };
+        Diagnostic::error(code, what).state(state)
+    }
+
+    /// Keeps a warning for the end and tells it at once.
+    fn warn(&mut self, warning: Diagnostic) {
+        let (code, what) = (warning.code.as_str().to_owned(), warning.what.clone());
+        self.context.events.tell(&Event::Warned { code, what });
+        if self.warnings.len() < WARNINGS_LISTED {
+            self.warnings.push(warning);
+        } else {
+            self.unlisted_warnings += 1;
+        }
+    }
+}
+
+/// The exit code of a failed run, for the journal.
+pub(crate) fn exit_of(failure: &[Diagnostic]) -> ExitCode {
+    Outcome::failed("", "", failure.to_vec()).exit_code()
+}

@@ -1,0 +1,504 @@
+//! A restore is never poorer than what it replaces: what the source would not have captured is carried from the present
+//! tree into the stage, and a present file that the backup only holds redacted stays, the restored text beside it.
+//!
+//! The present tree is read and never changed. A folder of the stage that something is carried into keeps its own time.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, RenameFlags, Statx};
+
+use super::carry_file::{self, Copied};
+use super::error::RestoreError;
+use super::shortfalls::Shortfalls;
+use super::stack::FolderStack;
+use super::stage::Stage;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::create::{self, Made};
+use crate::fs::entry::{Entry, Kind, Moment, TreePath};
+use crate::fs::folder::{self, Folder};
+use crate::fs::metadata::{self, Held, XattrReader};
+use crate::fs::owners::Owners;
+use crate::fs::selection::Selection;
+use crate::fs::walk::{FileSystems, Look, Note, NoteKind, SecondNames, Step, Walk, WalkOptions};
+use crate::limits;
+
+/// What SQLite keeps beside a database while it is open.
+const SIDE_FILES: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+/// Names tried for a restored text beside a present file.
+const BESIDE_TRIES: u32 = 1000;
+const NAME_MAX: usize = 255;
+
+/// What becomes of the side files of databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SideFiles {
+    /// They are files like others.
+    Carry,
+    /// A restored database must not meet the write-ahead log of the one it replaces: those of databases that are in the
+    /// stage, or that the source would have captured, stay behind.
+    LeaveBehind,
+}
+
+/// What is carried where.
+pub struct Carry<'a> {
+    /// The present tree.
+    pub present: &'a Path,
+    /// The stage that will replace it, written.
+    pub stage: &'a Stage,
+    /// Whether the source would have captured an entry (`true` for a folder).
+    pub selects: &'a dyn Fn(&TreePath, bool) -> bool,
+    /// The entries whose content in the backup is redacted.
+    pub redacted: &'a BTreeSet<TreePath>,
+    /// What becomes of the side files of databases.
+    pub side_files: SideFiles,
+}
+
+/// What was carried.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Carried {
+    /// How many entries.
+    pub entries: u64,
+    /// Their paths, at most `limits::WARNINGS_LISTED`, in order.
+    pub listed: Vec<TreePath>,
+    /// Present files that stayed because the backup holds them redacted, each with the name of the restored text.
+    pub beside: Vec<(TreePath, TreePath)>,
+    /// What the operator must know: texts beside present files, and what could not be carried.
+    pub warnings: Vec<Diagnostic>,
+    /// How many warnings there were, those listed included.
+    pub warning_count: u64,
+}
+
+/// A folder of the stage on the way down, and what it must have again when it is left.
+struct Level {
+    /// Its own mode, where that had to be widened to work in it.
+    mode: Option<Mode>,
+    /// Its own time.
+    mtime: Moment,
+    /// Everything it is to have, where it was made here.
+    made: Option<Box<Entry>>,
+    /// Whether anything was made in it.
+    changed: bool,
+}
+
+struct Carrier<'a> {
+    request: &'a Carry<'a>,
+    present: Folder,
+    stack: FolderStack<Level>,
+    root: Level,
+    xattrs: XattrReader,
+    shortfalls: Shortfalls,
+    carried: Carried,
+}
+
+/// Carries what the source would not have captured, and is not in the stage, from the present tree into the stage.
+///
+/// # Errors
+/// Where the stage cannot be written. A present entry that cannot be read is a warning: it stays in the tree that is
+/// kept aside.
+pub fn carry(request: &Carry<'_>) -> Result<Carried, RestoreError> {
+    let fail = |error| RestoreError::path("read", request.present, error);
+    let present = Folder::open(request.present).map_err(fail)?;
+    let owners = Owners::default();
+    let selection = Selection::all();
+    let options = WalkOptions {
+        selection: &selection,
+        owners: &owners,
+        look: Look::Survey,
+        second_names: SecondNames::Separate,
+        file_systems: FileSystems::All,
+    };
+    let mut walk = Walk::new(Folder::open(request.present).map_err(fail)?, options).map_err(fail)?;
+    let root = request.stage.root()?;
+    let at_root = |error| RestoreError::path("look at", &request.stage.path(), error);
+    let level = level_of(&folder::stat(&root).map_err(at_root)?);
+    let mut carrier = Carrier {
+        request,
+        present,
+        stack: FolderStack::new(root),
+        root: level,
+        xattrs: XattrReader::default(),
+        shortfalls: Shortfalls::new(false),
+        carried: Carried::default(),
+    };
+    while let Some(step) = walk.next() {
+        match step {
+            Step::Note(note) => carrier.note(&note),
+            Step::Found(found) if found.entry.path.is_root() => {}
+            Step::Found(found) => {
+                if carrier.meet(&found.entry, walk.folder())? == Below::Skip {
+                    walk.skip_folder();
+                }
+            }
+        }
+    }
+    carrier.finish()
+}
+
+/// Whether what lies in a folder is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Look,
+    Skip,
+}
+
+fn level_of(stat: &Statx) -> Level {
+    Level {
+        mode: None,
+        mtime: metadata::stat_of(stat).mtime,
+        made: None,
+        changed: false,
+    }
+}
+
+impl Carrier<'_> {
+    /// Decides about one present entry. `folder` is the present folder that holds it, or itself where it is a folder.
+    fn meet(&mut self, entry: &Entry, folder: Option<&Folder>) -> Result<Below, RestoreError> {
+        let path = &entry.path;
+        let is_folder = entry.kind == Kind::Folder;
+        let redacted = !is_folder && self.request.redacted.contains(path);
+        let captured = (self.request.selects)(path, is_folder) || (!is_folder && self.stays_behind(path)?);
+        if captured && !redacted {
+            return Ok(Below::Look);
+        }
+        let Some(folder) = folder else { return Ok(Below::Look) };
+        if !self.go_to(&path.parent().unwrap_or_default())? {
+            self.in_the_way(path);
+            return Ok(if is_folder { Below::Skip } else { Below::Look });
+        }
+        match self.look(path)? {
+            None if is_folder => {
+                if !self.make_folder(path)? {
+                    return Ok(Below::Skip);
+                }
+            }
+            None => {
+                self.copy(entry, folder, None)?;
+            }
+            Some(FileType::Directory) if is_folder => {}
+            Some(_) if is_folder => {
+                self.in_the_way(path);
+                return Ok(Below::Skip);
+            }
+            Some(FileType::Directory) if redacted => self.in_the_way(path),
+            Some(_) if redacted => self.put_beside(entry, folder)?,
+            Some(_) => {}
+        }
+        Ok(Below::Look)
+    }
+
+    /// Whether this is a side file of a database that is restored.
+    fn stays_behind(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
+        if self.request.side_files == SideFiles::Carry {
+            return Ok(false);
+        }
+        let stem = SIDE_FILES
+            .iter()
+            .find_map(|suffix| path.as_bytes().strip_suffix(*suffix));
+        let Some(database) = stem.and_then(TreePath::parse).filter(|p| !p.is_root()) else {
+            return Ok(false);
+        };
+        if (self.request.selects)(&database, false) {
+            return Ok(true);
+        }
+        let above = database.parent().unwrap_or_default();
+        let found = create::open_beneath(self.stack.root(), &above).and_then(|f| create::look(f, database.name()));
+        match found {
+            Ok(_) => Ok(true),
+            Err(error) if is_nothing(&error) => Ok(false),
+            Err(error) => Err(RestoreError::entry("look at", &database, error)),
+        }
+    }
+
+    /// What stands in the stage under this path, whose folder is the top one.
+    fn look(&mut self, path: &TreePath) -> Result<Option<FileType>, RestoreError> {
+        let result = self.stack.top().and_then(|folder| create::look(folder, path.name()));
+        match result {
+            Ok(stat) => Ok(Some(create::type_of(&stat))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RestoreError::entry("look at", path, error)),
+        }
+    }
+
+    /// Goes to the folder `path` of the stage, making it and those on the way as they are in the present tree. `false`
+    /// where something that is no folder stands in the way.
+    fn go_to(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
+        while self.stack.shared(path.components()) < self.stack.depth() {
+            self.leave()?;
+        }
+        let mut at = self.stack.path();
+        for name in path.components().skip(self.stack.depth()) {
+            let Some(next) = at.child(name) else { return Ok(false) };
+            at = next;
+            match self.look(&at)? {
+                Some(FileType::Directory) => self.enter(&at)?,
+                Some(_) => return Ok(false),
+                None => {
+                    if !self.make_folder(&at)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes into a folder of the stage.
+    fn enter(&mut self, path: &TreePath) -> Result<(), RestoreError> {
+        let fail = |error| RestoreError::entry("open", path, error);
+        let parent = self.stack.top().map_err(fail)?;
+        let stat = create::look(parent, path.name()).map_err(fail)?;
+        let mut level = level_of(&stat);
+        let mode = Mode::from_raw_mode(stat.stx_mode.into());
+        if !mode.contains(Mode::RWXU) && !rustix::process::geteuid().is_root() {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let node = rustix::fs::openat(parent, path.name(), flags, Mode::empty()).map_err(|e| fail(e.into()))?;
+            create::chmod_by_descriptor(&node, mode | Mode::RWXU).map_err(|e| fail(e.into()))?;
+            level.mode = Some(mode);
+        }
+        let folder = create::open_folder(parent, path.name()).map_err(fail)?;
+        self.stack.push(path.name(), folder, level).map_err(fail)
+    }
+
+    /// Makes a folder in the top one and goes into it; its properties follow when it is left. `false` where the present one
+    /// cannot be read.
+    fn make_folder(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
+        let fail = |error| RestoreError::entry("create", path, error);
+        let entry = match self.folder_entry(path) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.not_carried(path, &error.to_string());
+                return Ok(false);
+            }
+        };
+        let parent = self.stack.top().map_err(fail)?;
+        let folder = create::make_folder(parent, path.name()).map_err(fail)?;
+        self.touch();
+        let level = Level {
+            mode: None,
+            mtime: entry.metadata.mtime,
+            made: Some(Box::new(entry)),
+            changed: false,
+        };
+        self.stack.push(path.name(), folder, level).map_err(fail)?;
+        self.count(path);
+        Ok(true)
+    }
+
+    /// The present folder at `path` with everything that is kept of it.
+    fn folder_entry(&mut self, path: &TreePath) -> io::Result<Entry> {
+        let folder = self.present.beneath(path)?;
+        let stat = folder::stat(&folder)?;
+        let mut entry = Entry {
+            path: path.clone(),
+            kind: Kind::Folder,
+            metadata: metadata::metadata_of(&stat, &Owners::default()),
+            stat: None,
+        };
+        let problems = self.xattrs.read(&folder, Held::Open, &mut entry.metadata.xattrs);
+        self.attribute_problems(path, problems.len());
+        Ok(entry)
+    }
+
+    /// Gives the top folder back what it must have, and goes up.
+    fn leave(&mut self) -> Result<(), RestoreError> {
+        let path = self.stack.path();
+        let fail = |error| RestoreError::entry("set the properties of", &path, error);
+        let Some(level) = self.stack.data().map(|level| std::mem::replace(level, empty_level())) else {
+            return Ok(());
+        };
+        let folder = self.stack.top().map_err(fail)?;
+        settle(folder, &path, &level, &mut self.shortfalls).map_err(fail)?;
+        self.stack.pop();
+        Ok(())
+    }
+
+    /// Notes that something was made in the top folder.
+    fn touch(&mut self) {
+        self.stack.data().unwrap_or(&mut self.root).changed = true;
+    }
+
+    fn count(&mut self, path: &TreePath) {
+        self.carried.entries += 1;
+        if self.carried.listed.len() < limits::WARNINGS_LISTED {
+            self.carried.listed.push(path.clone());
+        }
+    }
+
+    /// Copies the present entry into the top folder of the stage. What stands there under its name goes to `aside` first,
+    /// once the present one is open. `false` where the present one cannot be read.
+    fn copy(&mut self, entry: &Entry, from: &Folder, aside: Option<&[u8]>) -> Result<bool, RestoreError> {
+        let path = &entry.path;
+        let opened = match carry_file::open(from, entry) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                self.not_carried(path, &error.to_string());
+                return Ok(false);
+            }
+        };
+        self.touch();
+        let to = self.stack.top().map_err(|e| RestoreError::entry("open", path, e))?;
+        if let Some(aside) = aside {
+            rustix::fs::renameat_with(to, path.name(), to, aside, RenameFlags::NOREPLACE)
+                .map_err(|e| RestoreError::entry("move aside", path, e.into()))?;
+        }
+        let copied = carry_file::copy(opened, to, path, &mut self.xattrs)
+            .map_err(|e| RestoreError::entry("carry over", path, e))?;
+        match copied {
+            Copied::Whole {
+                short,
+                problems,
+                steady,
+            } => {
+                self.shortfalls.note(path, short);
+                self.attribute_problems(path, problems);
+                if !steady {
+                    let what = format!("`{}` changed while it was carried over", path.display());
+                    self.warn(
+                        Diagnostic::warning(Code::SourceChanging, what)
+                            .help("stop the service before a restore, so that nothing writes to its data"),
+                    );
+                }
+                self.count(path);
+            }
+            Copied::NoPrivilege => self.shortfalls.skip_device(path),
+        }
+        Ok(true)
+    }
+
+    /// Puts the restored text beside the present file, which keeps its name.
+    fn put_beside(&mut self, entry: &Entry, folder: &Folder) -> Result<(), RestoreError> {
+        let path = &entry.path;
+        let Some(name) = self.free_name(path, folder)? else {
+            self.in_the_way(path);
+            return Ok(());
+        };
+        if self.copy(entry, folder, Some(&name))?
+            && let Some(restored) = path.parent().and_then(|parent| parent.child(&name))
+        {
+            self.carried.beside.push((path.clone(), restored));
+        }
+        Ok(())
+    }
+
+    /// `<name>.restored`, or with a number, free both in the stage and in the present tree.
+    fn free_name(&mut self, path: &TreePath, folder: &Folder) -> Result<Option<Vec<u8>>, RestoreError> {
+        for number in 1..=BESIDE_TRIES {
+            let suffix = if number == 1 {
+                ".restored".to_owned()
+            } else {
+                format!(".restored-{number}")
+            };
+            let kept = path.name().len().min(NAME_MAX - suffix.len());
+            let mut name = path.name().get(..kept).unwrap_or_default().to_vec();
+            name.extend_from_slice(suffix.as_bytes());
+            let Some(candidate) = path.parent().and_then(|parent| parent.child(&name)) else {
+                break;
+            };
+            let in_present = folder.stat_of(&name).is_ok();
+            if !in_present && self.look(&candidate)?.is_none() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    fn finish(mut self) -> Result<Carried, RestoreError> {
+        while self.stack.depth() > 0 {
+            self.leave()?;
+        }
+        let root = TreePath::root();
+        let fail = |error| RestoreError::entry("set the properties of", &root, error);
+        settle(self.stack.root(), &root, &self.root, &mut self.shortfalls).map_err(fail)?;
+        rustix::fs::syncfs(self.stack.root()).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
+        let (warnings, number) = self.shortfalls.warnings();
+        self.carried.warning_count += number;
+        for (path, restored) in &self.carried.beside {
+            self.carried.warning_count += 1;
+            let what = format!("`{}` lies beside the present `{}`", restored.display(), path.display());
+            self.carried.warnings.push(
+                Diagnostic::warning(Code::RestoredBeside, what)
+                    .why("the backup holds it redacted, and a redacted text must not replace a whole one")
+                    .state("the present file stays as it is")
+                    .help("compare the two, and remove the restored one"),
+            );
+        }
+        self.carried.warnings.extend(warnings);
+        self.carried.warnings.truncate(limits::WARNINGS_LISTED);
+        Ok(self.carried)
+    }
+
+    fn warn(&mut self, warning: Diagnostic) {
+        self.carried.warning_count += 1;
+        if self.carried.warnings.len() < limits::WARNINGS_LISTED {
+            self.carried.warnings.push(warning);
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
+        match &note.what {
+            NoteKind::Unreadable(error) => self.not_carried(&note.path, &error.to_string()),
+            NoteKind::Socket => self.not_carried(&note.path, "a socket lives as long as its process"),
+            NoteKind::TooDeep => self.not_carried(&note.path, "it is nested too deep"),
+            NoteKind::Unsettled => self.not_carried(&note.path, "it was another kind of thing at each look"),
+            // Nothing is refused where everything is meant, and a survey reads no attributes.
+            NoteKind::Refused | NoteKind::Attribute(_) => {}
+        }
+    }
+
+    fn attribute_problems(&mut self, path: &TreePath, problems: usize) {
+        if problems > 0 {
+            let what = format!(
+                "{problems} extended attributes of `{}` were not carried over",
+                path.display()
+            );
+            self.warn(Diagnostic::warning(Code::RestoreIncomplete, what).why("they could not be read"));
+        }
+    }
+
+    fn not_carried(&mut self, path: &TreePath, why: &str) {
+        let what = format!("`{}` was not carried over from the present tree", path.display());
+        self.warn(
+            Diagnostic::warning(Code::RestoreIncomplete, what)
+                .why(why)
+                .state("it stays in the folder that is kept aside"),
+        );
+    }
+
+    fn in_the_way(&mut self, path: &TreePath) {
+        self.not_carried(path, "the restored tree has something else in its place");
+    }
+}
+
+fn empty_level() -> Level {
+    Level {
+        mode: None,
+        mtime: Moment::default(),
+        made: None,
+        changed: false,
+    }
+}
+
+/// Gives a folder of the stage what it must have when nothing more is made in it.
+fn settle(folder: BorrowedFd<'_>, path: &TreePath, level: &Level, shortfalls: &mut Shortfalls) -> io::Result<()> {
+    if let Some(entry) = &level.made {
+        let short = create::apply(Made::Open(folder), &carry_file::as_it_is(&entry.metadata))?;
+        shortfalls.note(path, short);
+        return Ok(());
+    }
+    if level.changed {
+        rustix::fs::futimens(folder, &create::times(level.mtime))?;
+    }
+    if let Some(mode) = level.mode {
+        rustix::fs::fchmod(folder, mode)?;
+    }
+    Ok(())
+}
+
+/// Whether there is nothing at a path of the stage; a link on the way is nothing.
+fn is_nothing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|e| matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV))
+}
