@@ -184,6 +184,9 @@ pub struct RunVerb {
     /// What to run it with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
 }
 
 /// `backup`.
@@ -209,6 +212,9 @@ pub struct RestoreVerb {
     /// What to run it with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
 }
 
 /// `plan`.
@@ -226,6 +232,9 @@ pub struct PlanVerb {
     /// What it would be run with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
 }
 
 /// What a pipeline is run with.
@@ -243,6 +252,15 @@ pub struct RunOptions {
     /// Use only this target. Repeatable.
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
+    /// Wait this long for another run of the same pipeline to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+/// What a pipeline is run with that restores.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Restore options")]
+pub struct RestoreOptions {
     /// Restore into this empty or absent folder instead of in place.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,
@@ -258,9 +276,6 @@ pub struct RunOptions {
     /// Restored files belong to the same numbers, whatever their names are here.
     #[arg(long)]
     pub numeric_owner: bool,
-    /// Wait this long for another run of the same pipeline to end, `10min`.
-    #[arg(long, value_name = "DURATION")]
-    pub wait: Option<Span>,
 }
 
 /// `validate`.

@@ -23,11 +23,12 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use crate::clock::SystemClock;
-use crate::commands::{Prompt, Scrub, Session, Stop};
+use crate::commands::{Prompt, Session, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::{Events, Listener};
 use crate::outcome::{ExitCode, Outcome};
 use crate::report::{self, Detail, Format};
+use crate::secrets::Scrubber;
 
 use self::args::{Cli, Global};
 use self::output::Output;
@@ -40,15 +41,15 @@ pub fn main() -> std::process::ExitCode {
     let variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let scrub: Scrub = Arc::new(str::to_owned);
-    output::report_panics(Arc::clone(&scrub));
-    let run = || run(&words, variables, scrub);
+    let scrubber = Scrubber::new();
+    output::report_panics(scrubber.clone());
+    let run = || run(&words, variables, &scrubber);
     // A panic is a fault of this program; the hook has told of it, and the promised exit codes have no other for it.
     let exit = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(ExitCode::Failed);
     std::process::ExitCode::from(exit.number())
 }
 
-fn run(words: &[OsString], variables: BTreeMap<String, String>, scrub: Scrub) -> ExitCode {
+fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrubber) -> ExitCode {
     let Cli { global, verb } = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return output::not_understood(words, &error),
@@ -62,7 +63,7 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrub: Scrub) ->
     };
     let stop = Stop::default();
     let screen = screen(&global);
-    let outcome = prepare(&global, variables, &scrub, &stop, &screen).and_then(|(session, folder)| {
+    let outcome = prepare(&global, variables, scrubber, &stop, &screen).and_then(|(session, folder)| {
         let typed = Typed {
             environment: global.env.clone(),
             folder: &folder,
@@ -74,7 +75,7 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrub: Scrub) ->
     });
     let mut outcome = outcome.unwrap_or_else(|refused| Outcome::failed(name, "", vec![*refused]));
     screen.clear();
-    report::scrub(&mut outcome, &|text| scrub(text));
+    report::scrub(&mut outcome, &|text| scrubber.scrub(text).into_owned());
     output.write(&outcome, detail)
 }
 
@@ -82,7 +83,7 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrub: Scrub) ->
 fn prepare(
     global: &Global,
     variables: BTreeMap<String, String>,
-    scrub: &Scrub,
+    scrubber: &Scrubber,
     stop: &Stop,
     screen: &Screen,
 ) -> Result<(Session, PathBuf), Box<Diagnostic>> {
@@ -91,12 +92,12 @@ fn prepare(
     })?;
     let project = project(global.project.as_deref(), &folder)?;
     let log = variables.get("STRONGROOM_LOG").map(String::as_str);
-    let debug_requested = trace::start(global.verbose, log, screen, scrub)?;
+    let debug_requested = trace::start(global.verbose, log, screen, scrubber)?;
     signals::listen(stop, screen).map_err(|error| {
         Box::new(Diagnostic::error(Code::Internal, "signals cannot be caught").why(error.to_string()))
     })?;
     let mut events = Events::none();
-    if let Some(listener) = listener(global, screen, scrub) {
+    if let Some(listener) = listener(global, screen, scrubber) {
         events.add(listener);
     }
     let session = Session {
@@ -106,7 +107,7 @@ fn prepare(
         events,
         stop: stop.clone(),
         prompt: prompt(screen),
-        scrub: Arc::clone(scrub),
+        scrubber: scrubber.clone(),
         debug_requested,
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -172,13 +173,13 @@ fn tells_progress(global: &Global) -> bool {
     !global.quiet && global.format() == Format::Human
 }
 
-fn listener(global: &Global, screen: &Screen, scrub: &Scrub) -> Option<Arc<dyn Listener>> {
+fn listener(global: &Global, screen: &Screen, scrubber: &Scrubber) -> Option<Arc<dyn Listener>> {
     if !tells_progress(global) {
         return None;
     }
     Some(match screen.bars() {
-        Some(bars) => Arc::new(progress::Bars::new(bars, Arc::clone(scrub))),
-        None => Arc::new(progress::Lines::new(screen.clone(), Arc::clone(scrub))),
+        Some(bars) => Arc::new(progress::Bars::new(bars, scrubber.clone())),
+        None => Arc::new(progress::Lines::new(screen.clone(), scrubber.clone())),
     })
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::commands::Scrub;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::atomic;
 use crate::outcome::{ExitCode, Outcome};
 use crate::report::{Color, Detail, Format, Rendered, View, human};
+use crate::secrets::Scrubber;
 
 use super::args::{ColorWhen, Global};
 
@@ -137,8 +139,19 @@ fn print_result(text: &str) -> Result<(), Diagnostic> {
     }
 }
 
+/// Replaces `file` whole. What is no regular file, such as `/dev/null` or a pipe, is written into and stays what it is; a
+/// link stays a link.
 fn write_file(file: &Path, text: &str) -> Result<(), Diagnostic> {
-    std::fs::write(file, text).map_err(|error| {
+    let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let written = match std::fs::metadata(&place) {
+        Ok(present) if !present.is_file() => std::fs::OpenOptions::new()
+            .write(true)
+            .open(&place)
+            .and_then(|mut file| file.write_all(text.as_bytes())),
+        Ok(present) => atomic::write(&place, present.permissions().mode() & 0o7777, text.as_bytes()),
+        Err(_) => atomic::write(&place, mode_of_new_files(), text.as_bytes()),
+    };
+    written.map_err(|error| {
         Diagnostic::error(
             Code::Internal,
             format!("the result could not be written to `{}`", file.display()),
@@ -146,6 +159,17 @@ fn write_file(file: &Path, text: &str) -> Result<(), Diagnostic> {
         .why(error.to_string())
         .state("what the command did stands")
     })
+}
+
+/// What the operator's umask leaves of 0666; where `/proc` does not say, for the owner alone.
+fn mode_of_new_files() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(mask.trim(), 8).ok()
+        })
+        .map_or(0o600, |mask| 0o666 & !mask)
 }
 
 /// Tells of a command line that clap does not understand, or shows the help or the version that it asks for.
@@ -181,14 +205,14 @@ fn asks_for_json(words: &[OsString]) -> bool {
 }
 
 /// Replaces the panic message: a fault of this program is told like any other problem, scrubbed of secret values.
-pub(super) fn report_panics(scrub: Scrub) {
+pub(super) fn report_panics(scrubber: Scrubber) {
     std::panic::set_hook(Box::new(move |panic| {
         let why = panic.payload_as_str().unwrap_or("no message").to_owned();
         let at = panic
             .location()
             .map_or_else(String::new, |at| format!(" ({}:{})", at.file(), at.line()));
         let problem = Diagnostic::error(Code::Internal, "a fault of strongroom itself")
-            .why(scrub(&format!("{why}{at}")))
+            .why(scrubber.scrub(&format!("{why}{at}")))
             .state("what was confirmed before this stands; nothing else is certain")
             .help("please report it with the command line that led here");
         print_problems(&human::diagnostic(&problem, Color::Plain));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::commands::Scrub;
 use crate::event::{Event, Listener};
 use crate::report::human;
+use crate::secrets::Scrubber;
 
 use super::screen::Screen;
 
@@ -46,20 +46,20 @@ fn line(event: &Event) -> Option<String> {
 /// One plain line for each step that started, finished or failed, and for each warning.
 pub(super) struct Lines {
     screen: Screen,
-    scrub: Scrub,
+    scrubber: Scrubber,
 }
 
 impl Lines {
     /// Writes to `screen`.
-    pub(super) fn new(screen: Screen, scrub: Scrub) -> Self {
-        Self { screen, scrub }
+    pub(super) fn new(screen: Screen, scrubber: Scrubber) -> Self {
+        Self { screen, scrubber }
     }
 }
 
 impl Listener for Lines {
     fn hear(&self, event: &Event) {
         if let Some(text) = line(event) {
-            let text = human::clean(&(self.scrub)(&text));
+            let text = human::clean(&self.scrubber.scrub(&text));
             self.screen.write(&format!("{text}\n"));
         }
     }
@@ -75,7 +75,7 @@ enum Way {
 /// A line for the data that is read or restored, and one below it for each target.
 pub(super) struct Bars {
     all: MultiProgress,
-    scrub: Scrub,
+    scrubber: Scrubber,
     shown: Mutex<Shown>,
 }
 
@@ -87,10 +87,10 @@ struct Shown {
 
 impl Bars {
     /// Shows in `all`.
-    pub(super) fn new(all: MultiProgress, scrub: Scrub) -> Self {
+    pub(super) fn new(all: MultiProgress, scrubber: Scrubber) -> Self {
         Self {
             all,
-            scrub,
+            scrubber,
             shown: Mutex::default(),
         }
     }
@@ -122,7 +122,7 @@ impl Bars {
     }
 
     fn plain(&self, text: &str) -> String {
-        human::clean(&(self.scrub)(text))
+        human::clean(&self.scrubber.scrub(text))
     }
 
     /// Takes the lines of a finished step away and leaves `text` above what remains.
@@ -173,8 +173,6 @@ fn style(template: &str) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn events() -> Vec<Event> {
@@ -232,7 +230,7 @@ mod tests {
     #[test]
     fn bars_count_bytes_of_data_and_of_each_target() {
         let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let bars = Bars::new(hidden, Arc::new(str::to_owned));
+        let bars = Bars::new(hidden, Scrubber::new());
         events().iter().for_each(|event| bars.hear(event));
         {
             let shown = bars.shown();

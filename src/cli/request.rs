@@ -10,9 +10,10 @@ use crate::commands::request::{
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
+use crate::pipeline;
 use crate::steps::restore::Owner;
 
-use super::args::{self, RunOptions, SchemaOf, Verb};
+use super::args::{self, RestoreOptions, RunOptions, SchemaOf, Verb};
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,11 +71,21 @@ impl Typed<'_> {
     pub(super) fn request(&self, verb: Verb) -> Result<Request, Refused> {
         let command = verb.name();
         match verb {
-            Verb::Run(verb) => self.run(command, &verb.pipeline, mode(verb.dry_run), verb.options),
-            Verb::Backup(verb) => self.run(command, "backup", mode(verb.dry_run), verb.options),
+            Verb::Run(verb) => self.run(
+                command,
+                &verb.pipeline,
+                mode(verb.dry_run),
+                (verb.options, verb.restore),
+            ),
+            Verb::Backup(verb) => self.run(
+                command,
+                "backup",
+                mode(verb.dry_run),
+                (verb.options, RestoreOptions::default()),
+            ),
             Verb::Restore(verb) => {
                 let options = self.with_backup(verb.options, &verb.backup)?;
-                self.run(command, "restore", mode(verb.dry_run), options)
+                self.run(command, "restore", mode(verb.dry_run), (options, verb.restore))
             }
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
@@ -82,7 +93,7 @@ impl Typed<'_> {
                     None => verb.options,
                 };
                 let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
-                self.run(command, &verb.pipeline, mode, options)
+                self.run(command, &verb.pipeline, mode, (options, verb.restore))
             }
             Verb::Validate(verb) => Ok(Request::Validate(ValidateRequest {
                 pipelines: verb.pipelines.iter().map(|name| self.pipeline(name)).collect(),
@@ -112,9 +123,15 @@ impl Typed<'_> {
         }
     }
 
-    fn run(&self, command: &'static str, pipeline: &str, mode: Mode, options: RunOptions) -> Result<Request, Refused> {
+    fn run(
+        &self,
+        command: &'static str,
+        pipeline: &str,
+        mode: Mode,
+        (options, restore): (RunOptions, RestoreOptions),
+    ) -> Result<Request, Refused> {
         let environment = self.environment()?;
-        let owner = match (options.no_owner, options.numeric_owner) {
+        let owner = match (restore.no_owner, restore.numeric_owner) {
             (true, _) => Some(Owner::None),
             (false, true) => Some(Owner::Numbers),
             (false, false) => None,
@@ -128,9 +145,9 @@ impl Typed<'_> {
             args: arguments(&options.args)?,
             confirm: options.confirm,
             targets: options.targets,
-            to: options.to.map(|to| self.folder.join(to)),
-            include: options.include,
-            exclude: options.exclude,
+            to: restore.to.map(|to| self.folder.join(to)),
+            include: restore.include,
+            exclude: restore.exclude,
             owner,
             wait: options.wait.map(|span| span.0),
         }))
@@ -253,13 +270,17 @@ fn arguments(pairs: &[String]) -> Result<BTreeMap<String, String>, Refused> {
 /// The problem of a verb that needs `--env` and has none: there is no default, so that nobody backs up or restores the
 /// wrong environment by leaving something out.
 fn no_environment(project: &Path) -> Refused {
-    let names = environments(project);
-    let help = match names.as_slice() {
-        [] => format!(
+    let names = pipeline::list_environments(project).map(|names| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    });
+    let help = match names {
+        Ok(names) if !names.is_empty() => format!("add `--env` and one of: {names}"),
+        // A folder that is missing or cannot be read has none to offer; the message is about `--env` all the same.
+        Ok(_) | Err(_) => format!(
             "there is no environment yet: `{}` has no `*.toml`",
             project.join("pipelines/environments").display()
         ),
-        names => format!("add `--env` and one of: {}", names.join(", ")),
     };
     Box::new(
         Diagnostic::error(Code::Usage, "no environment was named")
@@ -267,21 +288,6 @@ fn no_environment(project: &Path) -> Refused {
             .state("nothing was started")
             .help(help),
     )
-}
-
-/// The names of the environments that the project has, sorted. A folder that cannot be read has none: the message that
-/// lists them is about `--env`, and going on without one never happens.
-fn environments(project: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(project.join("pipelines/environments")) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
-        .filter(|name| name.parse::<EnvName>().is_ok())
-        .collect();
-    names.sort();
-    names
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::commands::Scrub;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::secrets::Scrubber;
 
 use super::screen::Screen;
 
@@ -26,13 +26,13 @@ pub(super) fn start(
     verbosity: u8,
     variable: Option<&str>,
     screen: &Screen,
-    scrub: &Scrub,
+    scrubber: &Scrubber,
 ) -> Result<bool, Box<Diagnostic>> {
     let filter = filter(verbosity, variable)?;
     let debug_requested = shows_debug(&filter);
     let lines = Lines {
         screen: screen.clone(),
-        scrub: Scrub::clone(scrub),
+        scrubber: scrubber.clone(),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -70,7 +70,7 @@ fn shows_debug(filter: &EnvFilter) -> bool {
 /// Makes one writer an event.
 struct Lines {
     screen: Screen,
-    scrub: Scrub,
+    scrubber: Scrubber,
 }
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -104,7 +104,7 @@ impl io::Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.text);
-        self.lines.screen.write(&(self.lines.scrub)(&text));
+        self.lines.screen.write(&self.lines.scrubber.scrub(&text));
     }
 }
 

@@ -14,9 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::diagnostic::Code;
 use crate::event::Events;
-
-/// Takes secret values out of a text. Boxed, because what it knows grows while a run resolves secrets.
-pub type Scrub = Arc<dyn Fn(&str) -> String + Send + Sync>;
+use crate::secrets::Scrubber;
 
 /// What a command works in: everything that comes from outside and is not in its request.
 #[derive(Clone)]
@@ -33,8 +31,8 @@ pub struct Session {
     pub stop: Stop,
     /// The operator at the terminal; `None` where nobody could answer.
     pub prompt: Option<Arc<dyn Prompt>>,
-    /// Takes secret values out of whatever is printed.
-    pub scrub: Scrub,
+    /// Takes secret values out of whatever is printed; it learns each value that a run resolves.
+    pub scrubber: Scrubber,
     /// Whether the operator asked for debug logging, which protected environments refuse.
     pub debug_requested: bool,
     /// The program's version.

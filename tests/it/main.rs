@@ -2,6 +2,6 @@
 
 mod architecture;
 mod archive;
+mod cli;
 mod manifests;
-
 mod targets;

@@ -1,0 +1,280 @@
+//! The command line as people and scripts meet it: the built program, its two outputs and its exit code.
+
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A run of the program: what it wrote, and how it ended.
+struct Ran {
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: output.status.code().expect("ended by a signal"),
+        }
+    }
+}
+
+/// The program in `folder`, with an environment that holds nothing but `PATH`.
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null());
+    command
+}
+
+fn ran(folder: &Path, words: &[&str]) -> Ran {
+    program(folder).args(words).output().unwrap().into()
+}
+
+/// A project with two environments and nothing else.
+fn project() -> tempfile::TempDir {
+    let project = tempfile::tempdir().unwrap();
+    let folder = project.path().join("pipelines/environments");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["dev", "live"] {
+        std::fs::write(folder.join(format!("{name}.toml")), "schema-version = 1\n").unwrap();
+    }
+    project
+}
+
+fn verbs() -> Vec<String> {
+    let help = ran(Path::new("/"), &["--help"]).stdout;
+    let (_, below) = help.split_once("Commands:\n").unwrap();
+    let lines = below.lines().take_while(|line| !line.is_empty());
+    lines
+        .filter_map(|line| {
+            line.strip_prefix("  ")?
+                .split(' ')
+                .find(|word| !word.is_empty())
+                .map(str::to_owned)
+        })
+        .collect()
+}
+
+#[test]
+fn help_and_version_are_results_and_end_with_0() {
+    let help = ran(Path::new("/"), &["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    assert!(help.stdout.contains("strongroom backup --env dev"), "{}", help.stdout);
+    assert!(!help.stdout.contains("generate"), "a hidden verb is shown");
+    let version = ran(Path::new("/"), &["--version"]);
+    assert_eq!(version.stdout, format!("strongroom {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn every_verb_explains_itself_with_examples() {
+    let verbs = verbs();
+    assert!(verbs.len() >= 10, "{verbs:?}");
+    for verb in verbs {
+        let help = ran(Path::new("/"), &[&verb, "--help"]);
+        assert_eq!(help.code, 0, "{verb}");
+        assert!(
+            help.stdout.contains(&format!("\n  strongroom {verb} ")) || verb == "man",
+            "{verb}: {}",
+            help.stdout
+        );
+        assert!(
+            help.stdout.lines().all(|line| line.chars().count() <= 100),
+            "{verb}: {}",
+            help.stdout
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
+    for (words, told) in [
+        (&["bakcup"][..], "a similar subcommand exists: 'backup'"),
+        (&["backup", "--evn", "dev"], "unexpected argument '--evn'"),
+        (
+            &["backup", "--env", "dev", "--exclude", "*.log"],
+            "unexpected argument '--exclude'",
+        ),
+        (&["backup", "--env", "Dev"], "is not a name"),
+        (&["backup", "--env", "dev", "--wait", "10m"], "write `min`"),
+        (&["restore", "--env", "dev"], "<BACKUP>"),
+        (&["list", "--json", "--format", "human"], "cannot be used with"),
+        (&[], "Usage:"),
+    ] {
+        let run = ran(Path::new("/"), words);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{words:?}");
+        assert!(run.stderr.contains(told), "{words:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_one_json_document_when_json_was_asked_for() {
+    let run = ran(Path::new("/"), &["bakcup", "--json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (2, ""));
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["version"], 1);
+    assert_eq!(document["exit"], 2);
+    assert_eq!(document["diagnostics"][0]["code"], "usage");
+}
+
+#[test]
+fn without_an_environment_nothing_starts_and_the_choices_are_named() {
+    let project = project();
+    for words in [
+        &["backup"][..],
+        &["restore", "latest"],
+        &["plan", "backup"],
+        &["list"],
+        &["journal", "verify"],
+    ] {
+        let run = ran(project.path(), words);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{words:?}");
+        assert_eq!(
+            run.stderr,
+            "error[usage]: no environment was named\n  why:   there is no default environment\n  \
+             state: nothing was started\n  help:  add `--env` and one of: dev, live\n",
+            "{words:?}"
+        );
+    }
+    let entries = std::fs::read_dir(project.path()).unwrap().count();
+    assert_eq!(entries, 1, "something was made");
+}
+
+#[test]
+fn the_project_is_found_from_a_folder_below_it() {
+    let project = project();
+    let below = project.path().join("a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    assert!(ran(&below, &["list"]).stderr.contains("dev, live"));
+    assert!(
+        ran(Path::new("/"), &["list", "--project", project.path().to_str().unwrap()])
+            .stderr
+            .contains("dev, live")
+    );
+    let nowhere = ran(&below, &["list", "--project", "nowhere"]);
+    assert_eq!(nowhere.code, 2);
+    assert!(
+        nowhere.stderr.contains("`nowhere` is not a folder"),
+        "{}",
+        nowhere.stderr
+    );
+}
+
+#[test]
+fn a_result_goes_to_the_file_it_was_asked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let direct = ran(folder.path(), &["completions", "bash"]);
+    assert!(direct.stdout.contains("strongroom"));
+    let file = folder.path().join("strongroom.bash");
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("strongroom.bash", folder.path().join("link")).unwrap();
+
+    let run = ran(folder.path(), &["completions", "bash", "-o", "link"]);
+
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), direct.stdout);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(
+        std::fs::symlink_metadata(folder.path().join("link"))
+            .unwrap()
+            .is_symlink()
+    );
+}
+
+#[test]
+fn a_device_named_as_the_result_file_stays_a_device() {
+    let run = ran(Path::new("/"), &["completions", "bash", "-o", "/dev/null"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["missing/report.json", "."] {
+        let run = ran(folder.path(), &["man", "--out", "pages", "-o", file]);
+        assert_eq!(run.code, 2, "{file}: {}", run.stderr);
+        assert!(!folder.path().join("pages").exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = program(Path::new("/"))
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run: Ran = program(Path::new("/"))
+        .args(["completions", "zsh"])
+        .stdout(full)
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("could not be written"), "{}", run.stderr);
+}
+
+#[test]
+fn man_pages_are_written_for_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(ran(folder.path(), &["man"]).stdout.contains(".TH strongroom 1"));
+    let run = ran(folder.path(), &["man", "--out", "pages"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for verb in verbs() {
+        assert!(
+            folder.path().join(format!("pages/strongroom-{verb}.1")).is_file(),
+            "{verb}"
+        );
+    }
+}
+
+#[test]
+fn colour_is_used_only_when_it_is_asked_for() {
+    let colour = |words: &[&str]| ran(Path::new("/"), words).stderr.contains('\u{1b}');
+    assert!(!colour(&["list"]));
+    assert!(colour(&["list", "--color", "always"]));
+    assert!(!colour(&["list", "--color", "never"]));
+}
+
+#[test]
+fn a_wrong_log_filter_is_told() {
+    let run: Ran = program(Path::new("/"))
+        .args(["man"])
+        .env("STRONGROOM_LOG", "strongroom=loud")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("STRONGROOM_LOG"), "{}", run.stderr);
+}
+
+#[test]
+fn json_holds_problems_and_nothing_else_is_written() {
+    let project = project();
+    let run = ran(project.path(), &["list", "--json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (2, ""));
+    assert_eq!(run.stdout.lines().count(), 1);
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["command"], "list");
+    assert_eq!(document["diagnostics"][0]["help"], "add `--env` and one of: dev, live");
+}
