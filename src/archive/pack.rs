@@ -124,14 +124,16 @@ where
     if uploaded.stored.len() < packing.required.max(1) && !uploaded.failed.is_empty() {
         return Err(PackError::Targets(uploaded.failed));
     }
-    let (captured, finished) = captured.map_err(PackError::Capture)?;
-    let (bytes, blake3) = match collected {
-        Ok(collected) => collected,
+    // A compressor that failed also stops the capture, so its error comes first.
+    let collected = match collected {
         Err(CollectError::Frame(error)) => return Err(PackError::Compress(error)),
         Err(CollectError::Stream(error)) => return Err(PackError::Stream(error)),
         Err(CollectError::Table(error)) => return Err(PackError::Table(error)),
-        Err(CollectError::Gone) => return Err(PackError::Died),
+        Err(CollectError::Gone) => None,
+        Ok(collected) => Some(collected),
     };
+    let (captured, finished) = captured.map_err(PackError::Capture)?;
+    let (bytes, blake3) = collected.ok_or(PackError::Died)?;
     let (segments, plain_bytes) = finished.map_err(|_| PackError::Died)?;
     Ok(Packed {
         captured,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Codec;
 use crate::crypto::Digest;
 use crate::id::{BackupId, EnvName, Instance, PipelineName, RunId, SourceName};
-use crate::source::LogHead;
+use crate::source::{Form, LogHead};
 
 use super::layout::FORMAT;
 
@@ -65,6 +65,9 @@ pub struct SourceRecord {
     pub kind: String,
     /// Where it was on the captured host.
     pub root: String,
+    /// What its path stood for there: a folder, or one file in it.
+    #[serde(default)]
+    pub form: Form,
     /// Entries.
     pub entries: u64,
     /// Apparent bytes of all files.

@@ -33,6 +33,16 @@ pub struct TarSink<P> {
     current: Option<Current>,
     segment: Vec<u8>,
     lines: u64,
+    counts: Counts,
+}
+
+/// What went into the archive from one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries.
+    pub entries: u64,
+    /// Apparent bytes of all files.
+    pub bytes: u64,
 }
 
 /// The entry under way.
@@ -128,13 +138,20 @@ impl<P: Pieces> TarSink<P> {
             current: None,
             segment: Vec::new(),
             lines: 0,
+            counts: Counts::default(),
         }
+    }
+
+    /// What went in from the source under way.
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Goes on with the next source. A segment of the catalog never holds two.
     pub fn source(&mut self, source: SourceName) -> Result<(), SinkError> {
         self.close_segment()?;
         self.source = source;
+        self.counts = Counts::default();
         Ok(())
     }
 
@@ -234,6 +251,10 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             });
         }
         let is_file = matches!(current.entry.kind, Kind::File { .. });
+        self.counts.entries += 1;
+        if let Kind::File { size, .. } = current.entry.kind {
+            self.counts.bytes = self.counts.bytes.saturating_add(size);
+        }
         let ends = ends_segment(&self.source, &current.entry.path);
         let listed = Listed {
             source: self.source.clone(),

@@ -2,18 +2,30 @@
 //!
 //! Nothing here prints, exits or reads the process environment; the command line hands all of it in as a [`Session`].
 
+pub mod explain;
+pub mod explain_error;
+pub mod journal;
+pub mod list;
 pub mod request;
+pub mod run;
+pub mod schema;
+pub mod show;
+pub mod validate;
+pub mod verify;
+
+mod backups;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
-
-use async_trait::async_trait;
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
+use crate::id::RunId;
+use crate::pipeline::RunValues;
+use crate::pipeline::run::Context;
+pub use crate::pipeline::run::{Prompt, Stop, StopSignal};
 use crate::secrets::Scrubber;
 
 /// What a command works in: everything that comes from outside and is not in its request.
@@ -31,7 +43,7 @@ pub struct Session {
     pub stop: Stop,
     /// The operator at the terminal; `None` where nobody could answer.
     pub prompt: Option<Arc<dyn Prompt>>,
-    /// Takes secret values out of whatever is printed; it learns each value that a run resolves.
+    /// Takes secret values out of whatever is printed.
     pub scrubber: Scrubber,
     /// Whether the operator asked for debug logging, which protected environments refuse.
     pub debug_requested: bool,
@@ -39,76 +51,50 @@ pub struct Session {
     pub version: &'static str,
 }
 
-/// Someone at a terminal who can be asked.
-#[async_trait]
-pub trait Prompt: Send + Sync {
-    /// Shows `question` and gives back the line typed in answer, trimmed. Dropping the future stops waiting.
+impl Session {
+    /// What a run that begins now works in.
     ///
     /// # Errors
-    /// When the terminal is gone or its input ended.
-    async fn ask(&self, question: &str) -> std::io::Result<String>;
-}
-
-/// Which signal asked the run to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM, or SIGHUP from a terminal that closed.
-    Terminate,
-}
-
-impl StopSignal {
-    /// The code of the problem with which a run ends that this signal stopped.
-    pub const fn code(self) -> Code {
-        match self {
-            Self::Interrupt => Code::Interrupted,
-            Self::Terminate => Code::Terminated,
-        }
+    /// When the system has no randomness.
+    pub(crate) fn context(&self) -> Result<Context, Box<Diagnostic>> {
+        let started = self.clock.now();
+        let mut random = [0; 10];
+        self.clock.random(&mut random).map_err(|error| {
+            Box::new(
+                Diagnostic::error(Code::Internal, "the system has no randomness")
+                    .why(error.to_string())
+                    .state("nothing was started"),
+            )
+        })?;
+        let milliseconds = u64::try_from(started.timestamp().as_millisecond()).unwrap_or(0);
+        let system = rustix::system::uname();
+        let actor = ["SUDO_USER", "USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| self.variables.get(*name));
+        Ok(Context {
+            run: RunId::new(milliseconds, random),
+            started,
+            host: system.nodename().to_string_lossy().into_owned(),
+            clock: Arc::clone(&self.clock),
+            events: self.events.clone(),
+            stop: self.stop.clone(),
+            prompt: self.prompt.clone(),
+            variables: self.variables.clone(),
+            scrubber: self.scrubber.clone(),
+            debug_requested: self.debug_requested,
+            actor: actor
+                .cloned()
+                .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+            tool: format!("strongroom {}", self.version),
+        })
     }
 }
 
-/// Tells everyone in a run that it should end, and remembers why. Clones share one state.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    token: CancellationToken,
-    signal: Arc<OnceLock<StopSignal>>,
-}
-
-impl Stop {
-    /// Asks the run to end. The first signal is the one that is remembered.
-    pub fn request(&self, signal: StopSignal) {
-        let _ = self.signal.set(signal);
-        self.token.cancel();
-    }
-
-    /// The signal that asked for the end, if one did.
-    pub fn signal(&self) -> Option<StopSignal> {
-        self.signal.get().copied()
-    }
-
-    /// Whether the run should end.
-    pub fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    /// The token to wait on.
-    pub fn token(&self) -> &CancellationToken {
-        &self.token
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_signal_is_the_one_that_counts() {
-        let stop = Stop::default();
-        assert!(!stop.is_requested() && stop.signal().is_none());
-        stop.clone().request(StopSignal::Terminate);
-        stop.request(StopSignal::Interrupt);
-        assert!(stop.is_requested());
-        assert_eq!(stop.signal().map(StopSignal::code), Some(Code::Terminated));
+/// The template values of a run.
+pub(crate) fn values(context: &Context) -> RunValues {
+    RunValues {
+        id: context.run.to_string(),
+        timestamp: context.started.timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        host: context.host.clone(),
     }
 }

@@ -50,7 +50,10 @@ struct Text {
 /// # Errors
 /// A file that is not there, and all errors of TOML in all files.
 pub(super) fn load(request: &Request) -> Result<Manifest, Vec<Diagnostic>> {
-    let located = locate(request)?;
+    parse_all(locate(request)?, request)
+}
+
+fn parse_all(located: Located, request: &Request) -> Result<Manifest, Vec<Diagnostic>> {
     let mut map = SourceMap::new(schema::secret_keys());
     let mut problems = Problems::default();
     let file = &located.pipeline;
@@ -71,6 +74,28 @@ pub(super) fn load(request: &Request) -> Result<Manifest, Vec<Diagnostic>> {
         sets: values,
         located,
     })
+}
+
+/// A pipeline of the least that is one: what only reads backups needs an environment and no pipeline of the project.
+const READING: &str = "schema-version = 1\nname = \"strongroom-reads-backups\"\n\n[[step]]\nid = \"choose\"\ntype = \"select\"\nbackup = \"latest\"\n";
+
+/// Reads the environment that a request names, without any pipeline of the project.
+///
+/// # Errors
+/// A file that is not there, and all errors of TOML in it.
+pub(super) fn load_environment(request: &Request) -> Result<Manifest, Vec<Diagnostic>> {
+    let environment = find_environment(request, &request.project).map_err(|problem| vec![problem])?;
+    let located = Located {
+        provenance: Provenance::BuiltIn,
+        project: request.project.clone(),
+        name: None,
+        pipeline: Text {
+            name: "(built in)".to_owned(),
+            text: READING.to_owned(),
+        },
+        environment,
+    };
+    parse_all(located, request)
 }
 
 /// Finds both files; both may be missing at once.

@@ -7,6 +7,7 @@
 pub mod environment;
 pub mod files;
 pub mod plan;
+pub mod run;
 pub mod schema;
 
 mod arguments;
@@ -30,7 +31,7 @@ mod violation;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use environment::Environment;
 pub use files::{FilesError, Listed, list_environments, list_pipelines};
@@ -104,6 +105,24 @@ pub fn compile(request: &Request) -> Result<Plan, Vec<Diagnostic>> {
         project: resolved.located.project,
         provenance: resolved.located.provenance,
     })
+}
+
+/// Compiles an environment alone, for whatever reads backups and needs no pipeline of the project.
+///
+/// # Errors
+/// Everything that is wrong with the environment's file, sorted by place. Nothing was started.
+pub fn environment(project: &Path, name: &EnvName, run: &RunValues) -> Result<Environment, Vec<Diagnostic>> {
+    let request = Request {
+        project: project.to_owned(),
+        pipeline: String::new(),
+        environment: name.clone(),
+        sets: Vec::new(),
+        args: BTreeMap::new(),
+        purpose: Purpose::Validate,
+        run: run.clone(),
+    };
+    let manifest = manifest::load_environment(&request)?;
+    Ok(resolved::resolve(manifest, &request)?.environment)
 }
 
 /// Hex BLAKE3 of the resolved pipeline and environment as JSON with sorted keys.

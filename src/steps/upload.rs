@@ -12,7 +12,7 @@ pub struct Upload {
     /// Targets of the environment, by name.
     #[schemars(length(min = 1))]
     pub targets: Vec<TargetName>,
-    /// How many targets must take the backup; the others are left out with a warning when they fail. Default: all.
+    /// How many targets must take the backup, default 1; a target beyond that which fails is left out and named, exit 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub require: Option<u32>,

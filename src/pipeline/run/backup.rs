@@ -9,14 +9,15 @@ use crate::archive::pack::{self, PackError, PackSink, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record, RedactionRecord, SourceRecord};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
 use crate::codec::Codec;
-use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::event::{Event, Events};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::event::Events;
 use crate::fs::owners::Owners;
 use crate::id::{BackupId, Instance, SourceName, StepId};
 use crate::limits::WARNINGS_LISTED;
+use crate::redact::Redactor;
 use crate::source::{CaptureContext, Captured, SinkError, Source, SourceError};
 use crate::steps::compress::{self, Compress};
-use crate::steps::redact::{Redact, RedactingSink, Redacted, RedactionPlan};
+use crate::steps::redact::{Binary, Redact, Redacted, RedactingSink};
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::target::Target;
@@ -39,7 +40,12 @@ pub(super) struct Pending<'p> {
 
 impl<'p> Pending<'p> {
     pub(super) const fn new(snapshot_step: &'p StepId, snapshot: &'p Snapshot) -> Self {
-        Self { snapshot_step, snapshot, redact: Vec::new(), compress: None }
+        Self {
+            snapshot_step,
+            snapshot,
+            redact: Vec::new(),
+            compress: None,
+        }
     }
 }
 
@@ -64,7 +70,12 @@ pub(super) fn codec_summary(settings: &Compress) -> String {
 pub(super) fn stored_summary(stored: &Stored) -> String {
     let record = stored.record();
     let names: Vec<&str> = stored.targets().iter().map(|t| t.name().as_str()).collect();
-    format!("{} in {}: {}", record.id, names.join(", "), ByteCount(record.stored_bytes()))
+    format!(
+        "{} in {}: {}",
+        record.id,
+        names.join(", "),
+        ByteCount(record.stored_bytes())
+    )
 }
 
 /// What a capture of all sources gave.
@@ -73,6 +84,7 @@ struct Captures {
     warnings: Vec<Diagnostic>,
     warning_count: u64,
     redacted: BTreeMap<SourceName, Redacted>,
+    fingerprint: Option<String>,
 }
 
 /// Why a capture ended early.
@@ -84,7 +96,7 @@ enum CaptureError {
 /// What the capturing thread takes with it.
 struct Capture {
     sources: Vec<Source>,
-    redaction: BTreeMap<SourceName, Arc<RedactionPlan>>,
+    redaction: BTreeMap<SourceName, (Arc<Redactor>, Binary)>,
     project: PathBuf,
     spool: PathBuf,
     owners: Owners,
@@ -94,21 +106,30 @@ struct Capture {
 
 impl Capture {
     fn run(self, sink: &mut PackSink) -> Result<Captures, CaptureError> {
-        let mut captures =
-            Captures { sources: Vec::new(), warnings: Vec::new(), warning_count: 0, redacted: BTreeMap::new() };
+        let mut captures = Captures {
+            sources: Vec::new(),
+            warnings: Vec::new(),
+            warning_count: 0,
+            redacted: BTreeMap::new(),
+            fingerprint: self
+                .redaction
+                .values()
+                .next()
+                .map(|(redactor, _)| redactor.fingerprint().to_owned()),
+        };
         for (number, source) in self.sources.iter().enumerate() {
             if number > 0 {
                 sink.source(source.name.clone()).map_err(CaptureError::Sink)?;
             }
-            self.events.tell(&Event::SourceStarted { source: source.name.to_string() });
             let captured = self.source(source, sink, &mut captures)?;
             captures.warning_count += captured.warning_count;
             captures.sources.push(SourceRecord {
                 name: source.name.clone(),
                 kind: source.kind.name().to_owned(),
                 root: source.root(&self.project).display().to_string(),
-                entries: captured.entries,
-                bytes: captured.bytes,
+                form: captured.form,
+                entries: sink.counts().entries,
+                bytes: sink.counts().bytes,
                 warnings: captured.warning_count,
                 log_head: captured.log_head,
             });
@@ -126,17 +147,16 @@ impl Capture {
             stop: &self.stop,
         };
         let failed = |error| CaptureError::Source(source.name.clone(), error);
-        let Some(plan) = self.redaction.get(&source.name) else {
+        let Some((redactor, binary)) = self.redaction.get(&source.name) else {
             return source.capture(&self.project, sink, &context).map_err(failed);
         };
-        let mut redacting = RedactingSink::new(sink, plan);
-        let mut captured = source.capture(&self.project, &mut redacting, &context).map_err(failed)?;
+        let mut redacting = RedactingSink::new(sink, redactor, *binary);
+        let mut captured = source
+            .capture(&self.project, &mut redacting, &context)
+            .map_err(failed)?;
         let redacted = redacting.finish();
-        // What redaction left out was counted by the source, and what it changed has another size now.
-        captured.entries = captured.entries.saturating_sub(redacted.left_out);
-        captured.bytes = redacted.bytes;
         captured.warnings.extend(redacted.warnings.iter().cloned());
-        captured.warning_count += redacted.warnings.len() as u64;
+        captured.warning_count += redacted.warning_count;
         captures.redacted.insert(source.name.clone(), redacted);
         Ok(captured)
     }
@@ -146,15 +166,28 @@ impl<'p> Runner<'p> {
     /// Captures, packs and stores.
     pub(super) async fn backup(&mut self, pending: Pending<'p>, upload: &Upload) -> Result<Stored, Failure> {
         let required = upload.require.map_or(1, |r| r as usize);
-        let targets = open_targets(self.plan.environment(), self.plan.project(), &upload.targets, &self.options.targets)?;
+        let targets = open_targets(
+            self.plan.environment(),
+            self.plan.project(),
+            &upload.targets,
+            &self.options.targets,
+        )?;
         let targets = self.repositories(targets, required).await?;
         let environment = self.plan.environment_name().clone();
         let listing = repository::list(&targets, &environment).await;
-        let lineage = Lineage { pipeline: self.plan.pipeline().clone(), instance: self.instance() };
+        let lineage = Lineage {
+            pipeline: self.plan.pipeline().clone(),
+            instance: self.instance(),
+        };
         let id = self.backup_id()?;
         let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
-        let packing =
-            Packing { codec, level, archive: layout::archive(&environment, &id, codec), targets, required };
+        let packing = Packing {
+            codec,
+            level,
+            archive: layout::archive(&environment, &id, codec),
+            targets,
+            required,
+        };
         let capture = self.capture(&pending).await?;
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
             vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
@@ -168,8 +201,10 @@ impl<'p> Runner<'p> {
         for warning in &packed.captured.warnings {
             self.warn(warning.clone());
         }
-        self.unlisted_warnings +=
-            packed.captured.warning_count.saturating_sub(packed.captured.warnings.len() as u64);
+        self.unlisted_warnings += packed
+            .captured
+            .warning_count
+            .saturating_sub(packed.captured.warnings.len() as u64);
         for (target, error) in &packed.left_out {
             self.left_out(target, &Diagnostic::of(error));
         }
@@ -188,25 +223,27 @@ impl<'p> Runner<'p> {
         let parent = listing.newest(&lineage);
         let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
         let redaction = redaction_record(&packed.captured);
-        let completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| Record {
-            format: FORMAT,
-            id,
-            run: self.context.run,
-            sequence,
-            parent: parent.map(|backup| backup.record.id.clone()),
-            environment: self.plan.environment_name().clone(),
-            pipeline: lineage.pipeline,
-            instance: lineage.instance,
-            started: self.context.started.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            ended: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            sources: packed.captured.sources.clone(),
-            archive: packed.archive.clone(),
-            segments: packed.segments.clone(),
-            refs,
-            redaction,
-            warnings: packed.captured.warning_count,
-            manifest: self.plan.digest().to_owned(),
-            tool: self.context.tool.clone(),
+        let completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| {
+            Record {
+                format: FORMAT,
+                id,
+                run: self.context.run,
+                sequence,
+                parent: parent.map(|backup| backup.record.id.clone()),
+                environment: self.plan.environment_name().clone(),
+                pipeline: lineage.pipeline,
+                instance: lineage.instance,
+                started: self.context.started.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                ended: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                sources: packed.captured.sources.clone(),
+                archive: packed.archive.clone(),
+                segments: packed.segments.clone(),
+                refs,
+                redaction,
+                warnings: packed.captured.warning_count,
+                manifest: self.plan.digest().to_owned(),
+                tool: self.context.tool.clone(),
+            }
         })
         .await
         .map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
@@ -239,7 +276,12 @@ impl<'p> Runner<'p> {
         outcome.field("targets", "targets", targets.join(", "), &targets);
         if let Some(redaction) = &record.redaction {
             let files: u64 = redaction.files.values().sum();
-            outcome.field("redacted-values", "redacted", format!("{} values in {files} files", redaction.values), redaction.values);
+            outcome.field(
+                "redacted-values",
+                "redacted",
+                format!("{} values in {files} files", redaction.values),
+                redaction.values,
+            );
         }
         let mut table = crate::outcome::Table {
             title: "sources".into(),
@@ -276,7 +318,10 @@ impl<'p> Runner<'p> {
         if !empty.is_empty() {
             let repository = match known {
                 Some(repository) => repository,
-                None => Repository { format: FORMAT, repository: hex::encode(self.random::<16>()?) },
+                None => Repository {
+                    format: FORMAT,
+                    repository: hex::encode(self.random::<16>()?),
+                },
             };
             for target in empty {
                 match repository::create(&target, &repository).await {
@@ -300,23 +345,32 @@ impl<'p> Runner<'p> {
             Some(why) => format!("{}: {why}", problem.what),
             None => problem.what.clone(),
         };
-        let mut warning =
-            Diagnostic::warning(Code::TargetLeftOut, format!("target `{}` was left out of this backup", target.name()))
-                .why(why)
-                .state("the backup is whole in the other targets");
+        let mut warning = Diagnostic::warning(
+            Code::TargetLeftOut,
+            format!("target `{}` was left out of this backup", target.name()),
+        )
+        .why(why)
+        .state("the backup is whole in the other targets");
         warning.help.clone_from(&problem.help);
         self.warn(warning);
     }
 
     fn instance(&self) -> Instance {
         let environment = self.plan.environment();
-        environment.instance.clone().unwrap_or_else(|| Instance::new(&self.context.host))
+        environment
+            .instance
+            .clone()
+            .unwrap_or_else(|| Instance::new(&self.context.host))
     }
 
     fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
         let mut bytes = [0; N];
         self.context.clock.random(&mut bytes).map_err(|error| {
-            vec![Diagnostic::error(Code::Internal, "the system has no randomness").why(error.to_string()).state(NO_BACKUP)]
+            vec![
+                Diagnostic::error(Code::Internal, "the system has no randomness")
+                    .why(error.to_string())
+                    .state(NO_BACKUP),
+            ]
         })?;
         Ok(bytes)
     }
@@ -329,13 +383,20 @@ impl<'p> Runner<'p> {
         let mut redaction = BTreeMap::new();
         for settings in &pending.redact {
             let known = self.evidence.known_values(&settings.values).await?;
-            let plan = RedactionPlan::new(settings, known).map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
-            let plan = Arc::new(plan);
+            let redactor = settings
+                .redactor(&known)
+                .map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
+            let redactor = Arc::new(redactor);
             for source in &settings.sources {
-                if redaction.insert(source.clone(), Arc::clone(&plan)).is_some() {
+                if redaction
+                    .insert(source.clone(), (Arc::clone(&redactor), settings.binary))
+                    .is_some()
+                {
                     let what = format!("source `{source}` is redacted by two steps");
                     return Err(vec![
-                        Diagnostic::error(Code::InvalidValue, what).state(NO_BACKUP).help("name it in one `redact` step"),
+                        Diagnostic::error(Code::InvalidValue, what)
+                            .state(NO_BACKUP)
+                            .help("name it in one `redact` step"),
                     ]);
                 }
             }
@@ -362,11 +423,12 @@ impl<'p> Runner<'p> {
         if self.context.stop.is_requested() {
             return vec![self.stopped(NO_BACKUP)];
         }
-        let internal = |what: &str, why: String| vec![Diagnostic::error(Code::Internal, what).why(why).state(NO_BACKUP)];
+        let internal =
+            |what: &str, why: String| vec![Diagnostic::error(Code::Internal, what).why(why).state(NO_BACKUP)];
         match error {
             PackError::Capture(CaptureError::Source(source, error)) => {
                 let mut diagnostic = match error {
-                    SourceError::Sink(SinkError::Failed(diagnostic)) => *diagnostic,
+                    SourceError::Sink(diagnostic) => *diagnostic,
                     error => Diagnostic::of(&error),
                 };
                 diagnostic.what = format!("source `{source}`: {}", diagnostic.what);
@@ -374,12 +436,14 @@ impl<'p> Runner<'p> {
                 vec![diagnostic.state(NO_BACKUP)]
             }
             PackError::Capture(CaptureError::Sink(SinkError::Failed(diagnostic))) => vec![diagnostic.state(NO_BACKUP)],
-            PackError::Capture(CaptureError::Sink(SinkError::Stopped)) | PackError::Died => {
-                internal("the backup ended early", "a part of the program ended before the others".into())
-            }
-            PackError::Targets(failed) => {
-                failed.iter().map(|(_, error)| Diagnostic::of(error).state(NO_BACKUP)).collect()
-            }
+            PackError::Capture(CaptureError::Sink(SinkError::Stopped)) | PackError::Died => internal(
+                "the backup ended early",
+                "a part of the program ended before the others".into(),
+            ),
+            PackError::Targets(failed) => failed
+                .iter()
+                .map(|(_, error)| Diagnostic::of(error).state(NO_BACKUP))
+                .collect(),
             PackError::Compress(error) => internal("compression failed", error.to_string()),
             PackError::Stream(error) => internal("compression failed", error.to_string()),
             PackError::Table(error) => internal("the archive is too large for its table of frames", error.to_string()),
@@ -401,7 +465,10 @@ impl<'p> Runner<'p> {
         for (target, error) in &read_back.failed {
             let mut problem = Diagnostic::of(error).state(state.clone());
             problem.code = Code::ReadBack;
-            problem.what = format!("what was read back from target `{}` is not what was stored", target.name());
+            problem.what = format!(
+                "what was read back from target `{}` is not what was stored",
+                target.name()
+            );
             problem.why = Some(error.to_string());
             problems.push(problem);
         }
@@ -418,16 +485,13 @@ impl<'p> Runner<'p> {
 
 /// What redaction did, for the record.
 fn redaction_record(captures: &Captures) -> Option<RedactionRecord> {
-    let first = captures.redacted.values().next()?;
     Some(RedactionRecord {
-        fingerprint: first.fingerprint.clone(),
-        files: captures.redacted.iter().map(|(source, r)| (source.clone(), r.changed.len() as u64)).collect(),
-        values: captures.redacted.values().map(|r| r.values).sum(),
+        fingerprint: captures.fingerprint.clone()?,
+        files: captures
+            .redacted
+            .iter()
+            .map(|(source, r)| (source.clone(), r.changed.len() as u64))
+            .collect(),
+        values: captures.redacted.values().map(|r| r.findings).sum(),
     })
-}
-
-/// Whether a problem ends a run.
-#[allow(dead_code, reason = "used by the preview")]
-pub(super) fn is_error(diagnostic: &Diagnostic) -> bool {
-    diagnostic.severity == Severity::Error
 }

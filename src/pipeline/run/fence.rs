@@ -10,10 +10,13 @@ pub(super) fn before(plan: &Plan, context: &Context) -> Result<(), Failure> {
     if plan.environment().protected && context.debug_requested {
         let name = plan.environment_name();
         return Err(vec![
-            Diagnostic::error(Code::Fenced, format!("debug logging is refused in the protected environment `{name}`"))
-                .why("debug lines show more of the data than a protected environment may show")
-                .state("nothing was started")
-                .help("run it without -vv and without STRONGROOM_LOG"),
+            Diagnostic::error(
+                Code::Fenced,
+                format!("debug logging is refused in the protected environment `{name}`"),
+            )
+            .why("debug lines show more of the data than a protected environment may show")
+            .state("nothing was started")
+            .help("run it without -vv and without STRONGROOM_LOG"),
         ]);
     }
     Ok(())
@@ -32,9 +35,13 @@ impl Runner<'_> {
         let refused = |what: String| {
             vec![
                 Diagnostic::error(Code::Unconfirmed, what)
-                    .why(format!("`{name}` is protected: replacing its data needs its name typed"))
+                    .why(format!(
+                        "`{name}` is protected: replacing its data needs its name typed"
+                    ))
                     .state("nothing present was touched")
-                    .help(format!("add `--confirm {name}`, or run it at a terminal and type `{name}`")),
+                    .help(format!(
+                        "add `--confirm {name}`, or run it at a terminal and type `{name}`"
+                    )),
             ]
         };
         match (&self.options.confirm, &self.context.prompt) {

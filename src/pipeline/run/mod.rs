@@ -10,11 +10,12 @@ mod fence;
 mod preview;
 mod restore;
 mod stores;
+mod wanted;
 
 use std::time::Instant;
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
-pub use preview::preview;
+pub use preview::{Reach, preview};
 pub use stores::{open_targets, state_path};
 
 use crate::archive::repository::{Confirmed, Stored};
@@ -79,15 +80,26 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
     };
     for diagnostic in &mut outcome.diagnostics {
         diagnostic.pipeline.get_or_insert_with(|| plan.pipeline().to_string());
-        diagnostic.environment.get_or_insert_with(|| plan.environment_name().to_string());
+        diagnostic
+            .environment
+            .get_or_insert_with(|| plan.environment_name().to_string());
     }
     let failed = outcome.diagnostics.iter().any(|d| d.severity == Severity::Error);
     if outcome.headline.is_empty() {
-        outcome.headline = if failed { format!("{command} failed") } else { format!("{command} done") };
+        outcome.headline = if failed {
+            format!("{command} failed")
+        } else {
+            format!("{command} done")
+        };
     }
     outcome.field("run", "run", context.run.to_string(), context.run);
     let seconds = began.elapsed().as_secs_f64();
-    outcome.field("seconds", "time", format!("{seconds:.1} s"), (seconds * 1000.0).round() / 1000.0);
+    outcome.field(
+        "seconds",
+        "time",
+        format!("{seconds:.1} s"),
+        (seconds * 1000.0).round() / 1000.0,
+    );
     context.events.tell(&Event::RunFinished {
         exit: outcome.exit_code().number(),
         headline: outcome.headline.clone(),
@@ -97,14 +109,12 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
 
 impl<'p> Runner<'p> {
     /// Everything that must be in order before the first step.
-    async fn begin(
-        command: &str,
-        plan: &'p Plan,
-        options: &'p Options,
-        context: &'p Context,
-    ) -> Result<Self, Failure> {
+    async fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
         fence::before(plan, context)?;
-        let writes = plan.steps().iter().any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
+        let writes = plan
+            .steps()
+            .iter()
+            .any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
         let mut warnings = Vec::new();
         let evidence = Evidence::open(plan, options, context, writes, &mut warnings).await?;
         Ok(Self {
@@ -133,7 +143,8 @@ impl<'p> Runner<'p> {
         }
         if self.unlisted_warnings > 0 {
             let what = format!("{} more warnings are not listed", self.unlisted_warnings);
-            self.warnings.push(Diagnostic::warning(Code::SourceUnreadable, what).help("the journal has their number"));
+            self.warnings
+                .push(Diagnostic::warning(Code::SourceUnreadable, what).help("the journal has their number"));
         }
         outcome.diagnostics.append(&mut self.warnings);
         if !self.skipped.is_empty() {
@@ -156,7 +167,10 @@ impl<'p> Runner<'p> {
             }
             let step = planned.id.to_string();
             let kind = planned.step.name().to_owned();
-            self.context.events.tell(&Event::StepStarted { step: step.clone(), kind });
+            self.context.events.tell(&Event::StepStarted {
+                step: step.clone(),
+                kind,
+            });
             match self.step(planned, state).await {
                 Ok((next, summary)) => {
                     self.evidence.step_finished(&step, &summary)?;
@@ -246,15 +260,22 @@ impl<'p> Runner<'p> {
             }
             // A plan holds only chains that fit, so a fault of this program led here.
             (step, _) => Err(vec![
-                Diagnostic::error(Code::Internal, format!("a step of type `{}` was given what it cannot take", step.name()))
-                    .state("nothing more was done"),
+                Diagnostic::error(
+                    Code::Internal,
+                    format!("a step of type `{}` was given what it cannot take", step.name()),
+                )
+                .state("nothing more was done"),
             ]),
         }
     }
 
     /// Ends the run where a signal asked for it.
     fn check_stop(&self) -> Result<(), Failure> {
-        if self.context.stop.is_requested() { Err(vec![self.stopped("nothing more was done")]) } else { Ok(()) }
+        if self.context.stop.is_requested() {
+            Err(vec![self.stopped("nothing more was done")])
+        } else {
+            Ok(())
+        }
     }
 
     /// The problem with which a run ends that was asked to.

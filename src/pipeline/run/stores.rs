@@ -14,7 +14,10 @@ use super::Failure;
 pub fn state_path(plan: &Plan) -> PathBuf {
     match &plan.environment().state {
         Some(path) => plan.project().join(path),
-        None => plan.project().join(".strongroom").join(plan.environment_name().as_str()),
+        None => plan
+            .project()
+            .join(".strongroom")
+            .join(plan.environment_name().as_str()),
     }
 }
 
@@ -30,20 +33,34 @@ pub fn open_targets(
 ) -> Result<Vec<Target>, Failure> {
     let known = || {
         let names: Vec<&str> = environment.target.keys().map(TargetName::as_str).collect();
-        if names.is_empty() { "the environment has no target".into() } else { format!("targets here: {}", names.join(", ")) }
+        if names.is_empty() {
+            "the environment has no target".into()
+        } else {
+            format!("targets here: {}", names.join(", "))
+        }
     };
     let mut failure = Vec::new();
     for name in named.iter().chain(only) {
         if !environment.target.contains_key(name) {
             let what = format!("the environment has no target `{name}`");
-            failure.push(Diagnostic::error(Code::Usage, what).state("nothing was started").help(known()));
+            failure.push(
+                Diagnostic::error(Code::Usage, what)
+                    .state("nothing was started")
+                    .help(known()),
+            );
         }
     }
     let mut targets = Vec::new();
-    let mut names: Vec<&TargetName> = if named.is_empty() { environment.target.keys().collect() } else { named.iter().collect() };
+    let mut names: Vec<&TargetName> = if named.is_empty() {
+        environment.target.keys().collect()
+    } else {
+        named.iter().collect()
+    };
     names.retain(|name| only.is_empty() || only.contains(name));
     for name in names {
-        let Some(settings) = environment.target.get(name) else { continue };
+        let Some(settings) = environment.target.get(name) else {
+            continue;
+        };
         match Target::open(name.clone(), settings, project) {
             Ok(target) => targets.push(target),
             Err(error) => failure.push(Diagnostic::of(&error)),
@@ -51,7 +68,9 @@ pub fn open_targets(
     }
     if targets.is_empty() && failure.is_empty() {
         failure.push(
-            Diagnostic::error(Code::Usage, "no target is left to work with").state("nothing was started").help(known()),
+            Diagnostic::error(Code::Usage, "no target is left to work with")
+                .state("nothing was started")
+                .help(known()),
         );
     }
     if failure.is_empty() { Ok(targets) } else { Err(failure) }

@@ -1,0 +1,54 @@
+//! The backups of an environment, as the verbs that only read find them.
+
+use crate::archive::record::Record;
+use crate::archive::repository::{self, Backup, Listing};
+use crate::diagnostic::Diagnostic;
+use crate::id::{EnvName, PipelineName, TargetName};
+use crate::pipeline::run::{Context, open_targets};
+use crate::pipeline::{Environment, environment};
+use crate::target::Target;
+
+use super::{Session, values};
+
+/// An environment with its targets opened.
+pub(super) struct Found {
+    pub(super) name: EnvName,
+    pub(super) context: Context,
+    pub(super) targets: Vec<Target>,
+}
+
+/// Reads the environment and opens its targets.
+pub(super) fn open(session: &Session, name: &EnvName, only: &[TargetName]) -> Result<Found, Vec<Diagnostic>> {
+    let context = session.context().map_err(|problem| vec![*problem])?;
+    let environment: Environment = environment(&session.project, name, &values(&context))?;
+    let targets = open_targets(&environment, &session.project, &[], only)?;
+    Ok(Found {
+        name: name.clone(),
+        context,
+        targets,
+    })
+}
+
+impl Found {
+    pub(super) async fn list(&self) -> Listing {
+        repository::list(&self.targets, &self.name).await
+    }
+
+    /// The backup that `wanted` names, and what was wrong on the way.
+    pub(super) async fn choose(
+        &self,
+        wanted: &str,
+        pipeline: Option<&PipelineName>,
+    ) -> Result<(Backup, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let listing = self.list().await;
+        let fits = |record: &Record| pipeline.is_none_or(|p| *p == record.pipeline);
+        match listing.choose(wanted, fits) {
+            Ok(backup) => Ok((backup.clone(), listing.warnings)),
+            Err(error) => {
+                let mut failure = vec![Diagnostic::of(&error)];
+                failure.extend(listing.warnings);
+                Err(failure)
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `show`: everything a backup's record says.
+
+use crate::outcome::{Outcome, Table};
+use crate::units::ByteCount;
+
+use super::request::ShowRequest;
+use super::{Session, backups};
+
+/// Shows the backup.
+pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
+    let found = match backups::open(session, &request.environment, &request.targets) {
+        Ok(found) => found,
+        Err(failure) => return Outcome::failed("show", "", failure),
+    };
+    let (backup, warnings) = match found.choose(&request.backup, request.pipeline.as_ref()).await {
+        Ok(chosen) => chosen,
+        Err(failure) => return Outcome::failed("show", "", failure),
+    };
+    let record = &backup.record;
+    let mut outcome = Outcome::failed(
+        "show",
+        format!("backup {} of `{}`", record.id, record.environment),
+        warnings,
+    );
+    let targets: Vec<&str> = backup.targets.iter().map(|t| t.name().as_str()).collect();
+    let parent = record
+        .parent
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), ToString::to_string);
+    outcome.field("id", "id", record.id.to_string(), &record.id);
+    outcome.field(
+        "made",
+        "made",
+        format!("{} to {}", record.started, record.ended),
+        &record.started,
+    );
+    outcome.field("pipeline", "pipeline", record.pipeline.to_string(), &record.pipeline);
+    outcome.field("instance", "instance", record.instance.to_string(), &record.instance);
+    outcome.field("sequence", "sequence", record.sequence.to_string(), record.sequence);
+    outcome.field("parent", "parent", parent, &record.parent);
+    outcome.field(
+        "archive",
+        "archive",
+        format!("{}, {}", record.archive.name, ByteCount(record.archive.bytes)),
+        &record.archive.name,
+    );
+    outcome.field("targets", "targets", targets.join(", "), &targets);
+    outcome.field("tool", "made by", record.tool.clone(), &record.tool);
+    outcome.field("warnings", "warnings", record.warnings.to_string(), record.warnings);
+    let mut table = Table {
+        title: "sources".into(),
+        columns: ["source", "type", "from", "entries", "bytes", "log records"]
+            .map(String::from)
+            .to_vec(),
+        rows: Vec::new(),
+    };
+    for source in &record.sources {
+        table.rows.push(vec![
+            source.name.to_string(),
+            source.kind.clone(),
+            source.root.clone(),
+            source.entries.to_string(),
+            ByteCount(source.bytes).to_string(),
+            source
+                .log_head
+                .as_ref()
+                .map(|head| head.records.to_string())
+                .unwrap_or_default(),
+        ]);
+    }
+    outcome.tables.push(table);
+    outcome
+        .json
+        .insert("record".into(), serde_json::to_value(record).unwrap_or_default());
+    outcome
+}

@@ -1,0 +1,207 @@
+//! What a run would do. Nothing is written anywhere: no state folder, no lock, no journal, no target.
+
+use serde_json::json;
+
+use crate::archive::repository::{self, Lineage};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::owners::Owners;
+use crate::id::Instance;
+use crate::outcome::{Outcome, Table};
+use crate::pipeline::{Plan, Provenance};
+use crate::steps::select::Select;
+use crate::steps::snapshot::Snapshot;
+use crate::steps::upload::Upload;
+use crate::steps::{Signature, Step};
+use crate::units::ByteCount;
+
+use super::stores::{open_targets, state_path};
+use super::{Context, Options, restore};
+
+/// How far a preview looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Sources are surveyed and targets listed.
+    Everything,
+    /// Only the manifest: no process, no socket, no secret, no source.
+    ManifestAlone,
+}
+
+/// Says what a run would do.
+pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Context, reach: Reach) -> Outcome {
+    let headline = format!(
+        "pipeline `{}` would run in `{}`; nothing was done",
+        plan.pipeline(),
+        plan.environment_name()
+    );
+    let mut outcome = Outcome::new(command, headline);
+    let from = match plan.provenance() {
+        Provenance::File(path) => path.display().to_string(),
+        Provenance::BuiltIn => "built in: the project has no file of that name".into(),
+    };
+    outcome.field("from", "manifest", from, plan.provenance());
+    outcome.field(
+        "state",
+        "state folder",
+        state_path(plan).display().to_string(),
+        state_path(plan),
+    );
+    let protected = if plan.environment().protected { "yes" } else { "no" };
+    outcome.field("protected", "protected", protected, plan.environment().protected);
+    steps(plan, options, &mut outcome);
+    if reach == Reach::Everything {
+        for planned in plan.steps().iter().filter(|planned| planned.enabled) {
+            match &planned.step {
+                Step::Snapshot(snapshot) => sources(plan, snapshot, &mut outcome),
+                Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
+                Step::Select(select) => backup(plan, options, context, select, &mut outcome).await,
+                _ => {}
+            }
+        }
+    }
+    outcome
+}
+
+fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
+    let mut table = Table {
+        title: "steps".into(),
+        columns: ["step", "type", "takes", "gives", ""].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut list = Vec::new();
+    for planned in plan.steps() {
+        let passes = matches!(planned.step.signature(), Signature::Any);
+        let note = match (&planned.step, planned.enabled, &options.to) {
+            (_, false, _) => "switched off",
+            (Step::Swap(_), _, Some(_)) => "skipped: --to",
+            _ if passes => "passes on what it is given",
+            _ => "",
+        };
+        table.rows.push(vec![
+            planned.id.to_string(),
+            planned.step.name().into(),
+            planned.takes.describe().into(),
+            planned.gives.describe().into(),
+            note.into(),
+        ]);
+        list.push(json!({ "id": planned.id, "type": planned.step.name(), "enabled": planned.enabled }));
+    }
+    outcome.tables.push(table);
+    outcome.json.insert("steps".into(), list.into());
+}
+
+fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
+    let owners = match Owners::of_host() {
+        Ok(owners) => owners,
+        Err(error) => {
+            let what = "the host's users and groups cannot be read";
+            outcome
+                .diagnostics
+                .push(Diagnostic::error(Code::SourceFailed, what).why(error.to_string()));
+            return;
+        }
+    };
+    let mut table = Table {
+        title: "sources, in the order of capture".into(),
+        columns: ["source", "type", "from", "entries", "bytes"]
+            .map(String::from)
+            .to_vec(),
+        rows: Vec::new(),
+    };
+    let mut list = Vec::new();
+    for source in &snapshot.source {
+        let root = source.root(plan.project()).display().to_string();
+        match source.survey(plan.project(), &owners) {
+            Ok(survey) => {
+                list.push(json!({ "name": source.name, "type": source.kind.name(), "root": root,
+                    "entries": survey.entries, "bytes": survey.bytes, "left-out": survey.left_out }));
+                table.rows.push(vec![
+                    source.name.to_string(),
+                    source.kind.name().into(),
+                    root,
+                    survey.entries.to_string(),
+                    ByteCount(survey.bytes).to_string(),
+                ]);
+            }
+            Err(error) => outcome
+                .diagnostics
+                .push(Diagnostic::of(&error).state("nothing was started")),
+        }
+    }
+    outcome.tables.push(table);
+    outcome.json.insert("sources".into(), list.into());
+}
+
+async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upload, outcome: &mut Outcome) {
+    let opened = open_targets(plan.environment(), plan.project(), &upload.targets, &options.targets);
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return outcome.diagnostics.extend(failure),
+    };
+    let mut table = Table {
+        title: "targets".into(),
+        columns: ["target", "url", "is"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for target in &opened {
+        let is = match repository::open(target).await {
+            Ok(Some(_)) => "a repository".to_owned(),
+            Ok(None) => "empty: a repository would be made here".to_owned(),
+            Err(error) => {
+                outcome
+                    .diagnostics
+                    .push(Diagnostic::of(&error).state("nothing was started"));
+                error.to_string()
+            }
+        };
+        table.rows.push(vec![target.name().to_string(), target.url(), is]);
+    }
+    outcome.tables.push(table);
+    let listing = repository::list(&opened, plan.environment_name()).await;
+    let instance = plan
+        .environment()
+        .instance
+        .clone()
+        .unwrap_or_else(|| Instance::new(&context.host));
+    let lineage = Lineage {
+        pipeline: plan.pipeline().clone(),
+        instance,
+    };
+    let parent = listing.newest(&lineage).map(|backup| backup.record.id.to_string());
+    outcome.field(
+        "parent",
+        "newest backup",
+        parent.clone().unwrap_or_else(|| "none".into()),
+        parent,
+    );
+}
+
+async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, outcome: &mut Outcome) {
+    let opened = open_targets(plan.environment(), plan.project(), &select.targets, &options.targets);
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return outcome.diagnostics.extend(failure),
+    };
+    match restore::choose(&opened, plan.environment_name(), select).await {
+        Ok((backup, warnings)) => {
+            let record = &backup.record;
+            outcome.diagnostics.extend(warnings);
+            outcome.field("backup", "backup", record.id.to_string(), &record.id);
+            outcome.field("made", "made", record.started.clone(), &record.started);
+            let mut table = Table {
+                title: "sources in the backup".into(),
+                columns: ["source", "type", "entries", "bytes"].map(String::from).to_vec(),
+                rows: Vec::new(),
+            };
+            for source in &record.sources {
+                table.rows.push(vec![
+                    source.name.to_string(),
+                    source.kind.clone(),
+                    source.entries.to_string(),
+                    ByteCount(source.bytes).to_string(),
+                ]);
+            }
+            outcome.tables.push(table);
+        }
+        Err(failure) => outcome.diagnostics.extend(failure),
+    }
+}
