@@ -3,5 +3,9 @@
 mod architecture;
 mod archive;
 mod cli;
+mod docs;
+mod makefile;
 mod manifests;
+mod pages;
 mod targets;
+mod transcript;
