@@ -1,3 +1,5 @@
+//! The look of a rendered outcome, line by line.
+
 use super::*;
 use crate::diagnostic::{Code, Excerpt};
 
