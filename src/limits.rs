@@ -64,3 +64,21 @@ pub const TARGET_DEPTH: usize = 32;
 pub const STALE_TEMPORARY_HOURS: u64 = 24;
 /// Bytes written to a local target after which they are sent to the disk in the background: keeps the last sync short.
 pub const WRITE_BEHIND: u64 = 64 << 20;
+/// Bytes after which a segment of the journal is closed and the next one opened: read whole when the journal is opened.
+pub const JOURNAL_SEGMENT: u64 = 16 << 20;
+/// Bytes of one segment that a reader takes: a segment is closed by its first record beyond `JOURNAL_SEGMENT`.
+pub const JOURNAL_SEGMENT_MAX: u64 = 64 << 20;
+/// Bytes held back for the last record of a run that filled the disk.
+pub const JOURNAL_RESERVE: usize = 64 << 10;
+/// Bytes of one text in a record of the journal; what is longer is cut and marked.
+pub const JOURNAL_TEXT_MAX: usize = 4 << 10;
+/// Items of one list in a record of the journal; the rest is counted.
+pub const JOURNAL_LIST_MAX: usize = 128;
+/// Milliseconds that records may wait to be synced together.
+pub const JOURNAL_GROUP_MILLISECONDS: u64 = 1000;
+/// Milliseconds that one waits for another writer of the journal, who holds it for one record.
+pub const JOURNAL_WAIT_MILLISECONDS: u64 = 10_000;
+/// Seconds that the time of a record may lie before that of an earlier one: clocks are set right now and then.
+pub const JOURNAL_CLOCK_BACK_SECONDS: i64 = 300;
+/// Problems that a verification of the journal lists; the rest is counted.
+pub const JOURNAL_PROBLEMS_LISTED: usize = 100;

@@ -7,5 +7,7 @@ mod docs;
 mod makefile;
 mod manifests;
 mod pages;
+
+mod journal;
 mod targets;
 mod transcript;
