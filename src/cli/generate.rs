@@ -90,7 +90,7 @@ pub(super) fn man(folder: Option<&Path>) -> Outcome {
         });
     match written {
         Ok(()) => Outcome::new("man", format!("{} man pages are in {}", pages.len(), folder.display())),
-        Err((path, error)) => Outcome::failed("man", "", vec![unwritten(&path, &error)]),
+        Err((path, error)) => Outcome::failed("man", "", vec![*unwritten(&path, &error)]),
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) fn generate(project: &Path, compare: Compare) -> Outcome {
         if compare == Compare::Write
             && let Err(problem) = write(project, path, text)
         {
-            return Outcome::failed("generate", "", vec![problem]);
+            return Outcome::failed("generate", "", vec![*problem]);
         }
         changes.push([path.clone(), state.to_owned()]);
     }
@@ -177,7 +177,7 @@ fn summary(files: usize, changes: &[[String; 2]], compare: Compare) -> Outcome {
     outcome
 }
 
-fn write(project: &Path, path: &str, text: &str) -> Result<(), Diagnostic> {
+fn write(project: &Path, path: &str, text: &str) -> Result<(), Box<Diagnostic>> {
     let path = project.join(path);
     let folder = path.parent().unwrap_or(project);
     std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
@@ -199,8 +199,9 @@ fn left_over(project: &Path, files: &[(String, String)]) -> impl Iterator<Item =
     found.into_iter()
 }
 
-fn unwritten(path: &Path, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::error(Code::Internal, format!("`{}` could not be written", path.display())).why(error.to_string())
+fn unwritten(path: &Path, error: &std::io::Error) -> Box<Diagnostic> {
+    let what = format!("`{}` could not be written", path.display());
+    Box::new(Diagnostic::error(Code::Internal, what).why(error.to_string()))
 }
 
 #[cfg(test)]

@@ -37,9 +37,8 @@ impl Output {
     pub(super) fn new(global: &Global, variables: &BTreeMap<String, String>) -> Self {
         let color = |terminal: bool| match global.color {
             ColorWhen::Always => Color::Ansi,
-            ColorWhen::Never => Color::Plain,
             ColorWhen::Auto if terminal && wants_color(variables) => Color::Ansi,
-            ColorWhen::Auto => Color::Plain,
+            ColorWhen::Auto | ColorWhen::Never => Color::Plain,
         };
         Self {
             format: global.format(),
@@ -125,23 +124,19 @@ fn print_problems(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-fn print_result(text: &str) -> Result<(), Diagnostic> {
+fn print_result(text: &str) -> Result<(), Box<Diagnostic>> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever read has seen enough, as in `strongroom list | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(
-            Diagnostic::error(Code::Internal, "the result could not be written to the standard output")
-                .why(error.to_string())
-                .state("what the command did stands"),
-        ),
+        Err(error) => Err(unwritten("the standard output", &error)),
         Ok(()) => Ok(()),
     }
 }
 
 /// Replaces `file` whole. What is no regular file, such as `/dev/null` or a pipe, is written into and stays what it is; a
 /// link stays a link.
-fn write_file(file: &Path, text: &str) -> Result<(), Diagnostic> {
+fn write_file(file: &Path, text: &str) -> Result<(), Box<Diagnostic>> {
     let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let written = match std::fs::metadata(&place) {
         Ok(present) if !present.is_file() => std::fs::OpenOptions::new()
@@ -151,14 +146,15 @@ fn write_file(file: &Path, text: &str) -> Result<(), Diagnostic> {
         Ok(present) => atomic::write(&place, present.permissions().mode() & 0o7777, text.as_bytes()),
         Err(_) => atomic::write(&place, mode_of_new_files(), text.as_bytes()),
     };
-    written.map_err(|error| {
-        Diagnostic::error(
-            Code::Internal,
-            format!("the result could not be written to `{}`", file.display()),
-        )
-        .why(error.to_string())
-        .state("what the command did stands")
-    })
+    written.map_err(|error| unwritten(&format!("`{}`", file.display()), &error))
+}
+
+fn unwritten(place: &str, error: &std::io::Error) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(Code::Internal, format!("the result could not be written to {place}"))
+            .why(error.to_string())
+            .state("what the command did stands"),
+    )
 }
 
 /// What the operator's umask leaves of 0666; where `/proc` does not say, for the owner alone.

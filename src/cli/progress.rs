@@ -231,7 +231,9 @@ mod tests {
     fn bars_count_bytes_of_data_and_of_each_target() {
         let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
         let bars = Bars::new(hidden, Scrubber::new());
-        events().iter().for_each(|event| bars.hear(event));
+        for event in &events() {
+            bars.hear(event);
+        }
         {
             let shown = bars.shown();
             let data = shown.data.as_ref().unwrap();

@@ -1,6 +1,6 @@
 //! The command line as people and scripts meet it: the built program, its two outputs and its exit code.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -106,7 +106,10 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
         (&["backup", "--env", "Dev"], "is not a name"),
         (&["backup", "--env", "dev", "--wait", "10m"], "write `min`"),
         (&["restore", "--env", "dev"], "<BACKUP>"),
-        (&["list", "--json", "--format", "human"], "cannot be used with"),
+        (
+            &["restore", "x", "--no-owner", "--numeric-owner"],
+            "cannot be used with",
+        ),
         (&[], "Usage:"),
     ] {
         let run = ran(Path::new("/"), words);
@@ -277,4 +280,69 @@ fn json_holds_problems_and_nothing_else_is_written() {
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["command"], "list");
     assert_eq!(document["diagnostics"][0]["help"], "add `--env` and one of: dev, live");
+}
+
+/// Waits until the program has caught its signals, then sends it one.
+fn signal(child: &std::process::Child, name: &str) {
+    let status = format!("/proc/{}/status", child.id());
+    let caught = || -> Option<u64> {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    while caught().expect("the program is gone") & (1 << 14) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let sent = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once_with_the_code_of_the_first() {
+    for (first, code) in [("TERM", 143), ("INT", 130), ("HUP", 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap();
+        assert!(made.success());
+        // Nobody reads the pipe, so the program waits for ever to write its result.
+        let mut child = program(folder.path())
+            .args(["completions", "bash", "-o", "pipe"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+        signal(&child, first);
+        let mut told = String::new();
+        while !told.contains("again to stop at once") {
+            assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
+        }
+        signal(&child, "TERM");
+        stderr.read_to_string(&mut told).unwrap();
+        assert!(told.ends_with("stopped at once\n"), "{told}");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{first}");
+    }
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(folder.path().join("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" completions bash -o pipe"])
+        .arg(env!("CARGO_BIN_EXE_strongroom"))
+        .current_dir(folder.path())
+        .spawn()
+        .unwrap();
+    signal(&child, "HUP");
+    let result = std::fs::read_to_string(folder.path().join("pipe")).unwrap();
+    assert!(result.contains("strongroom"));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

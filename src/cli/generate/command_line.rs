@@ -80,7 +80,7 @@ fn written(arg: &Arg) -> String {
         .get_value_names()
         .unwrap_or_default()
         .iter()
-        .map(|name| name.as_str())
+        .map(clap::builder::Str::as_str)
         .collect();
     let value = if takes_value { names.join(" ") } else { String::new() };
     if arg.is_positional() {
