@@ -1,4 +1,10 @@
 //! Behaviour, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
+)]
 
 mod architecture;
 mod archive;
