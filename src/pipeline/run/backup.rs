@@ -192,7 +192,7 @@ impl<'p> Runner<'p> {
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
             vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
         })?;
-        self.evidence.backup_started(&id)?;
+        self.evidence.backup_started(&id, &packing.targets)?;
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
         let packed = match packed {
             Ok(packed) => packed,

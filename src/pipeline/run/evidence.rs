@@ -3,200 +3,260 @@
 //! A backup needs all of it. A restore needs none of it: what cannot be had is a warning, so that a lost or full state never
 //! stands between an operator and the data.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, TargetName};
+use crate::id::{BackupId, StepId, TargetName};
+use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
 use crate::secrets::{Origins, Store};
+use crate::state::{Lock, StateFolder};
+use crate::target::Target;
 
 use super::stores::state_path;
 use super::{Context, Failure, Options};
 
 /// The state of a run, as far as it can be had.
-struct Entry;
-impl Entry {
-    fn new(_: &str, _: &str) -> Self {
-        Self
-    }
-    fn field(self, _: &str, _: serde_json::Value) -> Self {
-        self
-    }
-    fn step(self, _: &str) -> Self {
-        self
-    }
-}
-enum Sync {
-    Now,
-    Grouped,
-}
 pub(super) struct Evidence {
-    spool: PathBuf,
+    state: Option<StateFolder>,
+    journal: Option<Journal>,
     secrets: Store,
+    needed: Needed,
+    _lock: Option<Lock>,
+}
+
+/// Whether a run may go on without a journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    /// A backup: without state it does not begin, without a record nothing is done.
+    Always,
+    /// A restore: a state that cannot be had or is full does not stop it.
+    WhereItCanBeHad,
 }
 
 impl Evidence {
-    /// Opens state, lock, journal and secrets. `writes` says whether the run makes a backup.
-    pub(super) async fn open(
+    /// Opens state, lock, journal and secrets.
+    pub(super) fn open(
         plan: &Plan,
         options: &Options,
         context: &Context,
-        writes: bool,
+        needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
         let origins = Origins {
-            file: plan
-                .environment()
-                .secrets
-                .as_ref()
-                .map(|secrets| plan.project().join(&secrets.file)),
+            file: plan.environment().secrets.as_ref().map(|secrets| plan.project().join(&secrets.file)),
             folder: plan.project().to_owned(),
             environment: context.variables.clone(),
             scrubber: context.scrubber.clone(),
         };
-        let secrets = Store::open(origins).map_err(|error| vec![Diagnostic::of(&error)])?;
-        let mut evidence = Self {
-            spool: state_path(plan).join("spool"),
-            secrets,
+        let secrets = Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
+        let mut evidence = Self { state: None, journal: None, secrets, needed, _lock: None };
+        match evidence.open_state(plan, options, context, warnings) {
+            Ok(()) => Ok(evidence),
+            Err(problem) if problem.code == Code::Held || needed == Needed::Always => {
+                Err(vec![problem.state("nothing was started")])
+            }
+            Err(mut problem) => {
+                problem.severity = Severity::Warning;
+                warnings.push(problem.state("the restore goes on; it leaves no record in the journal"));
+                evidence.journal = None;
+                Ok(evidence)
+            }
+        }
+    }
+
+    fn open_state(
+        &mut self,
+        plan: &Plan,
+        options: &Options,
+        context: &Context,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<(), Diagnostic> {
+        let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
+        let lock = state.lock(plan.pipeline(), options.wait, &context.run).map_err(|error| Diagnostic::of(&error))?;
+        self._lock = Some(lock);
+        let scrubber = context.scrubber.clone();
+        let setup = Setup {
+            clock: Arc::clone(&context.clock),
+            ..Setup::new(Arc::new(move |text: &str| scrubber.scrub(text).into_owned()))
         };
-        std::fs::create_dir_all(&evidence.spool).unwrap();
-        let _ = (&mut evidence, writes, warnings, options);
-        Ok(evidence)
+        let (journal, recovered) = Journal::open(&state, setup).map_err(|error| Diagnostic::of(&error))?;
+        if let Some(recovered) = recovered {
+            let what = format!("the journal ended in an unfinished line of {} bytes", recovered.length);
+            warnings.push(
+                Diagnostic::warning(Code::JournalBroken, what)
+                    .why("an earlier run ended while it wrote")
+                    .state(format!("the line was moved to `{}` in the state folder", recovered.file)),
+            );
+        }
+        self.journal = Some(journal.with_run(context.run, &context.actor, plan.environment_name(), plan.pipeline()));
+        self.state = Some(state);
+        Ok(())
     }
 
     /// A folder for files that do not outlive the run.
     pub(super) fn spool(&self) -> Result<PathBuf, Failure> {
-        Ok(self.spool.clone())
+        let state = self.state.as_ref().ok_or_else(|| {
+            vec![Diagnostic::error(Code::StateFailed, "there is no state folder").state("nothing was started")]
+        })?;
+        state.spool().map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
     }
 
     /// The values of these references and of everything else the run knows to be secret.
     pub(super) async fn known_values(&mut self, references: &[SecretRef]) -> Result<Vec<Secret<String>>, Failure> {
         for reference in references {
-            self.secrets
-                .resolve(reference)
-                .await
-                .map_err(|error| vec![Diagnostic::of(&error)])?;
+            self.secrets.resolve(reference).await.map_err(|error| vec![Diagnostic::of(&error)])?;
         }
         Ok(self.secrets.known())
     }
 
-    fn write(&mut self, entry: Entry, sync: Sync) -> Result<(), Failure> {
-        let _ = (entry, sync);
-        Ok(())
+    /// Writes a record. What follows `Sync::Now` happens only when the record is on the disk.
+    fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        match journal.append(entry, sync) {
+            Ok(()) => Ok(()),
+            // A restore goes on: the disk that is full may be the very reason for it.
+            Err(JournalError::Full { .. }) if self.needed == Needed::WhereItCanBeHad => Ok(()),
+            Err(error) => Err(vec![
+                Diagnostic::of(&error).state("nothing more was done: what is not in the journal is not done"),
+            ]),
+        }
     }
 
     pub(super) fn run_started(&mut self, plan: &Plan, context: &Context) -> Result<(), Failure> {
-        let entry = Entry::new("run_started", "started")
-            .field("manifest", json!(plan.digest()))
-            .field("tool", json!(context.tool));
-        self.write(entry, Sync::Now)
+        let entry = Entry::new(Event::RunStarted)
+            .status(Status::Started)
+            .with(Field::Plan, plan.digest())
+            .with(Field::Version, context.tool.as_str());
+        self.write(&entry, Sync::Now)
     }
 
     pub(super) fn run_finished(&mut self, exit: ExitCode, outcome: &Outcome) -> Result<(), Failure> {
-        let status = if matches!(exit, ExitCode::Done | ExitCode::Warnings) {
-            "succeeded"
-        } else {
-            "failed"
+        let status = match exit {
+            ExitCode::Done => Status::Ok,
+            ExitCode::Warnings => Status::Warned,
+            ExitCode::Refused => Status::Refused,
+            ExitCode::Interrupted | ExitCode::Terminated => Status::Interrupted,
+            _ => Status::Failed,
         };
-        let codes: Vec<&str> = outcome.diagnostics.iter().map(|d| d.code.as_str()).collect();
-        let entry = Entry::new("run_finished", status)
-            .field("exit", json!(exit.number()))
-            .field("codes", json!(codes));
-        self.write(entry, Sync::Now)
+        let mut entry = Entry::new(Event::RunFinished).status(status).with(Field::Exit, exit.number());
+        if let Some(first) = outcome.diagnostics.first() {
+            entry = entry.with(Field::Code, first.code.as_str()).with(Field::Count, outcome.diagnostics.len());
+        }
+        self.write(&entry, Sync::Now)
     }
 
-    pub(super) fn step_finished(&mut self, step: &str, summary: &str) -> Result<(), Failure> {
-        self.write(
-            Entry::new("step_finished", "succeeded")
-                .step(step)
-                .field("summary", json!(summary)),
-            Sync::Grouped,
-        )
+    pub(super) fn step_finished(&mut self, step: &StepId, kind: &str) -> Result<(), Failure> {
+        let entry = Entry::new(Event::StepFinished).step(step).status(Status::Ok).with(Field::Kind, kind);
+        self.write(&entry, Sync::Grouped)
     }
 
-    pub(super) fn step_failed(&mut self, step: &str, failure: &[Diagnostic]) -> Result<(), Failure> {
-        let codes: Vec<&str> = failure.iter().map(|d| d.code.as_str()).collect();
-        let exit = super::exit_of(failure).number();
-        let entry = Entry::new("step_failed", "failed")
+    pub(super) fn step_failed(&mut self, step: &StepId, failure: &[Diagnostic]) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::StepFinished)
             .step(step)
-            .field("codes", json!(codes))
-            .field("exit", json!(exit));
-        self.write(entry, Sync::Now)
+            .status(Status::Failed)
+            .with(Field::Exit, super::exit_of(failure).number());
+        if let Some(first) = failure.first() {
+            entry = entry.with(Field::Code, first.code.as_str()).with(Field::Message, first.what.as_str());
+        }
+        self.write(&entry, Sync::Now)
     }
 
-    pub(super) fn confirmed(&mut self, environment: &str) -> Result<(), Failure> {
-        self.write(
-            Entry::new("operator_confirmed", "succeeded").field("environment", json!(environment)),
-            Sync::Now,
-        )
+    pub(super) fn warned(&mut self, warning: &Diagnostic) -> Result<(), Failure> {
+        let entry = Entry::new(Event::Warned)
+            .status(Status::Warned)
+            .with(Field::Code, warning.code.as_str())
+            .with(Field::Message, warning.what.as_str());
+        self.write(&entry, Sync::Grouped)
     }
 
-    pub(super) fn backup_started(&mut self, id: &BackupId) -> Result<(), Failure> {
-        self.write(
-            Entry::new("backup_started", "started").field("backup", json!(id)),
-            Sync::Now,
-        )
+    pub(super) fn confirmed(&mut self) -> Result<(), Failure> {
+        self.write(&Entry::new(Event::Confirmed).status(Status::Ok), Sync::Now)
+    }
+
+    pub(super) fn backup_started(&mut self, id: &BackupId, targets: &[Target]) -> Result<(), Failure> {
+        let targets: Vec<&TargetName> = targets.iter().map(Target::name).collect();
+        let entry = Entry::new(Event::BackupStored)
+            .status(Status::Started)
+            .with(Field::Backup, id.as_str())
+            .with(Field::Targets, json!(targets));
+        self.write(&entry, Sync::Now)
     }
 
     pub(super) fn backup_stored(&mut self, stored: &Stored) -> Result<(), Failure> {
         let record = stored.record();
-        let targets: Vec<&TargetName> = stored.targets().iter().map(crate::target::Target::name).collect();
-        let entry = Entry::new("backup_stored", "succeeded")
-            .field("backup", json!(record.id))
-            .field("sequence", json!(record.sequence))
-            .field("targets", json!(targets))
-            .field("entries", json!(record.entries()))
-            .field("bytes", json!(record.source_bytes()))
-            .field("stored_bytes", json!(record.stored_bytes()))
-            .field("warnings", json!(record.warnings));
-        self.write(entry, Sync::Now)
+        for source in &record.sources {
+            let entry = Entry::new(Event::SourceCaptured)
+                .status(if source.warnings == 0 { Status::Ok } else { Status::Warned })
+                .with(Field::Source, source.name.as_str())
+                .with(Field::Entries, source.entries)
+                .with(Field::Bytes, source.bytes)
+                .with(Field::Warnings, source.warnings);
+            self.write(&entry, Sync::Grouped)?;
+        }
+        let targets: Vec<&TargetName> = stored.targets().iter().map(Target::name).collect();
+        let entry = Entry::new(Event::BackupStored)
+            .status(Status::Ok)
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Parent, json!(record.parent))
+            .with(Field::Targets, json!(targets))
+            .with(Field::Entries, record.entries())
+            .with(Field::Bytes, record.source_bytes())
+            .with(Field::StoredBytes, record.stored_bytes())
+            .with(Field::Blake3, record.archive.blake3.to_string());
+        self.write(&entry, Sync::Now)
     }
 
     pub(super) fn backup_confirmed(&mut self, confirmed: &Confirmed) -> Result<(), Failure> {
-        let targets: Vec<&TargetName> = confirmed.targets().iter().map(crate::target::Target::name).collect();
-        let entry = Entry::new("backup_confirmed", "succeeded")
-            .field("backup", json!(confirmed.record().id))
-            .field("targets", json!(targets));
-        self.write(entry, Sync::Now)
+        let targets: Vec<&TargetName> = confirmed.targets().iter().map(Target::name).collect();
+        let entry = Entry::new(Event::BackupConfirmed)
+            .status(Status::Ok)
+            .with(Field::Backup, confirmed.record().id.as_str())
+            .with(Field::Targets, json!(targets));
+        self.write(&entry, Sync::Now)
+    }
+
+    pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
+        let entry = Entry::new(Event::BackupChosen).status(Status::Ok).with(Field::Backup, record.id.as_str());
+        self.write(&entry, Sync::Grouped)
     }
 
     pub(super) fn verified(&mut self, record: &Record, target: &TargetName) -> Result<(), Failure> {
-        let entry = Entry::new("backup_verified", "succeeded")
-            .field("backup", json!(record.id))
-            .field("target", json!(target));
-        self.write(entry, Sync::Grouped)
+        let entry = Entry::new(Event::BackupVerified)
+            .status(Status::Ok)
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Target, target.as_str());
+        self.write(&entry, Sync::Grouped)
     }
 
-    pub(super) fn restore_started(&mut self, record: &Record, to: Option<&Path>) -> Result<(), Failure> {
-        let place = if to.is_some() { "folder" } else { "destinations" };
-        let entry = Entry::new("restore_started", "started")
-            .field("backup", json!(record.id))
-            .field("place", json!(place));
-        self.write(entry, Sync::Now)
+    /// Comes before anything of the backup is written anywhere.
+    pub(super) fn restore_started(&mut self, record: &Record) -> Result<(), Failure> {
+        let sources: Vec<&str> = record.sources.iter().map(|source| source.name.as_str()).collect();
+        let entry = Entry::new(Event::SourceStaged)
+            .status(Status::Started)
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Sources, json!(sources));
+        self.write(&entry, Sync::Now)
     }
 
     /// Comes before the first rename: no record, no effect.
-    pub(super) fn swap_started<'a>(
-        &mut self,
-        record: &Record,
-        destinations: impl Iterator<Item = &'a Path>,
-    ) -> Result<(), Failure> {
-        let entry = Entry::new("swap_started", "started")
-            .field("backup", json!(record.id))
-            .field("destinations", json!(destinations.count()));
-        self.write(entry, Sync::Now)
+    pub(super) fn swap_intended(&mut self, record: &Record, sources: &[&str]) -> Result<(), Failure> {
+        let entry = Entry::new(Event::SwapIntended)
+            .status(Status::Started)
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Destinations, json!(sources));
+        self.write(&entry, Sync::Now)
     }
 
     pub(super) fn swapped(&mut self, record: &Record) -> Result<(), Failure> {
-        self.write(
-            Entry::new("swapped", "succeeded").field("backup", json!(record.id)),
-            Sync::Now,
-        )
+        let entry = Entry::new(Event::Swapped).status(Status::Ok).with(Field::Backup, record.id.as_str());
+        self.write(&entry, Sync::Now)
     }
 }

@@ -64,7 +64,7 @@ impl Runner<'_> {
             }
         }
         self.confirmed = Confirmation::Given;
-        self.evidence.confirmed(name.as_str())?;
+        self.evidence.confirmed()?;
         Ok(format!("`{name}` confirmed"))
     }
 }

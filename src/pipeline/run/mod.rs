@@ -16,7 +16,7 @@ use std::time::Instant;
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
-pub use stores::{open_targets, state_path};
+pub use stores::{open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
@@ -28,7 +28,7 @@ use crate::steps::confirm::By;
 use crate::steps::{Flow, Step};
 
 use backup::Pending;
-use evidence::Evidence;
+use evidence::{Evidence, Needed};
 use restore::{Chosen, Staged, Verified};
 
 /// What ended a run: problems, worst first.
@@ -74,7 +74,7 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
         pipeline: plan.pipeline().to_string(),
         environment: plan.environment_name().to_string(),
     });
-    let mut outcome = match Runner::begin(command, plan, options, context).await {
+    let mut outcome = match Runner::begin(command, plan, options, context) {
         Ok(runner) => runner.finish().await,
         Err(failure) => Outcome::failed(command, "", failure),
     };
@@ -109,14 +109,15 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
 
 impl<'p> Runner<'p> {
     /// Everything that must be in order before the first step.
-    async fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
+    fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
         fence::before(plan, context)?;
         let writes = plan
             .steps()
             .iter()
             .any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
         let mut warnings = Vec::new();
-        let evidence = Evidence::open(plan, options, context, writes, &mut warnings).await?;
+        let needed = if writes { Needed::Always } else { Needed::WhereItCanBeHad };
+        let evidence = Evidence::open(plan, options, context, needed, &mut warnings)?;
         Ok(Self {
             plan,
             options,
@@ -173,7 +174,7 @@ impl<'p> Runner<'p> {
             });
             match self.step(planned, state).await {
                 Ok((next, summary)) => {
-                    self.evidence.step_finished(&step, &summary)?;
+                    self.evidence.step_finished(&planned.id, planned.step.name())?;
                     self.context.events.tell(&Event::StepFinished { step, summary });
                     state = next;
                 }
@@ -182,7 +183,7 @@ impl<'p> Runner<'p> {
                         diagnostic.step.get_or_insert_with(|| step.clone());
                     }
                     self.context.events.tell(&Event::StepFailed { step: step.clone() });
-                    self.evidence.step_failed(&step, &failure)?;
+                    self.evidence.step_failed(&planned.id, &failure)?;
                     return Err(failure);
                 }
             }

@@ -110,6 +110,7 @@ impl Runner<'_> {
             .field("backup", "backup", record.id.to_string(), &record.id);
         self.outcome
             .field("made", "made", record.started.clone(), &record.started);
+        self.evidence.chosen(&backup.record)?;
         Ok(Chosen { backup })
     }
 
@@ -171,7 +172,7 @@ impl Runner<'_> {
             sink.writers
                 .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
         }
-        self.evidence.restore_started(&record, self.options.to.as_deref())?;
+        self.evidence.restore_started(&record)?;
         let unpacked = unpack::unpack(&target, &record, &self.context.events, sink).await;
         let (_, sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
         let StageSink { writers, redacted, .. } = sink;
@@ -400,8 +401,8 @@ impl Runner<'_> {
                 destination,
             });
         }
-        self.evidence
-            .swap_started(&record, swaps.iter().map(|s| s.destination.as_path()))?;
+        let sources: Vec<&str> = facts.iter().map(|(name, ..)| name.as_str()).collect();
+        self.evidence.swap_intended(&record, &sources)?;
         let now = self.context.clock.now().timestamp();
         let run = self.context.run;
         let swapped = tokio::task::spawn_blocking(move || swap(swaps, &run, now)).await;

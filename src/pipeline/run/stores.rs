@@ -1,9 +1,9 @@
 //! The targets and the state folder of an environment, opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::id::TargetName;
+use crate::id::{EnvName, TargetName};
 use crate::pipeline::Plan;
 use crate::pipeline::environment::Environment;
 use crate::target::Target;
@@ -27,7 +27,7 @@ pub fn state_path(plan: &Plan) -> PathBuf {
 /// When a name is not a target of the environment, or a URL cannot be used.
 pub fn open_targets(
     environment: &Environment,
-    project: &std::path::Path,
+    project: &Path,
     named: &[TargetName],
     only: &[TargetName],
 ) -> Result<Vec<Target>, Failure> {
