@@ -17,9 +17,12 @@ pub async fn run(request: JournalRequest, session: &Session) -> Outcome {
     };
     let environment = request.environment.as_str();
     let Some(folder) = folder else {
-        let problem = Diagnostic::error(Code::BackupUnknown, format!("there is no journal of `{environment}` on this host"))
-            .why("no run of this environment has left a state folder here")
-            .help("a journal lies in the state folder of the host that made the runs");
+        let problem = Diagnostic::error(
+            Code::BackupUnknown,
+            format!("there is no journal of `{environment}` on this host"),
+        )
+        .why("no run of this environment has left a state folder here")
+        .help("a journal lies in the state folder of the host that made the runs");
         return Outcome::failed("journal", "", vec![problem]);
     };
     match request.action {
@@ -43,30 +46,46 @@ fn verify(folder: &StateFolder, environment: &str) -> Outcome {
     let headline = if found.is_good() {
         format!("the journal of `{environment}` is whole: {} records", found.records)
     } else {
-        format!("the journal of `{environment}` is broken: {} problems", found.problem_count)
+        format!(
+            "the journal of `{environment}` is broken: {} problems",
+            found.problem_count
+        )
     };
     let mut outcome = Outcome::new("journal", headline);
     outcome.field("records", "records", found.records.to_string(), found.records);
     outcome.field("segments", "segments", found.segments.to_string(), found.segments);
     outcome.field("root", "Merkle root", found.root.clone(), &found.root);
-    outcome.field("head", "last record", found.head.clone().unwrap_or_else(|| "none".into()), &found.head);
+    outcome.field(
+        "head",
+        "last record",
+        found.head.clone().unwrap_or_else(|| "none".into()),
+        &found.head,
+    );
     let unsealed = "not signed: checkpoints in the targets come with a later version";
     outcome.field("signed", "signed", unsealed, false);
     for problem in &found.problems {
         let line = problem.line.map(|line| format!(" line {line}")).unwrap_or_default();
         outcome.diagnostics.push(
-            Diagnostic::error(Code::JournalBroken, format!("`{}`{line}: {}", problem.file, problem.what))
-                .why("a record does not link to the one before it, so something was changed, removed or added")
-                .state("nothing was changed")
-                .help("copy the state folder away as it is before anything else; compare it with other copies"),
+            Diagnostic::error(
+                Code::JournalBroken,
+                format!("`{}`{line}: {}", problem.file, problem.what),
+            )
+            .why("a record does not link to the one before it, so something was changed, removed or added")
+            .state("nothing was changed")
+            .help("copy the state folder away as it is before anything else; compare it with other copies"),
         );
     }
-    outcome.json.insert("verification".into(), serde_json::to_value(&found).unwrap_or_default());
+    outcome
+        .json
+        .insert("verification".into(), serde_json::to_value(&found).unwrap_or_default());
     outcome
 }
 
 fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Option<u32>) -> Outcome {
-    let filter = Filter { run, ..Filter::default() };
+    let filter = Filter {
+        run,
+        ..Filter::default()
+    };
     let records = journal::read(folder, filter).and_then(|records| records.collect::<Result<Vec<Record>, _>>());
     let mut records = match records {
         Ok(records) => records,
@@ -78,7 +97,9 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
     let mut outcome = Outcome::new("journal", format!("{} records of `{environment}`", records.len()));
     let mut table = Table {
         title: String::new(),
-        columns: ["seq", "time", "event", "status", "pipeline", "step", "run"].map(String::from).to_vec(),
+        columns: ["seq", "time", "event", "status", "pipeline", "step", "run"]
+            .map(String::from)
+            .to_vec(),
         rows: Vec::new(),
     };
     let text = |record: &Record, key: &str| record.text(key).unwrap_or_default().to_owned();
@@ -93,7 +114,10 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
             text(record, "run"),
         ]);
     }
-    let list: Vec<_> = records.into_iter().map(|record| serde_json::Value::Object(record.fields)).collect();
+    let list: Vec<_> = records
+        .into_iter()
+        .map(|record| serde_json::Value::Object(record.fields))
+        .collect();
     outcome.tables.push(table);
     outcome.json.insert("records".into(), list.into());
     outcome

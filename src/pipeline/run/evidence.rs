@@ -51,13 +51,24 @@ impl Evidence {
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
         let origins = Origins {
-            file: plan.environment().secrets.as_ref().map(|secrets| plan.project().join(&secrets.file)),
+            file: plan
+                .environment()
+                .secrets
+                .as_ref()
+                .map(|secrets| plan.project().join(&secrets.file)),
             folder: plan.project().to_owned(),
             environment: context.variables.clone(),
             scrubber: context.scrubber.clone(),
         };
-        let secrets = Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
-        let mut evidence = Self { state: None, journal: None, secrets, needed, _lock: None };
+        let secrets =
+            Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
+        let mut evidence = Self {
+            state: None,
+            journal: None,
+            secrets,
+            needed,
+            _lock: None,
+        };
         match evidence.open_state(plan, options, context, warnings) {
             Ok(()) => Ok(evidence),
             Err(problem) if problem.code == Code::Held || needed == Needed::Always => {
@@ -80,7 +91,10 @@ impl Evidence {
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
         let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
-        let lock = state.lock(plan.pipeline(), options.wait, &context.run).map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = state
+            .lock(plan.pipeline(), options.wait)
+            .map_err(|error| Diagnostic::of(&error))?;
+        lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self._lock = Some(lock);
         let scrubber = context.scrubber.clone();
         let setup = Setup {
@@ -93,7 +107,10 @@ impl Evidence {
             warnings.push(
                 Diagnostic::warning(Code::JournalBroken, what)
                     .why("an earlier run ended while it wrote")
-                    .state(format!("the line was moved to `{}` in the state folder", recovered.file)),
+                    .state(format!(
+                        "the line was moved to `{}` in the state folder",
+                        recovered.file
+                    )),
             );
         }
         self.journal = Some(journal.with_run(context.run, &context.actor, plan.environment_name(), plan.pipeline()));
@@ -106,20 +123,27 @@ impl Evidence {
         let state = self.state.as_ref().ok_or_else(|| {
             vec![Diagnostic::error(Code::StateFailed, "there is no state folder").state("nothing was started")]
         })?;
-        state.spool().map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
+        state
+            .spool()
+            .map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
     }
 
     /// The values of these references and of everything else the run knows to be secret.
     pub(super) async fn known_values(&mut self, references: &[SecretRef]) -> Result<Vec<Secret<String>>, Failure> {
         for reference in references {
-            self.secrets.resolve(reference).await.map_err(|error| vec![Diagnostic::of(&error)])?;
+            self.secrets
+                .resolve(reference)
+                .await
+                .map_err(|error| vec![Diagnostic::of(&error)])?;
         }
         Ok(self.secrets.known())
     }
 
     /// Writes a record. What follows `Sync::Now` happens only when the record is on the disk.
     fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
         match journal.append(entry, sync) {
             Ok(()) => Ok(()),
             // A restore goes on: the disk that is full may be the very reason for it.
@@ -146,15 +170,22 @@ impl Evidence {
             ExitCode::Interrupted | ExitCode::Terminated => Status::Interrupted,
             _ => Status::Failed,
         };
-        let mut entry = Entry::new(Event::RunFinished).status(status).with(Field::Exit, exit.number());
+        let mut entry = Entry::new(Event::RunFinished)
+            .status(status)
+            .with(Field::Exit, exit.number());
         if let Some(first) = outcome.diagnostics.first() {
-            entry = entry.with(Field::Code, first.code.as_str()).with(Field::Count, outcome.diagnostics.len());
+            entry = entry
+                .with(Field::Code, first.code.as_str())
+                .with(Field::Count, outcome.diagnostics.len());
         }
         self.write(&entry, Sync::Now)
     }
 
     pub(super) fn step_finished(&mut self, step: &StepId, kind: &str) -> Result<(), Failure> {
-        let entry = Entry::new(Event::StepFinished).step(step).status(Status::Ok).with(Field::Kind, kind);
+        let entry = Entry::new(Event::StepFinished)
+            .step(step)
+            .status(Status::Ok)
+            .with(Field::Kind, kind);
         self.write(&entry, Sync::Grouped)
     }
 
@@ -164,7 +195,9 @@ impl Evidence {
             .status(Status::Failed)
             .with(Field::Exit, super::exit_of(failure).number());
         if let Some(first) = failure.first() {
-            entry = entry.with(Field::Code, first.code.as_str()).with(Field::Message, first.what.as_str());
+            entry = entry
+                .with(Field::Code, first.code.as_str())
+                .with(Field::Message, first.what.as_str());
         }
         self.write(&entry, Sync::Now)
     }
@@ -194,7 +227,11 @@ impl Evidence {
         let record = stored.record();
         for source in &record.sources {
             let entry = Entry::new(Event::SourceCaptured)
-                .status(if source.warnings == 0 { Status::Ok } else { Status::Warned })
+                .status(if source.warnings == 0 {
+                    Status::Ok
+                } else {
+                    Status::Warned
+                })
                 .with(Field::Source, source.name.as_str())
                 .with(Field::Entries, source.entries)
                 .with(Field::Bytes, source.bytes)
@@ -224,7 +261,9 @@ impl Evidence {
     }
 
     pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::BackupChosen).status(Status::Ok).with(Field::Backup, record.id.as_str());
+        let entry = Entry::new(Event::BackupChosen)
+            .status(Status::Ok)
+            .with(Field::Backup, record.id.as_str());
         self.write(&entry, Sync::Grouped)
     }
 
@@ -256,7 +295,9 @@ impl Evidence {
     }
 
     pub(super) fn swapped(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Swapped).status(Status::Ok).with(Field::Backup, record.id.as_str());
+        let entry = Entry::new(Event::Swapped)
+            .status(Status::Ok)
+            .with(Field::Backup, record.id.as_str());
         self.write(&entry, Sync::Now)
     }
 }

@@ -39,6 +39,7 @@ enum State<'p> {
     Nothing,
     Pending(Pending<'p>),
     Stored(Box<Stored>),
+    #[expect(dead_code, reason = "retention, the first step that takes it, comes next")]
     Confirmed(Box<Confirmed>),
     Chosen(Box<Chosen>),
     Verified(Box<Verified>),
@@ -116,7 +117,11 @@ impl<'p> Runner<'p> {
             .iter()
             .any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
         let mut warnings = Vec::new();
-        let needed = if writes { Needed::Always } else { Needed::WhereItCanBeHad };
+        let needed = if writes {
+            Needed::Always
+        } else {
+            Needed::WhereItCanBeHad
+        };
         let evidence = Evidence::open(plan, options, context, needed, &mut warnings)?;
         Ok(Self {
             plan,
@@ -146,6 +151,12 @@ impl<'p> Runner<'p> {
             let what = format!("{} more warnings are not listed", self.unlisted_warnings);
             self.warnings
                 .push(Diagnostic::warning(Code::SourceUnreadable, what).help("the journal has their number"));
+        }
+        for warning in &self.warnings {
+            if let Err(failure) = self.evidence.warned(warning) {
+                outcome.diagnostics.extend(failure);
+                break;
+            }
         }
         outcome.diagnostics.append(&mut self.warnings);
         if !self.skipped.is_empty() {

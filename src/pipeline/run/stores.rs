@@ -11,13 +11,15 @@ use crate::target::Target;
 use super::Failure;
 
 /// The state folder of a plan's environment.
-pub fn state_path(plan: &Plan) -> PathBuf {
-    match &plan.environment().state {
-        Some(path) => plan.project().join(path),
-        None => plan
-            .project()
-            .join(".strongroom")
-            .join(plan.environment_name().as_str()),
+pub(super) fn state_path(plan: &Plan) -> PathBuf {
+    state_of(plan.environment(), plan.project(), plan.environment_name())
+}
+
+/// The state folder of an environment: what it says, else `.strongroom/<name>` below the project folder.
+pub fn state_of(environment: &Environment, project: &Path, name: &EnvName) -> PathBuf {
+    match &environment.state {
+        Some(path) => project.join(path),
+        None => project.join(".strongroom").join(name.as_str()),
     }
 }
 
