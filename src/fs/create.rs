@@ -205,25 +205,32 @@ pub struct Properties<'a> {
     pub mtime: Moment,
 }
 
+/// A property that could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Owner or group.
+    Owner,
+    /// A set-id bit that would have served another owner than it was meant for, and was left out.
+    SetId,
+    /// Mode bits that the file system does not have.
+    Mode,
+    /// A time outside the range of the file system.
+    Time,
+}
+
 /// What of the properties could not be set, for lack of privilege or of support in the file system.
 #[derive(Debug, Default)]
 pub struct Shortfall {
-    /// Owner or group.
-    pub owner: bool,
-    /// A set-id bit that would have served another owner than it was meant for, and was left out.
-    pub set_id: bool,
-    /// Mode bits that the file system does not have.
-    pub mode: bool,
+    /// Each once.
+    pub lacks: Vec<Lack>,
     /// Attributes, each with the reason.
     pub attributes: Vec<(Vec<u8>, Errno)>,
-    /// A time outside the range of the file system.
-    pub time: bool,
 }
 
 impl Shortfall {
     /// Whether everything was set.
     pub fn is_none(&self) -> bool {
-        !(self.owner || self.set_id || self.mode || self.time) && self.attributes.is_empty()
+        self.lacks.is_empty() && self.attributes.is_empty()
     }
 }
 
@@ -234,7 +241,9 @@ impl Shortfall {
 pub fn apply(made: Made<'_>, wanted: &Properties<'_>) -> io::Result<Shortfall> {
     let mut short = Shortfall::default();
     let (uid_set, gid_set) = set_owner(made, wanted.uid, wanted.gid)?;
-    short.owner = !(uid_set && gid_set);
+    if !(uid_set && gid_set) {
+        short.lacks.push(Lack::Owner);
+    }
     for (name, value) in wanted.xattrs {
         match set_attribute(made, name, value) {
             Ok(()) => {}
@@ -242,16 +251,22 @@ pub fn apply(made: Made<'_>, wanted: &Properties<'_>) -> io::Result<Shortfall> {
             Err(error) => return Err(error.into()),
         }
     }
-    let mut mode = wanted.mode & 0o7777;
+    let mut bits = wanted.mode & 0o7777;
     if !uid_set {
-        mode &= !SET_USER_ID;
+        bits &= !SET_USER_ID;
     }
     if !gid_set {
-        mode &= !SET_GROUP_ID;
+        bits &= !SET_GROUP_ID;
     }
-    short.set_id = mode != wanted.mode & 0o7777;
-    short.mode = !set_mode(made, mode)?;
-    short.time = !set_time(made, wanted.mtime)?;
+    if bits != wanted.mode & 0o7777 {
+        short.lacks.push(Lack::SetId);
+    }
+    if !set_mode(made, Mode::from_raw_mode(bits))? {
+        short.lacks.push(Lack::Mode);
+    }
+    if !set_time(made, wanted.mtime)? {
+        short.lacks.push(Lack::Time);
+    }
     Ok(short)
 }
 
@@ -331,15 +346,14 @@ pub fn path_by_descriptor(folder: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
 }
 
 /// Sets the mode; `false` where the file system does not have these bits.
-fn set_mode(made: Made<'_>, mode: u32) -> io::Result<bool> {
-    let mode = Mode::from_raw_mode(mode);
+fn set_mode(made: Made<'_>, bits: Mode) -> io::Result<bool> {
     let result = match made {
         Made::Link(..) => return Ok(true),
-        Made::Open(file) => rustix::fs::fchmod(file, mode),
+        Made::Open(file) => rustix::fs::fchmod(file, bits),
         Made::Node(folder, name) => {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let node = open_one(folder, component(name)?, flags)?;
-            chmod_by_descriptor(&node, mode)
+            chmod_by_descriptor(&node, bits)
         }
     };
     match result {
@@ -461,7 +475,7 @@ mod tests {
             },
         };
         let short = apply(Made::Open(file.as_fd()), &wanted).unwrap();
-        assert!(!short.owner && !short.set_id && !short.time);
+        assert!(short.is_none());
         let stat = rustix::fs::lstat(folder.path().join("f")).unwrap();
         assert_eq!(stat.st_mode & 0o7777, 0o6755);
         assert_eq!((stat.st_mtime, stat.st_mtime_nsec), (-5, 7));

@@ -246,7 +246,13 @@ impl Diagnose for RestoreError {
                 "free space on the file system of the destination: a restore needs room for both trees".to_owned()
             }
             Self::Unfinished | Self::Io { .. } => return None,
-            Self::Swap { stuck, .. } if stuck.is_empty() => return None,
+            Self::Swap { source, stuck, .. } if stuck.is_empty() => {
+                if source.kind() != io::ErrorKind::CrossesDevices {
+                    return None;
+                }
+                // An overlay says so of a folder that came with the image: it cannot rename that.
+                "keep the data on a volume, not in the container's image, or use `--to DIR`".to_owned()
+            }
             Self::Swap { .. } => "stop the service and move the folders named above back by hand".to_owned(),
             Self::Unsynced { .. } => "run `sync` and look at the kernel's log for errors of the disk".to_owned(),
         })

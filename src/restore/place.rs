@@ -151,16 +151,14 @@ fn look_at(folder: BorrowedFd<'_>, name: &OsStr, destination: &Path) -> Result<O
 fn mount_beneath(path: &Path) -> Result<Option<PathBuf>, RestoreError> {
     let table = Path::new("/proc/self/mountinfo");
     let text = std::fs::read(table).map_err(|e| RestoreError::path("read", table, e))?;
-    Ok(mount_points(&text).into_iter().find(|mount| mount.starts_with(path)))
+    Ok(mount_points(&text).find(|mount| mount.starts_with(path)))
 }
 
 /// The fifth field of each line; space, tab, newline and backslash stand there as three octal digits.
-fn mount_points(text: &[u8]) -> Vec<PathBuf> {
+fn mount_points(text: &[u8]) -> impl Iterator<Item = PathBuf> {
     let lines = text.split(|b| *b == b'\n');
     let fields = lines.filter_map(|line| line.split(|b| *b == b' ').nth(4));
-    fields
-        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
-        .collect()
+    fields.map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
 }
 
 fn unescape(field: &[u8]) -> Vec<u8> {
@@ -189,7 +187,16 @@ mod tests {
     #[test]
     fn mount_points_with_spaces_are_read() {
         let text = b"36 35 98:0 /mnt1 /mnt/a\\040b rw - ext3 /dev/root rw\n37 35 0:1 / /srv rw - tmpfs none rw\n";
-        assert_eq!(mount_points(text), [PathBuf::from("/mnt/a b"), PathBuf::from("/srv")]);
+        let found: Vec<PathBuf> = mount_points(text).collect();
+        assert_eq!(found, [PathBuf::from("/mnt/a b"), PathBuf::from("/srv")]);
+    }
+
+    #[test]
+    fn a_folder_that_holds_a_mount_point_is_no_destination() {
+        // Every Linux has mounts below these, whatever the container.
+        let mount = mount_beneath(Path::new("/")).unwrap();
+        assert!(mount.is_some());
+        assert_eq!(mount_beneath(Path::new("/no-such-folder")).unwrap(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustix::io::Errno;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fs::create::Shortfall;
+use crate::fs::create::{Lack, Shortfall};
 use crate::fs::entry::{TreePath, display_bytes};
 use crate::limits;
 
@@ -58,15 +58,14 @@ impl Shortfalls {
 
     /// Notes what an entry lacks.
     pub(super) fn note(&mut self, path: &TreePath, short: Shortfall) {
-        for (lacks, tally) in [
-            (short.owner, &mut self.owners),
-            (short.set_id, &mut self.set_ids),
-            (short.mode, &mut self.modes),
-            (short.time, &mut self.times),
-        ] {
-            if lacks {
-                tally.add(path);
-            }
+        for lack in short.lacks {
+            let tally = match lack {
+                Lack::Owner => &mut self.owners,
+                Lack::SetId => &mut self.set_ids,
+                Lack::Mode => &mut self.modes,
+                Lack::Time => &mut self.times,
+            };
+            tally.add(path);
         }
         for (name, error) in short.attributes {
             self.attributes_skipped += 1;
@@ -147,10 +146,8 @@ impl Shortfalls {
     fn owner_warning(&self) -> Diagnostic {
         let mut what = format!("the owner of {} could not be set", count(self.owners.count, "entry"));
         if self.set_ids.count > 0 {
-            what.push_str(&format!(
-                ", and set-id bits were left out of {}",
-                count(self.set_ids.count, "entry")
-            ));
+            what.push_str(", and set-id bits were left out of ");
+            what.push_str(&count(self.set_ids.count, "entry"));
         }
         incomplete(what)
             .why("only root may give files to others; what was restored belongs to whoever ran the restore")
@@ -191,7 +188,7 @@ mod tests {
         let mut shortfalls = Shortfalls::new(false);
         for n in 0..1000 {
             let short = Shortfall {
-                owner: true,
+                lacks: vec![Lack::Owner],
                 ..Shortfall::default()
             };
             shortfalls.note(&path(&n.to_string()), short);

@@ -96,8 +96,7 @@ impl<T> FolderStack<T> {
         let mut passing: Option<OwnedFd> = None;
         for index in first..self.levels.len() {
             let above = match (&passing, index.checked_sub(1).and_then(|i| self.levels.get(i))) {
-                (Some(folder), _) => folder.as_fd(),
-                (None, Some(Level { open: Some(folder), .. })) => folder.as_fd(),
+                (Some(folder), _) | (None, Some(Level { open: Some(folder), .. })) => folder.as_fd(),
                 (None, _) => self.root.as_fd(),
             };
             let Some(level) = self.levels.get(index) else { break };

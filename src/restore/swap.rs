@@ -284,6 +284,7 @@ pub(super) enum Keep {
     No,
 }
 
+#[derive(Clone, Copy)]
 enum Before {
     Aside,
     Nothing,
