@@ -17,3 +17,7 @@ mod pages;
 mod journal;
 mod targets;
 mod transcript;
+
+mod fidelity;
+mod restore_tree;
+mod trees;
