@@ -207,7 +207,7 @@ fn builtin(words: &[&str]) -> Option<Telling> {
     }
     if let Some(rule) = strong(words, last) {
         let mut telling = Telling::new(rule, Weight::Strong);
-        if words.iter().any(|word| COUNTING.contains(word)) {
+        if rule == Rule::Token && words.iter().any(|word| COUNTING.contains(word)) {
             telling.numbers = Numbers::Count;
         }
         return Some(telling);

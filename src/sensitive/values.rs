@@ -342,7 +342,6 @@ fn reads_as_word(word: &[u8]) -> bool {
 /// Whether an address behind `dsn` or `webhook` can hold a secret at all.
 fn may_hold_credentials(value: &[u8], rule: Rule) -> bool {
     if rule == Rule::Webhook {
-        // Whoever knows a webhook's path may call it.
         let path = value
             .windows(3)
             .position(|window| window == b"://")
@@ -353,10 +352,7 @@ fn may_hold_credentials(value: &[u8], rule: Rule) -> bool {
                     .and_then(|at| rest.get(at..))
                     .unwrap_or_default()
             });
-        return path
-            .split(|b| !b.is_ascii_alphanumeric() && *b != b'_' && *b != b'-')
-            .any(|part| part.len() >= 8 && part.iter().any(u8::is_ascii_digit) || looks_random(part))
-            || value.contains(&b'@');
+        return is_path_secret(path) || value.contains(&b'@');
     }
     let lower = value.to_ascii_lowercase();
     let holds = |word: &[u8]| lower.windows(word.len()).any(|window| window == word);
@@ -376,19 +372,34 @@ fn may_hold_credentials(value: &[u8], rule: Rule) -> bool {
         || value.split(|b| !b.is_ascii_alphanumeric()).any(looks_random)
 }
 
+/// Whether a webhook's path has a part that nobody would guess: whoever knows it may call it.
+pub fn is_path_secret(path: &[u8]) -> bool {
+    path.split(|b| !b.is_ascii_alphanumeric() && *b != b'_' && *b != b'-')
+        .any(|part| {
+            let digits = part.iter().any(u8::is_ascii_digit);
+            let letters = part.iter().any(u8::is_ascii_alphabetic);
+            (part.len() >= 8 && digits && letters) || part.len() >= 24 || looks_random(part)
+        })
+}
+
 /// Whether a value without spaces looks drawn at random: 16 bytes or more, of many different ones, or long hex.
 pub fn is_random(value: &[u8]) -> bool {
-    value.len() >= 16
-        && value.len() <= 16 << 10
-        && !value
-            .iter()
-            .any(|b| b.is_ascii_whitespace() || *b == b',' || *b == b'(' || *b == b'<' || *b == b'{')
-        && !value.windows(3).any(|window| window == b"://")
+    let own =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'.' | b'~' | b':' | b'!' | b'*');
+    let word = value.iter().take(RANDOM_MAX + 1).take_while(|b| own(b)).count();
+    let padding = value.get(word..).unwrap_or_default();
+    (16..=RANDOM_MAX).contains(&word)
+        && padding.len() <= 2
+        && padding.iter().all(|b| *b == b'=')
         && value
             .split(|b| matches!(b, b'/' | b'.' | b':' | b'-' | b'_'))
             .any(|part| part.len() >= 8)
+        && !value.windows(3).any(|window| window == b"://")
         && looks_random(value)
 }
+
+/// Bytes of a word that is judged by its look: longer ones are data.
+const RANDOM_MAX: usize = 4096;
 
 /// At least 12 bytes that are no words: digits among letters, or capitals inside, spread evenly enough.
 pub fn looks_random(value: &[u8]) -> bool {

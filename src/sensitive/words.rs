@@ -655,42 +655,9 @@ pub(super) const ORDINARY_IN_MAP: &[&str] = &[
     "properties",
 ];
 
-/// Words beside which a number is a count: `max_tokens`, `tokens_per_minute`.
+/// Words beside which a number behind `token` is a count: `max_token`, `tokens_per_minute`.
 pub(super) const COUNTING: &[&str] = &[
-    "max",
-    "min",
-    "num",
-    "number",
-    "total",
-    "prompt",
-    "completion",
-    "input",
-    "output",
-    "cached",
-    "used",
-    "remaining",
-    "limit",
-    "count",
-    "per",
-    "budget",
-    "avg",
-    "average",
-    "mean",
-    "sum",
-    "reasoning",
-    "context",
-    "window",
-    "maximum",
-    "minimum",
-    "reserved",
-    "available",
-    "issued",
-    "revoked",
-    "expired",
-    "active",
-    "tokens",
-    "passwords",
-    "secrets",
+    "max", "min", "num", "total", "per", "limit", "count", "budget", "avg", "tokens",
 ];
 
 /// Words before `token` that belong to the vocabulary of a language model.
