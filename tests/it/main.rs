@@ -10,6 +10,7 @@ mod architecture;
 mod archive;
 mod cli;
 mod docs;
+mod hostile;
 mod makefile;
 mod manifests;
 mod pages;
