@@ -69,19 +69,11 @@ pub struct Verification {
     /// Records behind the head: written but not yet known to be synced. Their last one has nothing that holds its hash.
     pub beyond_head: u64,
     /// When the last record was written.
-    #[serde(serialize_with = "as_text")]
-    pub last: Option<Timestamp>,
+    pub last: Option<String>,
     /// The first [`limits::JOURNAL_PROBLEMS_LISTED`] faults, in the order of the journal.
     pub problems: Vec<Problem>,
     /// How many faults there are.
     pub problem_count: u64,
-}
-
-fn as_text<S: serde::Serializer>(ts: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match ts {
-        Some(ts) => serializer.collect_str(ts),
-        None => serializer.serialize_none(),
-    }
 }
 
 impl Verification {
@@ -109,16 +101,28 @@ impl Verification {
 /// # Errors
 /// When it cannot be read. What is wrong with it is no error but in the result.
 pub fn verify(folder: &StateFolder) -> Result<Verification, JournalError> {
-    let (files, lengths, head) = look(folder)?;
-    let mut check = Check::new(folder, &files, head);
-    for (number, length) in files.segments.iter().copied().zip(lengths) {
+    let seen = look(folder)?;
+    let mut check = Check::new(folder, &seen);
+    for (number, length) in seen.files.segments.iter().copied().zip(seen.lengths.iter().copied()) {
         check.segment(number, length)?;
     }
     Ok(check.finish())
 }
 
 /// How far each segment goes and what the head says, both at one moment.
-fn look(folder: &StateFolder) -> Result<(Files, Vec<u64>, Result<Option<Head>, JournalError>), JournalError> {
+struct Seen {
+    files: Files,
+    lengths: Vec<u64>,
+    head: SeenHead,
+}
+
+enum SeenHead {
+    Missing,
+    Unreadable,
+    Says(Head),
+}
+
+fn look(folder: &StateFolder) -> Result<Seen, JournalError> {
     // Someone who may read but not lock still may look.
     let lock = segment::open(folder, writer::LOCK, OFlags::RDONLY).ok().flatten();
     if let Some(lock) = &lock {
@@ -133,10 +137,12 @@ fn look(folder: &StateFolder) -> Result<(Files, Vec<u64>, Result<Option<Head>, J
         lengths.push(length.map_err(JournalError::io(&folder.path().join(&name)))?);
     }
     let head = match head::read(folder) {
-        Err(error @ (JournalError::Io { .. } | JournalError::Full { .. })) => return Err(error),
-        said => said,
+        Ok(Some(head)) => SeenHead::Says(head),
+        Ok(None) => SeenHead::Missing,
+        Err(JournalError::Broken { .. }) => SeenHead::Unreadable,
+        Err(error) => return Err(error),
     };
-    Ok((files, lengths, head))
+    Ok(Seen { files, lengths, head })
 }
 
 struct Check<'a> {
@@ -154,25 +160,22 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(folder: &'a StateFolder, files: &'a Files, head: Result<Option<Head>, JournalError>) -> Self {
+    fn new(folder: &'a StateFolder, seen: &'a Seen) -> Self {
+        let files = &seen.files;
         let mut found = Verification {
             segments: files.segments.len() as u64,
             ..Verification::default()
         };
-        let head = match head {
-            Ok(None) if !files.segments.is_empty() => {
+        let head = match &seen.head {
+            SeenHead::Says(head) => Some(*head),
+            SeenHead::Missing if files.segments.is_empty() => None,
+            SeenHead::Missing => {
                 found.problem(ProblemKind::Head, head::FILE, None, None, "the file is missing");
                 None
             }
-            Ok(head) => head,
-            Err(_) => {
-                found.problem(
-                    ProblemKind::Head,
-                    head::FILE,
-                    None,
-                    None,
-                    "it does not say how long the journal is",
-                );
+            SeenHead::Unreadable => {
+                let what = "it does not say how long the journal is";
+                found.problem(ProblemKind::Head, head::FILE, None, None, what);
                 None
             }
         };
@@ -258,7 +261,7 @@ impl<'a> Check<'a> {
         }
         self.latest = self.latest.max(Some(line.ts));
         self.tree.push(line.leaf.0);
-        self.found.last = Some(line.ts);
+        self.found.last = Some(line.ts.to_string());
         self.closed = line.event() == Event::SegmentEnd.as_str();
         self.note_recovered(&line);
         let tip = Tip::after(&line);

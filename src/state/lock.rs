@@ -171,7 +171,7 @@ mod tests {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 state
-                    .lock(&pipeline("backup"), Some(Duration::from_secs(600)))
+                    .lock(&pipeline("backup"), Some(Duration::from_mins(10)))
                     .map(|_| ())
             });
             std::thread::sleep(Duration::from_millis(50));

@@ -159,7 +159,9 @@ impl Target {
             return Ok(pieces.swap_remove(0));
         }
         let mut whole = BytesMut::with_capacity(length);
-        pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+        for piece in &pieces {
+            whole.extend_from_slice(piece);
+        }
         Ok(whole.freeze())
     }
 

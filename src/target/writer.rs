@@ -18,6 +18,8 @@ pub struct ObjectWriter {
     pending: Vec<Bytes>,
     pending_bytes: usize,
     parts: JoinSet<object_store::Result<()>>,
+    /// Whether a part could not be written; then there is no object to finish, whatever the caller made of the error.
+    broken: bool,
 }
 
 impl ObjectWriter {
@@ -29,6 +31,7 @@ impl ObjectWriter {
             pending: Vec::new(),
             pending_bytes: 0,
             parts: JoinSet::new(),
+            broken: false,
         }
     }
 
@@ -76,6 +79,10 @@ impl ObjectWriter {
     }
 
     async fn complete(&mut self) -> Result<(), TargetError> {
+        if self.broken {
+            let source = std::io::Error::other("a part of it could not be written before");
+            return Err(TargetError::of_io(&self.target, &self.object, source));
+        }
         if self.pending_bytes > 0 {
             self.send().await?;
         }
@@ -99,7 +106,7 @@ impl ObjectWriter {
     }
 
     async fn wait_for_one(&mut self) -> Result<(), TargetError> {
-        match self.parts.join_next().await {
+        let written = match self.parts.join_next().await {
             None | Some(Ok(Ok(()))) => Ok(()),
             Some(Ok(Err(error))) => Err(self.target.error(&self.object, error)),
             Some(Err(error)) => Err(TargetError::of_io(
@@ -107,6 +114,8 @@ impl ObjectWriter {
                 &self.object,
                 std::io::Error::other(error),
             )),
-        }
+        };
+        self.broken |= written.is_err();
+        written
     }
 }

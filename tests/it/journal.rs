@@ -387,7 +387,7 @@ fn a_crash_anywhere_in_a_rotation_is_made_good() {
         std::fs::remove_file(&later.0).unwrap();
     }
     // The head as it was when the first segment had been closed and synced.
-    let lines = files[0].1.iter().filter(|byte| **byte == b'\n').count();
+    let lines = files[0].1.split(|byte| *byte == b'\n').count() - 1;
     let last: Value = serde_json::from_slice(second_content.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
     let head = format!("{lines:020} {}\n", last["prev"].as_str().unwrap());
     for length in (0..=start).map(Some).chain([None]) {

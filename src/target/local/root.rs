@@ -58,13 +58,11 @@ impl Root {
 
     /// The folder, which must exist.
     fn existing(&self) -> io::Result<&OwnedFd> {
-        match self.opened.get() {
-            Some(root) => Ok(root),
-            None => {
-                let root = rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty())?;
-                Ok(self.opened.get_or_init(|| root))
-            }
+        if let Some(root) = self.opened.get() {
+            return Ok(root);
         }
+        let root = rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty())?;
+        Ok(self.opened.get_or_init(|| root))
     }
 
     /// The folder, made with its parents where it is missing.
@@ -153,11 +151,6 @@ impl Root {
     pub(super) fn sync_file(&self, file: impl AsFd) -> io::Result<()> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(&file))?)
-    }
-
-    /// Makes what was written to a file so far durable. Not counted: it only shortens the sync that counts.
-    pub(super) fn sync_data(&self, file: impl AsFd) -> io::Result<()> {
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::fdatasync(&file))?)
     }
 
     /// Makes a folder's entries durable.

@@ -255,6 +255,20 @@ async fn a_failing_or_full_store_is_told_with_target_object_and_remedy() {
 }
 
 #[tokio::test]
+async fn an_object_that_lacks_a_part_is_never_finished() {
+    let store = Faulty::new(Arc::new(Memory::new())).once(Operation::Part, "", 2, Fault::Fails);
+    let target = Target::from_store(name(), Arc::new(store));
+    let mut writer = target.writer("x").await.unwrap();
+    let mut failed = 0;
+    for _ in 0..6 {
+        failed += usize::from(writer.put(noise(8 << 20)).await.is_err());
+    }
+    assert_eq!(failed, 1);
+    assert!(writer.finish().await.is_err());
+    assert_eq!(target.head("x").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn only_the_nth_operation_fails() {
     let store = Faulty::new(Arc::new(Memory::new())).once(Operation::Put, "", 3, Fault::Fails);
     let target = Target::from_store(name(), Arc::new(store));
