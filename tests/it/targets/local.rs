@@ -173,7 +173,7 @@ async fn leftovers_of_dead_runs_go_and_those_of_running_ones_stay() {
     let at = folder.path().join("t/a");
     std::fs::write(at.join(".tmp-old"), b"left").unwrap();
     std::fs::write(at.join(".tmp-young"), b"left").unwrap();
-    let yesterday = SystemTime::now() - Duration::from_secs(25 * 3600);
+    let yesterday = SystemTime::now() - Duration::from_hours(25);
     for entry in std::fs::read_dir(&at).unwrap() {
         let path = entry.unwrap().path();
         if !path.ends_with(".tmp-young") {
