@@ -94,6 +94,40 @@ fn compile_all(folder: &Path, whose: &str) {
 }
 
 #[test]
+fn links_between_pages_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for (line, link) in page.links() {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link
+                .split_once('#')
+                .map_or((link.as_str(), None), |(f, a)| (f, Some(a)));
+            let path = project().join(page.path.parent().unwrap()).join(file);
+            let found = file.is_empty() || path.exists();
+            let anchored = anchor.is_none_or(|anchor| {
+                let anchors = if file.is_empty() {
+                    page.anchors()
+                } else {
+                    let text = std::fs::read_to_string(&path).unwrap_or_default();
+                    Page {
+                        path: file.into(),
+                        text,
+                    }
+                    .anchors()
+                };
+                anchors.iter().any(|known| known == anchor)
+            });
+            if !found || !anchored {
+                broken.push(format!("{}:{line}: {link}", page.path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
 fn every_error_has_a_heading_and_every_heading_is_an_error() {
     let headings = page("docs/errors.md").headings();
     let explained: Vec<&str> = headings

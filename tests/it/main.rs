@@ -10,15 +10,14 @@ mod architecture;
 mod archive;
 mod cli;
 mod docs;
+mod fidelity;
+mod generated;
 mod hostile;
+mod journal;
 mod makefile;
 mod manifests;
 mod pages;
-
-mod journal;
+mod restore_tree;
 mod targets;
 mod transcript;
-
-mod fidelity;
-mod restore_tree;
 mod trees;

@@ -15,7 +15,15 @@ pub(crate) struct Scratch {
     folder: tempfile::TempDir,
 }
 
-const COPIED: &[&str] = &["Makefile", "README.md", ".env.template", "pipelines", "scripts", "docs"];
+const COPIED: &[&str] = &[
+    "Makefile",
+    "README.md",
+    ".env.template",
+    "pipelines",
+    "schemas",
+    "scripts",
+    "docs",
+];
 
 impl Scratch {
     pub(crate) fn new() -> Self {

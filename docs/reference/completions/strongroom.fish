@@ -1,0 +1,348 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_strongroom_global_optspecs
+    string join \n e/env= project= json format= o/output= q/quiet v/verbose color= no-progress h/help V/version
+end
+
+function __fish_strongroom_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_strongroom_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_strongroom_using_subcommand
+    set -l cmd (__fish_strongroom_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c strongroom -n "__fish_strongroom_needs_command" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_needs_command" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_needs_command" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_needs_command" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_needs_command" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_needs_command" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_needs_command" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_needs_command" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_needs_command" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "run" -d 'Run a pipeline'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "backup" -d 'Make a backup: run the pipeline `backup`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "restore" -d 'Restore a backup: run the pipeline `restore`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "plan" -d 'Say what a run would do, and do nothing'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "validate" -d 'Check manifests: every pipeline in every environment, unless some are named'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain" -d 'Show every value of a pipeline, where it was written and what it replaced'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "schema" -d 'Print the JSON Schema of a manifest'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "list" -d 'List the backups of an environment'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "show" -d 'Show one backup: when, from what, how large, where'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "verify" -d 'Verify one backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "journal" -d 'Read or verify the journal of an environment'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain-error" -d 'Explain an error code such as `flow-order`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "completions" -d 'Print a completion script'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "man" -d 'Print the man page, or write one for each verb'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "generate" -d 'Write the generated files of the project\'s own sources, or compare them'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l target -d 'Use only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l include -d 'Restore only paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l target -d 'Use only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l target -d 'Use only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l include -d 'Restore only paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l target -d 'Use only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l include -d 'Restore only paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -d 'Start no process, open no socket, read no secret and no source'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand validate" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l set -d 'Set one value of the manifest first. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l arg -d 'Give an argument that the pipeline declares; else its example is used. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand schema" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand list" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l level -d 'How much is checked: every stored object\'s digest, or every entry\'s content too' -r -f -a "objects\t'Every stored object is there and has its digest'
+content\t'The same, and every entry unpacks to the content that the catalog says'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -f -a "verify" -d 'Recompute every link of the chain and say whether it holds'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -f -a "show" -d 'Print records, oldest first'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l run -d 'Only records of this run' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l last -d 'Only the last COUNT records' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l out -d 'Write one page for each verb into this folder' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand man" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l check -d 'Write nothing; fail when a file differs from what would be written'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand generate" -s V -l version -d 'Print version'
