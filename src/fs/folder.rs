@@ -6,12 +6,11 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::entry::TreePath;
@@ -102,15 +101,16 @@ impl Folder {
     /// What `name` is, without following a link.
     pub fn stat_of(&self, name: &[u8]) -> io::Result<Statx> {
         one_name(name)?;
-        Ok(rustix::fs::statx(self, name, AtFlags::SYMLINK_NOFOLLOW, ASKED)?)
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        Ok(rustix::fs::statx(self, name, flags, ASKED)?)
     }
 
     /// The names in this folder, ordered by their bytes. All of them are held in memory.
     pub fn names(&self) -> io::Result<Names> {
-        let mut buffer = vec![MaybeUninit::uninit(); LISTING];
-        // A descriptor of its own, so that a second listing begins at the beginning.
-        let listing = open_quietly(self, ".", AS_FOLDER)?;
-        let mut raw = RawDir::new(listing, &mut buffer);
+        let mut buffer = Vec::<u8>::with_capacity(LISTING);
+        // An earlier listing ended at the end.
+        rustix::fs::seek(self, SeekFrom::Start(0))?;
+        let mut raw = RawDir::new(self, buffer.spare_capacity_mut());
         let mut names = Names::default();
         while let Some(entry) = raw.next() {
             let entry = entry?;
@@ -244,6 +244,21 @@ mod tests {
         assert!(beneath("link/inner").is_err());
         assert!(folder.folder(b"..").is_err());
         assert!(Folder::open(&dir.path().join("link")).is_ok());
+    }
+
+    #[test]
+    fn a_path_longer_than_the_kernel_takes_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        let (root, name) = (Folder::open(dir.path()).unwrap(), "n".repeat(250));
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&folder, name.as_str(), Mode::RWXU).unwrap();
+            folder = folder.folder(name.as_bytes()).unwrap();
+        }
+        let path = TreePath::parse(vec![name.as_str(); 20].join("/").as_bytes()).unwrap();
+        assert!(path.as_bytes().len() > 4096);
+        let inode = |folder: &Folder| stat(folder).unwrap().stx_ino;
+        assert_eq!(inode(&root.beneath(&path).unwrap()), inode(&folder));
     }
 
     #[test]

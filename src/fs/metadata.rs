@@ -152,37 +152,37 @@ fn get(fd: BorrowedFd<'_>, held: Held, name: &[u8], value: &mut Vec<u8>) -> Resu
 /// Where the data of an open file lies; `None` where it has no hole or the file system does not tell.
 ///
 /// A file with more than `limits::EXTENTS_MAX` stretches of data keeps its last holes as zeros.
-pub fn extents(fd: impl AsFd, stat: &Statx) -> io::Result<Option<Vec<Extent>>> {
-    let size = stat.stx_size;
+pub fn extents(fd: impl AsFd, described: &Statx) -> io::Result<Option<Vec<Extent>>> {
+    let size = described.stx_size;
     // A file as large as its blocks has no hole worth two calls.
-    if size == 0 || stat.stx_blocks.saturating_mul(512) >= size {
+    if size == 0 || described.stx_blocks.saturating_mul(512) >= size {
         return Ok(None);
     }
     let fd = fd.as_fd();
     let mut extents = Vec::new();
     let mut at = 0;
     while at < size {
-        let start = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
-            Ok(start) => start,
+        let begin = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+            Ok(begin) => begin,
             // Nothing but a hole from here on.
             Err(Errno::NXIO) => break,
             Err(Errno::INVAL | Errno::NOTSUP | Errno::SPIPE) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        if start >= size {
+        if begin >= size {
             break;
         }
-        let end = match rustix::fs::seek(fd, SeekFrom::Hole(start)) {
+        let end = match rustix::fs::seek(fd, SeekFrom::Hole(begin)) {
             Ok(end) => end.min(size),
-            // The file shrank below `start` in between: whoever reads it will see that it changed.
+            // The file shrank below `begin` in between: whoever reads it will see that it changed.
             Err(Errno::NXIO) => size,
             Err(errno) => return Err(errno.into()),
         };
         let last = extents.len() + 1 == limits::EXTENTS_MAX;
-        let end = if last || end <= start { size } else { end };
+        let end = if last || end <= begin { size } else { end };
         extents.push(Extent {
-            offset: start,
-            length: end - start,
+            offset: begin,
+            length: end - begin,
         });
         at = end;
     }

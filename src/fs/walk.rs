@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
             .filter(same);
         let found = match upwards {
             Some(folder) => Ok(folder),
-            None => self.from_root(&level.path).and_then(|folder| {
+            None => self.descend(&level.path).and_then(|folder| {
                 if same(&folder) {
                     Ok(folder)
                 } else {
@@ -246,7 +246,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn from_root(&self, path: &TreePath) -> io::Result<Folder> {
+    fn descend(&self, path: &TreePath) -> io::Result<Folder> {
         let root = self.levels.first().and_then(|level| level.folder.as_ref());
         root.ok_or(io::ErrorKind::NotFound)?.beneath(path)
     }

@@ -115,6 +115,7 @@ impl Diagnose for SourceError {
         match self {
             Self::Missing { .. } | Self::Empty { .. } => Code::SourceMissing,
             Self::Glob { .. } => Code::InvalidValue,
+            Self::Spool { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
             Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
             Self::LogShrank { .. } => Code::LogShrank,
             Self::NotSqlite { .. } | Self::Sqlite { .. } | Self::SqliteCopy { .. } => Code::SqliteFailed,

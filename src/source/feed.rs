@@ -102,6 +102,9 @@ impl<'a> Feed<'a> {
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), SourceError> {
         self.check_stop()?;
+        if data.is_empty() {
+            return Ok(());
+        }
         self.sink.write(data)?;
         self.untold.1 += data.len() as u64;
         if self.untold.1 >= TELL_BYTES {

@@ -85,6 +85,17 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
     Ok(())
 }
 
+/// The state of a database's write-ahead log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WriteAheadLog {
+    /// It is there: the service runs, or crashed.
+    Present,
+    /// The database has one while it is open, and it is closed.
+    Absent,
+    /// The database has none.
+    Unused,
+}
+
 /// What a file in a folder of databases is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -191,7 +202,8 @@ fn copy(feed: &mut Feed<'_>, folder: &Folder, entry: Entry, path: &str) -> Resul
         .path()
         .map_err(unreadable)?
         .join(std::ffi::OsStr::from_bytes(entry.path.name()));
-    let spool = backup(feed, &at, path)?;
+    let log = write_ahead_log(folder, entry.path.name()).map_err(unreadable)?;
+    let spool = backup(feed, &at, log, path)?;
     let size = spool.metadata().map_err(|cause| spool_failed(feed, cause))?.len();
     let spool = OwnedFd::from(spool);
     feed.begin(&as_copy(entry, size))?;
@@ -219,7 +231,7 @@ fn spool_failed(feed: &Feed<'_>, cause: io::Error) -> SourceError {
 
 /// Makes SQLite's own copy of the database at `at`: the state of one moment, however much is written meanwhile. The copy
 /// has no name any more when it is filled, so a crash leaves nothing.
-fn backup(feed: &Feed<'_>, at: &Path, path: &str) -> Result<File, SourceError> {
+fn backup(feed: &Feed<'_>, at: &Path, log: WriteAheadLog, path: &str) -> Result<File, SourceError> {
     let failed = |cause| SourceError::Sqlite {
         path: path.to_owned(),
         cause,
@@ -228,15 +240,14 @@ fn backup(feed: &Feed<'_>, at: &Path, path: &str) -> Result<File, SourceError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&name, flags);
     std::fs::remove_file(&name).map_err(|cause| spool_failed(feed, cause))?;
-    let mut target = opened.map_err(failed)?;
+    let not_spooled = |cause| spool_failed(feed, io::Error::other(cause));
+    let mut target = opened.map_err(not_spooled)?;
     // A copy that a crash makes worthless needs neither a journal nor the disk.
     target
         .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")
-        .map_err(failed)?;
+        .map_err(not_spooled)?;
 
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let source = Connection::open_with_flags(at, flags).map_err(failed)?;
-    source.busy_timeout(BUSY).map_err(failed)?;
+    let source = open_source(at, log).map_err(failed)?;
     // One read transaction around all steps holds one moment: without it each write would start the copy again.
     source.execute_batch("BEGIN").map_err(failed)?;
     source
@@ -256,6 +267,40 @@ fn backup(feed: &Feed<'_>, at: &Path, path: &str) -> Result<File, SourceError> {
     Ok(spool)
 }
 
+/// Opens a database that may only be read.
+///
+/// A reader of a database in WAL mode makes `-wal` and `-shm` beside it where there are none, and one that was opened
+/// for reading alone cannot remove them again. So where there is no log the database is opened as its service opens it:
+/// whoever closes it last removes both, by SQLite's own rules. Where there is one it stays as it is, a crash's left-over
+/// included.
+fn open_source(at: &Path, log: WriteAheadLog) -> rusqlite::Result<Connection> {
+    let access = match log {
+        WriteAheadLog::Absent => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        WriteAheadLog::Present | WriteAheadLog::Unused => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let source = Connection::open_with_flags(at, flags)?;
+    source.busy_timeout(BUSY)?;
+    source.pragma_update(None, "query_only", true)?;
+    Ok(source)
+}
+
+fn write_ahead_log(folder: &Folder, name: &[u8]) -> io::Result<WriteAheadLog> {
+    match folder.stat_of(&[name, b"-wal"].concat()) {
+        Ok(_) => return Ok(WriteAheadLog::Present),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut head = [0; 20];
+    feed::read_at(&folder.file(name)?, &mut head, 0)?;
+    let in_wal_mode = head.get(18..) == Some(&[2, 2]);
+    Ok(if in_wal_mode {
+        WriteAheadLog::Absent
+    } else {
+        WriteAheadLog::Unused
+    })
+}
+
 /// Copies all pages; gives their number.
 fn copy_pages(
     feed: &Feed<'_>,
@@ -264,10 +309,15 @@ fn copy_pages(
     step: i32,
     path: &str,
 ) -> Result<u64, SourceError> {
-    let failed = |cause| SourceError::Sqlite {
-        path: path.to_owned(),
-        cause,
+    let failed = |cause: rusqlite::Error| {
+        // The source is only read, so it is the spool that is full.
+        if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+            return spool_failed(feed, io::ErrorKind::StorageFull.into());
+        }
+        let path = path.to_owned();
+        SourceError::Sqlite { path, cause }
     };
+    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
     let backup = Backup::new(source, target).map_err(failed)?;
     loop {
         feed.check_stop()?;
@@ -275,7 +325,7 @@ fn copy_pages(
             StepResult::More => {}
             StepResult::Done => return Ok(u64::from(backup.progress().pagecount.unsigned_abs())),
             // The read transaction stands and nobody else knows the target, so there is nothing to wait for.
-            _ => return Err(failed(rusqlite::Error::InvalidQuery)),
+            _ => return Err(failed(rusqlite::Error::SqliteFailure(busy, None))),
         }
     }
 }

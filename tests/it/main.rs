@@ -21,3 +21,4 @@ mod restore_tree;
 mod targets;
 mod transcript;
 mod trees;
+mod sources;

@@ -1,0 +1,1243 @@
+//! Capture: what a source hands on is the tree as it is, whatever happens to the tree meanwhile.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use strongroom::diagnostic::{Code, Diagnose};
+use strongroom::event::{Event, Events, Listener};
+use strongroom::fs::entry::{Entry, Kind, Moment, TreePath};
+use strongroom::fs::owners::Owners;
+use strongroom::source::{
+    CaptureContext, Captured, Form, SinkError, Source, SourceError, SourceKind, TreeSink, Verdict,
+};
+
+/// What a sink was given of one entry.
+#[derive(Debug)]
+struct Given {
+    entry: Entry,
+    data: Vec<u8>,
+    verdict: Verdict,
+}
+
+type Hook<'a> = Box<dyn FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a>;
+
+/// When a hook is called.
+enum Hooked<'a> {
+    Begin(&'a Entry),
+    Write(&'a Entry),
+}
+
+/// Records what it is given and holds the source to its promises.
+#[derive(Default)]
+struct Recorder<'a> {
+    given: Vec<Given>,
+    superseded: Vec<Given>,
+    open: Option<Given>,
+    hook: Option<Hook<'a>>,
+}
+
+impl TreeSink for Recorder<'_> {
+    fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
+        assert!(self.open.is_none(), "begin within an entry");
+        if let Some(hook) = &mut self.hook {
+            hook(&Hooked::Begin(entry))?;
+        }
+        self.check_order(entry);
+        self.open = Some(Given {
+            entry: entry.clone(),
+            data: Vec::new(),
+            verdict: Verdict::Kept,
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), SinkError> {
+        let given = self.open.as_mut().expect("write outside of an entry");
+        assert!(!data.is_empty());
+        given.data.extend_from_slice(data);
+        if let Some(hook) = &mut self.hook {
+            hook(&Hooked::Write(&given.entry))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
+        let mut given = self.open.take().expect("end outside of an entry");
+        assert_eq!(
+            given.data.len() as u64,
+            given.entry.kind.data_bytes(),
+            "{:?}",
+            given.entry
+        );
+        given.verdict = verdict;
+        match verdict {
+            Verdict::Superseded => self.superseded.push(given),
+            Verdict::Kept | Verdict::KeptChanging => self.given.push(given),
+        }
+        Ok(())
+    }
+}
+
+impl Recorder<'_> {
+    fn check_order(&self, entry: &Entry) {
+        let path = &entry.path;
+        match self.given.last() {
+            None => assert!(path.is_root(), "the root comes first"),
+            Some(last) => assert!(
+                last.entry.path < *path,
+                "{} before {}",
+                last.entry.path.display(),
+                path.display()
+            ),
+        }
+        if let Some(parent) = path.parent() {
+            assert_eq!(
+                self.get_path(&parent).map(|given| &given.entry.kind),
+                Some(&Kind::Folder)
+            );
+        }
+        if let Kind::HardLink { first } = &entry.kind {
+            let first = self.get_path(first).expect("the first name was given");
+            assert!(!matches!(first.entry.kind, Kind::Folder | Kind::HardLink { .. }));
+        }
+    }
+
+    fn get_path(&self, path: &TreePath) -> Option<&Given> {
+        let at = self.given.binary_search_by(|given| given.entry.path.cmp(path)).ok()?;
+        self.given.get(at)
+    }
+
+    fn get(&self, path: &str) -> &Given {
+        let parsed = TreePath::parse(path.as_bytes()).unwrap();
+        self.get_path(&parsed)
+            .unwrap_or_else(|| panic!("`{path}` was not given; given: {:?}", self.paths()))
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.given.iter().map(|given| given.entry.path.display()).collect()
+    }
+}
+
+fn source(kind: &str, settings: serde_json::Value) -> Source {
+    Source {
+        name: "data".parse().unwrap(),
+        kind: SourceKind::decode(kind, settings).unwrap(),
+    }
+}
+
+fn files(path: &Path) -> Source {
+    source("files", serde_json::json!({ "path": path }))
+}
+
+/// A place to capture from and a spool.
+struct Scene {
+    dir: tempfile::TempDir,
+    spool: tempfile::TempDir,
+    stop: AtomicBool,
+    events: Events,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            spool: tempfile::tempdir().unwrap(),
+            stop: AtomicBool::new(false),
+            events: Events::none(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn capture_into(&self, source: &Source, sink: &mut Recorder<'_>) -> Result<Captured, SourceError> {
+        let context = CaptureContext {
+            events: &self.events,
+            spool: self.spool.path().to_owned(),
+            owners: &Owners::of_host().unwrap(),
+            stop: &self.stop,
+        };
+        source.capture(self.dir.path(), sink, &context)
+    }
+
+    fn capture(&self, source: &Source) -> (Recorder<'static>, Captured) {
+        let mut sink = Recorder::default();
+        let captured = self.capture_into(source, &mut sink).unwrap();
+        assert!(sink.open.is_none());
+        assert_eq!(captured.entries, sink.given.len() as u64);
+        let sizes = sink.given.iter().map(|given| match given.entry.kind {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        });
+        assert_eq!(captured.bytes, sizes.sum::<u64>());
+        (sink, captured)
+    }
+
+    /// Captures with a hook that may do something to the tree, or stop the capture.
+    fn capture_while<'a>(
+        &self,
+        source: &Source,
+        hook: impl FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a,
+    ) -> (Recorder<'a>, Result<Captured, SourceError>) {
+        let mut sink = Recorder {
+            hook: Some(Box::new(hook)),
+            ..Recorder::default()
+        };
+        let captured = self.capture_into(source, &mut sink);
+        sink.hook = None;
+        (sink, captured)
+    }
+}
+
+/// A hook that does something once, when the entry `path` begins or is first written.
+fn once<'a>(
+    begin: bool,
+    path: &'a str,
+    mut act: impl FnMut() + 'a,
+) -> impl FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a {
+    let mut done = false;
+    move |moment| {
+        let entry = match moment {
+            Hooked::Begin(entry) if begin => entry,
+            Hooked::Write(entry) if !begin => entry,
+            _ => return Ok(()),
+        };
+        if !done && entry.path.as_bytes() == path.as_bytes() {
+            done = true;
+            act();
+        }
+        Ok(())
+    }
+}
+
+fn codes(captured: &Captured) -> Vec<Code> {
+    captured.warnings.iter().map(|warning| warning.code).collect()
+}
+
+fn needs_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test makes device nodes and foreign owners: run it as root"
+    );
+}
+
+/// Runs `body` on a thread that has given up root's rights.
+fn as_nobody<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    needs_root();
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let nobody = rustix::fs::Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                body()
+            })
+            .join()
+            .unwrap()
+    })
+}
+
+fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+#[test]
+fn every_kind_of_entry_comes_with_all_its_metadata() {
+    needs_root();
+    let scene = Scene::new();
+    let at = |name: &str| scene.path(name);
+    scene.write("root/file", "content");
+    fs::set_permissions(at("root/file"), fs::Permissions::from_mode(0o6751)).unwrap();
+    std::os::unix::fs::chown(at("root/file"), Some(1), Some(54_321)).unwrap();
+    fs::set_permissions(at("root/file"), fs::Permissions::from_mode(0o6751)).unwrap();
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        rustix::fs::lsetxattr(at(name), attribute, value, XattrFlags::empty()).unwrap();
+    };
+    set("root/file", "user.empty", b"");
+    set("root/file", "user.binary", &[0, 255, 10, 0]);
+    set("root/file", "trusted.note", b"kept");
+    let capability = [0x01, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    set("root/file", "security.capability", &capability);
+    fs::create_dir(at("root/folder")).unwrap();
+    let entry = |tag: u16, permissions: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    let acl = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(0x01, 7, none),
+        entry(0x02, 5, 1234),
+        entry(0x04, 5, none),
+        entry(0x10, 5, none),
+        entry(0x20, 0, none),
+    ]
+    .concat();
+    set("root/folder", "system.posix_acl_access", &acl);
+    set("root/folder", "system.posix_acl_default", &acl);
+    fs::set_permissions(at("root/folder"), fs::Permissions::from_mode(0o1750)).unwrap();
+    symlink(OsStr::from_bytes(b"/nowhere/\xff"), at("root/link")).unwrap();
+    set("root/link", "trusted.link", b"on the link itself");
+    rustix::fs::mkfifoat(CWD, at("root/pipe"), Mode::from_raw_mode(0o604)).unwrap();
+    set("root/pipe", "trusted.pipe", b"p");
+    let device = |name: &str, kind, major, minor| {
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(CWD, at(name), kind, Mode::RUSR, number).unwrap();
+    };
+    device("root/null", FileType::CharacterDevice, 1, 3);
+    device("root/disk", FileType::BlockDevice, 259, 70_000);
+    set("root/null", "security.label", b"x");
+    set_times(&at("root/file"), -315_619_200, 123_456_789);
+    set_times(&at("root/link"), 10_413_792_000, 1);
+    set_times(&at("root"), 5, 6);
+
+    let (sink, captured) = scene.capture(&files(&at("root")));
+    assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
+    assert_eq!(captured.form, Form::Folder);
+    assert_eq!(sink.paths(), ["", "disk", "file", "folder", "link", "null", "pipe"]);
+    let root = &sink.get("").entry;
+    assert_eq!((root.metadata.mtime.seconds, root.metadata.mtime.nanoseconds), (5, 6));
+
+    let file = sink.get("file");
+    assert_eq!(file.data, b"content");
+    assert_eq!(file.entry.metadata.mode, 0o6751);
+    assert_eq!((file.entry.metadata.uid, file.entry.metadata.gid), (1, 54_321));
+    assert_eq!(file.entry.metadata.user.as_deref(), Owners::of_host().unwrap().user(1));
+    assert_eq!(file.entry.metadata.group, None);
+    let mtime = Moment {
+        seconds: -315_619_200,
+        nanoseconds: 123_456_789,
+    };
+    assert_eq!(file.entry.metadata.mtime, mtime);
+    let expected: BTreeMap<Vec<u8>, Vec<u8>> = [
+        (&b"security.capability"[..], &capability[..]),
+        (b"trusted.note", b"kept"),
+        (b"user.binary", &[0, 255, 10, 0]),
+        (b"user.empty", b""),
+    ]
+    .iter()
+    .map(|(name, value)| (name.to_vec(), value.to_vec()))
+    .collect();
+    assert_eq!(file.entry.metadata.xattrs, expected);
+    let stat = file.entry.stat.unwrap();
+    let disk = fs::metadata(at("root/file")).unwrap();
+    assert_eq!((stat.inode, stat.size, stat.device), (disk.ino(), 7, disk.dev()));
+
+    let folder = &sink.get("folder").entry.metadata;
+    assert_eq!(folder.mode, 0o1750);
+    assert_eq!(folder.xattrs[&b"system.posix_acl_default"[..]], acl);
+    assert_eq!(folder.xattrs[&b"system.posix_acl_access"[..]], acl);
+    let link = &sink.get("link").entry;
+    let target = b"/nowhere/\xff".to_vec();
+    assert_eq!(link.kind, Kind::Link { target });
+    assert_eq!(link.metadata.xattrs[&b"trusted.link"[..]], b"on the link itself");
+    assert_eq!(link.metadata.mtime.seconds, 10_413_792_000);
+    assert_eq!(sink.get("pipe").entry.kind, Kind::Fifo);
+    assert_eq!(sink.get("pipe").entry.metadata.mode, 0o604);
+    assert_eq!(sink.get("pipe").entry.metadata.xattrs[&b"trusted.pipe"[..]], b"p");
+    assert_eq!(sink.get("null").entry.kind, Kind::CharDevice { major: 1, minor: 3 });
+    assert_eq!(sink.get("null").entry.metadata.xattrs[&b"security.label"[..]], b"x");
+    let block = Kind::BlockDevice {
+        major: 259,
+        minor: 70_000,
+    };
+    assert_eq!(sink.get("disk").entry.kind, block);
+}
+
+#[test]
+fn further_names_are_hard_links_to_the_first() {
+    let scene = Scene::new();
+    scene.write("a/first", "x");
+    scene.write("c/alone", "y");
+    fs::hard_link(scene.path("a/first"), scene.path("a/second")).unwrap();
+    fs::hard_link(scene.path("a/first"), scene.path("c/third")).unwrap();
+    symlink("x", scene.path("a/link")).unwrap();
+    fs::hard_link(scene.path("a/link"), scene.path("c/link")).unwrap();
+    rustix::fs::mkfifoat(CWD, scene.path("a/pipe"), Mode::RUSR).unwrap();
+    fs::hard_link(scene.path("a/pipe"), scene.path("c/pipe")).unwrap();
+    // A second name outside of the source does not make a hard link.
+    let outside = Scene::new();
+    fs::hard_link(scene.path("c/alone"), outside.path("other")).unwrap();
+    let (sink, _) = scene.capture(&files(scene.dir.path()));
+    let first = |path: &str| match &sink.get(path).entry.kind {
+        Kind::HardLink { first } => Some(first.display()),
+        _ => None,
+    };
+    assert_eq!(first("a/first"), None);
+    assert_eq!(first("a/second").as_deref(), Some("a/first"));
+    assert_eq!(first("c/third").as_deref(), Some("a/first"));
+    assert_eq!(first("c/link").as_deref(), Some("a/link"));
+    assert_eq!(first("c/pipe").as_deref(), Some("a/pipe"));
+    assert_eq!(first("c/alone"), None);
+}
+
+#[test]
+fn a_hard_link_never_points_to_a_name_that_was_left_out() {
+    let scene = Scene::new();
+    scene.write("a", "x");
+    fs::hard_link(scene.path("a"), scene.path("b")).unwrap();
+    let source = source(
+        "files",
+        serde_json::json!({ "path": scene.dir.path(), "exclude": ["a"] }),
+    );
+    let (sink, _) = scene.capture(&source);
+    assert_eq!(sink.get("b").data, b"x");
+}
+
+#[test]
+fn holes_are_kept_as_holes() {
+    let scene = Scene::new();
+    let make = |name: &str, size: u64, data: &[(u64, usize)]| {
+        let file = File::create(scene.path(name)).unwrap();
+        file.set_len(size).unwrap();
+        for (offset, length) in data {
+            file.write_all_at(&vec![7; *length], *offset).unwrap();
+        }
+    };
+    make("all-hole", 64 << 20, &[]);
+    make("leading", 9 << 20, &[(8 << 20, 1 << 20)]);
+    make(
+        "middle",
+        64 << 20,
+        &[(0, 4096), (32 << 20, 3 << 20), ((64 << 20) - 10, 10)],
+    );
+    make("small", 512 << 10, &[(256 << 10, 4096)]);
+    make("dense", 3 << 20, &[(0, 3 << 20)]);
+    let (sink, captured) = scene.capture(&files(scene.dir.path()));
+    assert_eq!(captured.warning_count, 0);
+    for name in ["all-hole", "leading", "middle", "small", "dense"] {
+        let given = sink.get(name);
+        let Kind::File { size, extents } = &given.entry.kind else {
+            panic!("{name} is no file")
+        };
+        let mut whole = vec![0; usize::try_from(*size).unwrap()];
+        let mut data = given.data.as_slice();
+        for extent in extents.as_ref().unwrap_or(&vec![strongroom::fs::entry::Extent {
+            offset: 0,
+            length: *size,
+        }]) {
+            let (now, rest) = data.split_at(usize::try_from(extent.length).unwrap());
+            let offset = usize::try_from(extent.offset).unwrap();
+            whole[offset..offset + now.len()].copy_from_slice(now);
+            data = rest;
+        }
+        assert!(whole == fs::read(scene.path(name)).unwrap(), "{name}");
+        assert_eq!(
+            extents.is_none(),
+            name == "dense",
+            "{name} (does the temporary folder know holes?)"
+        );
+    }
+    assert_eq!(sink.get("all-hole").data.len(), 0);
+    assert!(sink.get("middle").data.len() < 4 << 20);
+}
+
+#[test]
+fn a_large_file_that_changes_is_read_again_with_fresh_metadata() {
+    let scene = Scene::new();
+    scene.write("big", vec![1; 3 << 20]);
+    let act = || {
+        let file = OpenOptions::new().write(true).open(scene.path("big")).unwrap();
+        file.set_len(2 << 20).unwrap();
+        fs::set_permissions(scene.path("big"), fs::Permissions::from_mode(0o604)).unwrap();
+    };
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(false, "big", act));
+    let captured = captured.unwrap();
+    assert_eq!(captured.warning_count, 0);
+    assert_eq!(
+        (sink.superseded.len(), captured.entries, captured.bytes),
+        (1, 2, 2 << 20)
+    );
+    assert!(
+        sink.superseded[0].data.ends_with(&[0; 1 << 20]),
+        "the missing end is filled with zeros"
+    );
+    assert_eq!(sink.get("big").data, vec![1; 2 << 20]);
+    assert_eq!(sink.get("big").entry.metadata.mode, 0o604);
+}
+
+#[test]
+fn a_large_file_that_shrinks_to_a_small_one_is_kept_as_that() {
+    let scene = Scene::new();
+    scene.write("big", vec![1; 3 << 20]);
+    let (sink, captured) = scene.capture_while(
+        &files(scene.dir.path()),
+        once(false, "big", || scene.write("big", "short")),
+    );
+    assert_eq!(captured.unwrap().warning_count, 0);
+    assert_eq!(
+        (sink.superseded.len(), sink.get("big").data.as_slice()),
+        (1, &b"short"[..])
+    );
+}
+
+#[test]
+fn a_large_file_that_changes_all_the_time_is_kept_with_a_warning() {
+    let scene = Scene::new();
+    scene.write("big", vec![1; 3 << 20]);
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), |moment| {
+        if matches!(moment, Hooked::Write(_)) {
+            let mut file = OpenOptions::new().append(true).open(scene.path("big")).unwrap();
+            file.write_all(b"more").unwrap();
+        }
+        Ok(())
+    });
+    let captured = captured.unwrap();
+    assert_eq!(codes(&captured), [Code::SourceChanging]);
+    assert_eq!(sink.superseded.len(), 2);
+    assert_eq!(sink.get("big").verdict, Verdict::KeptChanging);
+    assert!(sink.get("big").data.starts_with(&[1; 3 << 20]));
+}
+
+#[test]
+fn a_large_file_that_is_replaced_is_kept_as_it_was() {
+    let scene = Scene::new();
+    scene.write("big", vec![1; 3 << 20]);
+    scene.write("big.new", "new");
+    let act = || fs::rename(scene.path("big.new"), scene.path("big")).unwrap();
+    let (sink, captured) = scene.capture_while(&files(&scene.path("big")), once(false, "big", act));
+    assert_eq!(captured.unwrap().warning_count, 0);
+    assert_eq!(sink.get("big").data, vec![1; 3 << 20]);
+    assert_eq!(sink.get("big").verdict, Verdict::Kept);
+}
+
+#[test]
+fn a_small_file_that_changes_all_the_time_is_kept_with_a_warning() {
+    let scene = Scene::new();
+    scene.write("busy", vec![1; 900 << 10]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = OpenOptions::new().write(true).open(scene.path("busy")).unwrap();
+            let mut at = 0;
+            while !stop.load(Ordering::Relaxed) {
+                at = (at + 1) % (900 << 10);
+                file.write_all_at(&[2], at).unwrap();
+            }
+        });
+        let seen = (0..5000).any(|_| {
+            let (sink, captured) = scene.capture(&files(scene.dir.path()));
+            let busy = sink.get("busy");
+            assert_eq!(busy.data.len(), 900 << 10);
+            assert!(sink.superseded.is_empty());
+            assert_eq!(captured.warning_count, u64::from(busy.verdict == Verdict::KeptChanging));
+            busy.verdict == Verdict::KeptChanging && codes(&captured) == [Code::SourceChanging]
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert!(
+            seen,
+            "no capture of a file under constant change was told apart from one at rest"
+        );
+    });
+}
+
+#[test]
+fn a_fifo_put_in_a_files_place_does_not_block() {
+    let scene = Scene::new();
+    scene.write("a", "1");
+    scene.write("b", "2");
+    let act = || {
+        fs::remove_file(scene.path("b")).unwrap();
+        rustix::fs::mkfifoat(CWD, scene.path("b"), Mode::RUSR).unwrap();
+    };
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(true, "a", act));
+    assert_eq!(captured.unwrap().warning_count, 0);
+    assert_eq!(sink.get("b").entry.kind, Kind::Fifo);
+}
+
+#[test]
+fn a_link_put_in_a_folders_place_is_not_followed() {
+    let outside = Scene::new();
+    outside.write("secret", "not to be read");
+    let scene = Scene::new();
+    scene.write("a", "1");
+    scene.write("b/inner", "2");
+    scene.write("b/other", "3");
+    let swap = || {
+        fs::rename(scene.path("b"), outside.path("moved")).unwrap();
+        symlink(outside.dir.path(), scene.path("b")).unwrap();
+    };
+    // Before the folder is opened it is the link that is found, afterwards the folder itself, wherever it is.
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(true, "a", swap));
+    captured.unwrap();
+    assert!(matches!(sink.get("b").entry.kind, Kind::Link { .. }));
+    assert_eq!(sink.paths(), ["", "a", "b"]);
+
+    fs::remove_file(scene.path("b")).unwrap();
+    fs::rename(outside.path("moved"), scene.path("b")).unwrap();
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(true, "b/inner", swap));
+    captured.unwrap();
+    assert_eq!(sink.paths(), ["", "a", "b", "b/inner", "b/other"]);
+}
+
+#[test]
+fn what_vanishes_between_listing_and_reading_is_passed_over() {
+    let scene = Scene::new();
+    scene.write("a", "1");
+    scene.write("b", "2");
+    scene.write("c/d", "3");
+    let act = || {
+        fs::remove_file(scene.path("b")).unwrap();
+        fs::remove_dir_all(scene.path("c")).unwrap();
+    };
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(true, "a", act));
+    assert_eq!(captured.unwrap().warning_count, 0);
+    assert_eq!(sink.paths(), ["", "a"]);
+}
+
+#[test]
+fn names_are_exact_bytes() {
+    let scene = Scene::new();
+    let names: [&[u8]; 5] = [&[b'n'; 255], b"new\nline", b"\xff\xfe", b" ", "\u{1f980}".as_bytes()];
+    for name in names {
+        fs::write(scene.dir.path().join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    let (sink, _) = scene.capture(&files(scene.dir.path()));
+    for name in names {
+        let given = sink.get_path(&TreePath::parse(name).unwrap()).unwrap();
+        assert_eq!(given.data, name);
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_may_be_is_captured_whole() {
+    let scene = Scene::new();
+    let open = |at: &OwnedFd, name: &str| {
+        rustix::fs::openat(
+            at,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .unwrap()
+    };
+    let long = "d".repeat(250);
+    let mut at = OwnedFd::from(File::open(scene.dir.path()).unwrap());
+    for level in 0..300 {
+        // A name behind the folder, so that the walk has to come back to each level.
+        for (name, content) in [("before", "b"), ("zz-after", "a")] {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+            let mut file = File::from(rustix::fs::openat(&at, name, flags, Mode::RUSR).unwrap());
+            write!(file, "{content}{level}").unwrap();
+        }
+        rustix::fs::mkdirat(&at, long.as_str(), Mode::RWXU).unwrap();
+        at = open(&at, &long);
+    }
+    let (sink, captured) = scene.capture(&files(scene.dir.path()));
+    assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
+    assert_eq!(sink.given.len(), 1 + 300 * 3);
+    let deep = vec![long.as_str(); 299].join("/");
+    assert!(deep.len() > 70_000);
+    assert_eq!(sink.get(&format!("{deep}/zz-after")).data, b"a299");
+    assert_eq!(sink.get("zz-after").data, b"a0");
+}
+
+#[test]
+fn a_folder_deeper_than_the_bound_is_told_and_left_out() {
+    let scene = Scene::new();
+    let root = scene.path("root");
+    fs::create_dir(&root).unwrap();
+    let depth = strongroom::limits::TREE_DEPTH + 1;
+    let mut at = OwnedFd::from(File::open(&root).unwrap());
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+        at = rustix::fs::openat(
+            &at,
+            "d",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .unwrap();
+    }
+    let (sink, captured) = scene.capture(&files(&root));
+    assert_eq!(codes(&captured), [Code::SourceUnsupported]);
+    assert_eq!(sink.given.len(), depth - 1);
+    // Taken apart from above, because removing it all at once would hold a descriptor a level.
+    while fs::exists(root.join("d/d")).unwrap() {
+        fs::rename(root.join("d/d"), root.join("e")).unwrap();
+        fs::remove_dir(root.join("d")).unwrap();
+        fs::rename(root.join("e"), root.join("d")).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_moved_away_while_the_walk_is_far_below_it_is_told() {
+    let scene = Scene::new();
+    let deep = vec!["d"; 200].join("/");
+    fs::create_dir_all(scene.path(&deep)).unwrap();
+    // The walk has given up the descriptors of the upper levels when it is at the bottom.
+    scene.write("d/d/d/zz", "x");
+    scene.write(&format!("{deep}/file"), "x");
+    let elsewhere = Scene::new();
+    let bottom = format!("{deep}/file");
+    let act = || fs::rename(scene.path("d/d/d/d"), elsewhere.path("d")).unwrap();
+    let (sink, captured) = scene.capture_while(&files(scene.dir.path()), once(true, &bottom, act));
+    assert_eq!(captured.unwrap().warning_count, 0);
+    assert_eq!(sink.get("d/d/d/zz").data, b"x", "found again from the root");
+
+    fs::rename(elsewhere.path("d"), scene.path("d/d/d/d")).unwrap();
+    let act = || {
+        fs::rename(scene.path("d/d/d"), elsewhere.path("d")).unwrap();
+        fs::create_dir(scene.path("d/d/d")).unwrap();
+        fs::rename(elsewhere.path("d/d"), elsewhere.path("e")).unwrap();
+    };
+    let (_, captured) = scene.capture_while(&files(scene.dir.path()), once(true, &bottom, act));
+    assert_eq!(codes(&captured.unwrap()), [Code::SourceUnreadable]);
+}
+
+#[test]
+fn excluded_entries_are_left_out_with_everything_in_them() {
+    let scene = Scene::new();
+    for name in [
+        "keep",
+        "a.tmp",
+        "d/b.tmp",
+        "cache/x",
+        "d/cache/y",
+        "logs/old/z",
+        "d/logs/old/z",
+        "top",
+    ] {
+        scene.write(name, "x");
+    }
+    let exclude = ["*.tmp", "cache/", "logs/old", "/top"];
+    let source = source(
+        "files",
+        serde_json::json!({ "path": scene.dir.path(), "exclude": exclude }),
+    );
+    let (sink, _) = scene.capture(&source);
+    assert_eq!(
+        sink.paths(),
+        ["", "d", "d/logs", "d/logs/old", "d/logs/old/z", "keep", "logs"]
+    );
+    let selects = source
+        .selects(scene.dir.path(), scene.dir.path(), Form::Folder)
+        .unwrap();
+    let selects = |path: &str, is_folder| selects.selects(&TreePath::parse(path.as_bytes()).unwrap(), is_folder);
+    assert!(selects("keep", false) && selects("d/logs/old/z", false) && selects("new", false));
+    assert!(!selects("d/cache/y", false) && !selects("a.tmp", false) && !selects("logs/old", true));
+}
+
+#[test]
+fn a_glob_captures_its_matches_and_the_folders_on_the_way() {
+    let scene = Scene::new();
+    for name in ["a/x.db", "a/y.txt", "b/z.txt", "c/d.db/inner", "w.db", "e/f/g.db"] {
+        scene.write(name, "x");
+    }
+    let glob = |pattern: &str| {
+        let path = format!("{}/{pattern}", scene.dir.path().display());
+        scene
+            .capture(&source("files", serde_json::json!({ "path": path })))
+            .0
+            .paths()
+    };
+    assert_eq!(glob("*/*.db"), ["", "a", "a/x.db", "c", "c/d.db", "c/d.db/inner"]);
+    assert_eq!(glob("*.db"), ["", "w.db"]);
+    assert_eq!(glob("{a,e/f}/*.db"), ["", "a", "a/x.db", "e", "e/f", "e/f/g.db"]);
+    assert_eq!(glob("**/g.db"), ["", "e", "e/f", "e/f/g.db"]);
+    assert_eq!(glob("nothing*"), [""]);
+}
+
+#[test]
+fn one_file_is_captured_alone_in_its_folder() {
+    let scene = Scene::new();
+    scene.write("config/a[1].toml", "x");
+    scene.write("config/a1.toml", "y");
+    // As a filled template arrives: its glob character stands for itself.
+    let source = source("files", serde_json::json!({ "path": "config/a[[]1].toml" }));
+    let (sink, captured) = scene.capture(&source);
+    assert_eq!(
+        (sink.paths(), captured.form),
+        (vec![String::new(), "a[1].toml".into()], Form::File)
+    );
+    assert_eq!(source.root(scene.dir.path()), scene.path("config"));
+    fs::remove_dir_all(scene.path("config")).unwrap();
+    assert_eq!(source.root_as(scene.dir.path(), Form::File), scene.path("config"));
+}
+
+#[test]
+fn what_cannot_be_kept_is_told_and_left_out() {
+    needs_root();
+    let scene = Scene::new();
+    scene.write("root/readable", "x");
+    scene.write("root/closed", "x");
+    scene.write("root/shut/inner", "x");
+    fs::hard_link(scene.path("root/closed"), scene.path("root/closed2")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(scene.path("root/socket")).unwrap();
+    for (name, mode) in [
+        ("root/closed", 0o000),
+        ("root/shut", 0o000),
+        ("", 0o755),
+        ("root/readable", 0o644),
+    ] {
+        fs::set_permissions(scene.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let source = files(&scene.path("root"));
+    let (paths, captured) = as_nobody(|| {
+        let (sink, captured) = scene.capture(&source);
+        (sink.paths(), captured)
+    });
+    assert_eq!(paths, ["", "readable"]);
+    let expected = [
+        Code::SourceUnreadable,
+        Code::SourceUnreadable,
+        Code::SourceUnreadable,
+        Code::SourceUnsupported,
+    ];
+    assert_eq!(codes(&captured), expected);
+    for (warning, name) in captured.warnings.iter().zip(["closed", "closed2", "shut", "socket"]) {
+        assert!(warning.what.contains(&format!("/{name}`")), "{}", warning.what);
+        assert!(warning.state.as_ref().unwrap().contains("not in the backup"));
+    }
+    let survey = as_nobody(|| source.survey(scene.dir.path(), &Owners::default()).unwrap());
+    assert_eq!((survey.entries, survey.bytes, survey.left_out), (4, 2, 2));
+}
+
+#[test]
+fn other_file_systems_are_left_alone_when_asked() {
+    // The kernel's own file systems lie inside each other on every host.
+    let scene = Scene::new();
+    if fs::metadata("/dev").unwrap().dev() == fs::metadata("/dev/shm").unwrap().dev() {
+        panic!("this test needs /dev/shm to be a mount point");
+    }
+    let name = format!("strongroom-{}", std::process::id());
+    fs::create_dir(Path::new("/dev/shm").join(&name)).unwrap();
+    let source = |one: bool| {
+        let settings = serde_json::json!({ "path": format!("/dev/{{shm/{name},shm}}"), "one-file-system": one });
+        source("files", settings)
+    };
+    let shm = |one: bool| {
+        let (sink, _) = scene.capture(&source(one));
+        sink.paths().contains(&format!("shm/{name}"))
+    };
+    let (all, one) = (shm(false), shm(true));
+    fs::remove_dir(Path::new("/dev/shm").join(&name)).unwrap();
+    assert!(all && !one);
+}
+
+#[test]
+fn a_missing_source_says_so() {
+    let scene = Scene::new();
+    for (kind, path) in [
+        ("files", "gone"),
+        ("append-log", "gone/*.log"),
+        ("append-log", "*.log"),
+        ("sqlite", "*.db"),
+    ] {
+        let source = source(kind, serde_json::json!({ "path": path }));
+        let (_, captured) = scene.capture_while(&source, |_| Ok(()));
+        let error = captured.unwrap_err();
+        assert_eq!(error.code(), Code::SourceMissing, "{kind} {path}");
+        assert_eq!(error.code().exit().number(), 5);
+        assert!(error.help().unwrap().contains("`data`"));
+    }
+}
+
+#[test]
+fn a_stopped_run_ends_between_blocks() {
+    let scene = Scene::new();
+    scene.write("a", vec![0; 3 << 20]);
+    scene.write("b", "x");
+    let (sink, captured) = scene.capture_while(
+        &files(scene.dir.path()),
+        once(false, "a", || scene.stop.store(true, Ordering::Relaxed)),
+    );
+    assert!(matches!(captured, Err(SourceError::Stopped)));
+    assert_eq!(sink.open.unwrap().data.len(), 1 << 20);
+    // A sink that takes no more ends the capture at once, with the sink's own word.
+    let scene = Scene::new();
+    scene.write("a", "x");
+    let (_, captured) = scene.capture_while(&files(scene.dir.path()), |_| Err(SinkError::Stopped));
+    assert!(matches!(captured, Err(SourceError::Stopped)));
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn hear(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+#[test]
+fn progress_adds_up_to_all_that_was_read() {
+    let mut scene = Scene::new();
+    let heard = Arc::new(Heard::default());
+    scene.events.add(heard.clone());
+    for number in 0..600 {
+        scene.write(&format!("f{number}"), "xyz");
+    }
+    scene.write("big", vec![0; 9 << 20]);
+    let (_, captured) = scene.capture(&files(scene.dir.path()));
+    let heard = heard.0.lock().unwrap();
+    assert!(matches!(&heard[0], Event::SourceStarted { source } if source == "data"));
+    let sums = heard.iter().fold((0, 0), |sums, event| match event {
+        Event::SourceRead { entries, bytes } => (sums.0 + entries, sums.1 + bytes),
+        _ => sums,
+    });
+    assert_eq!(sums, (captured.entries, captured.bytes));
+    assert!((3..20).contains(&heard.len()), "{} events", heard.len());
+}
+
+#[test]
+fn a_log_is_cut_behind_its_last_whole_record() {
+    let scene = Scene::new();
+    scene.write("log/1.jsonl", "one\ntwo\nhalf");
+    scene.write("log/2.jsonl", "three\n");
+    // Longer than a step of the search for the last line end.
+    let torn = [&b"four\n"[..], &vec![b'x'; 200 << 10]].concat();
+    scene.write("log/3.jsonl", &torn);
+    symlink("3.jsonl", scene.path("log/current")).unwrap();
+    scene.write("log/sub/4.jsonl", "not part of it\n");
+    let (sink, captured) = scene.capture(&source("append-log", serde_json::json!({ "path": "log" })));
+    assert_eq!(sink.paths(), ["", "1.jsonl", "2.jsonl", "3.jsonl", "current"]);
+    assert_eq!(sink.get("1.jsonl").data, b"one\ntwo\nhalf");
+    assert_eq!(sink.get("3.jsonl").data, b"four\n");
+    assert_eq!(codes(&captured), [Code::LogUnfinished, Code::SourceUnsupported]);
+    let all = b"one\ntwo\nhalfthree\nfour\n";
+    let head = captured.log_head.unwrap();
+    assert_eq!((head.length, head.records), (all.len() as u64, 4));
+    assert_eq!(head.blake3, blake3::hash(all).to_hex().to_string());
+}
+
+#[test]
+fn a_log_without_a_line_end_or_a_file_is_empty() {
+    let scene = Scene::new();
+    scene.write("log/1", "torn");
+    let log = source("append-log", serde_json::json!({ "path": "log" }));
+    let (sink, captured) = scene.capture(&log);
+    assert_eq!(sink.get("1").data, b"");
+    assert_eq!(captured.log_head.as_ref().unwrap().length, 0);
+    fs::remove_file(scene.path("log/1")).unwrap();
+    let (sink, captured) = scene.capture(&log);
+    assert_eq!(
+        (sink.paths(), captured.log_head.unwrap().records),
+        (vec![String::new()], 0)
+    );
+}
+
+#[test]
+fn one_log_file_is_a_log() {
+    let scene = Scene::new();
+    scene.write("log/events", "1\n2\n3");
+    scene.write("log/other", "x\n");
+    let (sink, captured) = scene.capture(&source("append-log", serde_json::json!({ "path": "log/events" })));
+    assert_eq!(sink.paths(), ["", "events"]);
+    assert_eq!(captured.log_head.unwrap().records, 2);
+}
+
+#[test]
+fn a_log_that_shrinks_while_it_is_read_stops_the_capture() {
+    let scene = Scene::new();
+    scene.write("log", "line\n".repeat(1 << 20));
+    let act = || {
+        OpenOptions::new()
+            .write(true)
+            .open(scene.path("log"))
+            .unwrap()
+            .set_len(10)
+            .unwrap()
+    };
+    let log = source("append-log", serde_json::json!({ "path": "log" }));
+    let (_, captured) = scene.capture_while(&log, once(false, "log", act));
+    let error = captured.unwrap_err();
+    assert_eq!((error.code(), error.code().exit().number()), (Code::LogShrank, 5));
+}
+
+#[test]
+fn a_log_that_grows_while_it_is_read_is_kept_as_far_as_announced() {
+    let scene = Scene::new();
+    scene.write("log", "line\n".repeat(1 << 20));
+    let act = || {
+        let mut file = OpenOptions::new().append(true).open(scene.path("log")).unwrap();
+        file.write_all(b"later\n").unwrap();
+    };
+    let log = source("append-log", serde_json::json!({ "path": "log" }));
+    let (sink, captured) = scene.capture_while(&log, once(false, "log", act));
+    assert_eq!(captured.unwrap().log_head.unwrap().records, 1 << 20);
+    assert!(sink.superseded.is_empty());
+    assert_eq!(sink.get("log").verdict, Verdict::Kept);
+}
+
+#[test]
+fn a_log_under_a_writer_is_always_a_prefix_of_what_it_becomes() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("log")).unwrap();
+    let stop = AtomicBool::new(false);
+    let log = source("append-log", serde_json::json!({ "path": "log" }));
+    let mut prefixes = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sequence = 0_u64;
+            'segments: for segment in 0.. {
+                let mut file = File::create(scene.path(&format!("log/{segment:06}"))).unwrap();
+                for _ in 0..2000 {
+                    sequence += 1;
+                    // In two writes, so that records are torn now and then.
+                    write!(file, "{{\"seq\":{sequence},").unwrap();
+                    writeln!(
+                        file,
+                        "\"pad\":\"{}\"}}",
+                        "x".repeat(usize::try_from(sequence % 97).unwrap())
+                    )
+                    .unwrap();
+                    if stop.load(Ordering::Relaxed) {
+                        break 'segments;
+                    }
+                }
+            }
+        });
+        for _ in 0..50 {
+            let (sink, captured) = scene.capture(&log);
+            assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
+            let data: Vec<u8> = sink.given.iter().flat_map(|given| given.data.clone()).collect();
+            let head = captured.log_head.unwrap();
+            assert_eq!(head.blake3, blake3::hash(&data).to_hex().to_string());
+            assert_eq!(head.length, data.len() as u64);
+            prefixes.push(data);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let mut names: Vec<_> = fs::read_dir(scene.path("log"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.sort();
+    let whole: Vec<u8> = names.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    for data in prefixes {
+        assert!(data.is_empty() || data.ends_with(b"\n"));
+        assert!(whole.starts_with(&data));
+    }
+}
+
+fn database(path: &Path, mode: &str, rows: u32) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.pragma_update(None, "journal_mode", mode).unwrap();
+    connection
+        .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, pad BLOB)")
+        .unwrap();
+    for row in 1..=rows {
+        connection
+            .execute("INSERT INTO t VALUES (?1, randomblob(100))", [row])
+            .unwrap();
+    }
+    connection
+}
+
+/// Opens a captured copy by itself and counts its rows, which must be 1 to n.
+fn rows(copy: &[u8]) -> u32 {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("copy.db");
+    fs::write(&path, copy).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let check: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(check, "ok");
+    let (count, highest): (u32, Option<u32>) = connection
+        .query_row("SELECT count(*), max(n) FROM t", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!(count, highest.unwrap_or(0));
+    count
+}
+
+fn sqlite(path: &str) -> Source {
+    source("sqlite", serde_json::json!({ "path": path }))
+}
+
+#[test]
+fn databases_are_copied_whole_and_what_lies_beside_them_is_no_entry() {
+    let scene = Scene::new();
+    let open = database(&scene.path("open.db"), "WAL", 300);
+    drop(database(&scene.path("closed.db"), "DELETE", 5));
+    scene.write("notes.txt", "no database");
+    scene.write("sub/none.txt", "no database");
+    fs::create_dir(scene.path("deep")).unwrap();
+    drop(database(&scene.path("deep/in.sqlite"), "WAL", 7));
+    assert!(scene.path("open.db-wal").exists());
+    fs::set_permissions(scene.path("open.db"), fs::Permissions::from_mode(0o604)).unwrap();
+    set_times(&scene.path("open.db"), 1000, 1);
+    let (sink, captured) = scene.capture(&sqlite("."));
+    assert_eq!(sink.paths(), ["", "closed.db", "deep", "deep/in.sqlite", "open.db"]);
+    assert_eq!(captured.warning_count, 0);
+    assert_eq!(rows(&sink.get("open.db").data), 300);
+    assert_eq!(rows(&sink.get("closed.db").data), 5);
+    assert_eq!(rows(&sink.get("deep/in.sqlite").data), 7);
+    let entry = &sink.get("open.db").entry;
+    assert_eq!(
+        (entry.metadata.mode, entry.metadata.mtime.seconds, entry.stat),
+        (0o604, 1000, None)
+    );
+    assert_eq!(
+        fs::read_dir(scene.spool.path()).unwrap().count(),
+        0,
+        "nothing is left in the spool"
+    );
+
+    let (sink, _) = scene.capture(&sqlite("*.db*"));
+    assert_eq!(sink.paths(), ["", "closed.db", "open.db"]);
+    let (sink, _) = scene.capture(&sqlite("open.db"));
+    assert_eq!(sink.paths(), ["", "open.db"]);
+    drop(open);
+
+    let selects = sqlite(".")
+        .selects(scene.dir.path(), scene.dir.path(), Form::Folder)
+        .unwrap();
+    let selects = |path: &str, is_folder| selects.selects(&TreePath::parse(path.as_bytes()).unwrap(), is_folder);
+    assert!(selects("closed.db", false) && selects("deep/in.sqlite", false));
+    assert!(!selects("notes.txt", false) && !selects("deep", true) && !selects("gone.db", false));
+    let survey = sqlite(".").survey(scene.dir.path(), &Owners::default()).unwrap();
+    assert_eq!(survey.entries, 4);
+}
+
+/// Names and contents of a folder.
+fn folder_bytes(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn a_capture_of_a_database_leaves_nothing_behind_and_changes_nothing() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("at-rest")).unwrap();
+    drop(database(&scene.path("at-rest/wal.db"), "WAL", 9));
+    drop(database(&scene.path("at-rest/delete.db"), "DELETE", 9));
+    let before = folder_bytes(&scene.path("at-rest"));
+    assert_eq!(before.len(), 2);
+    scene.capture(&sqlite("at-rest"));
+    assert!(folder_bytes(&scene.path("at-rest")) == before);
+
+    // As a crash leaves it: the last writes are in the log alone.
+    fs::create_dir(scene.path("crashed")).unwrap();
+    let open = database(&scene.path("open.db"), "WAL", 9);
+    for name in ["open.db", "open.db-wal"] {
+        fs::copy(scene.path(name), scene.path("crashed").join(name)).unwrap();
+    }
+    drop(open);
+    let before = folder_bytes(&scene.path("crashed"));
+    let (sink, _) = scene.capture(&sqlite("crashed"));
+    assert_eq!(rows(&sink.get("open.db").data), 9);
+    let mut after = folder_bytes(&scene.path("crashed"));
+    after.remove(&scene.path("crashed/open.db-shm"));
+    assert!(after == before);
+}
+
+#[test]
+fn an_empty_database_is_an_empty_file_and_another_file_is_refused() {
+    let scene = Scene::new();
+    scene.write("new.db", "");
+    let (sink, _) = scene.capture(&sqlite("*.db"));
+    assert_eq!(sink.get("new.db").entry.kind, Kind::File { size: 0, extents: None });
+    scene.write("other.db", "something else, and longer than a header");
+    let (_, captured) = scene.capture_while(&sqlite("*.db"), |_| Ok(()));
+    let error = captured.unwrap_err();
+    assert_eq!(error.code(), Code::SqliteFailed);
+    assert!(error.to_string().contains("other.db") && error.help().unwrap().contains("exclude"));
+}
+
+#[test]
+fn a_link_to_a_database_is_kept_as_a_link_and_told() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("real")).unwrap();
+    drop(database(&scene.path("real/a.db"), "DELETE", 3));
+    drop(database(&scene.path("b.db"), "DELETE", 3));
+    symlink("real/a.db", scene.path("a.db")).unwrap();
+    let (sink, captured) = scene.capture(&sqlite("*.db"));
+    assert!(matches!(sink.get("a.db").entry.kind, Kind::Link { .. }));
+    assert_eq!(codes(&captured), [Code::SourceUnsupported]);
+    // Named by itself it is what it points to that is meant.
+    let (sink, captured) = scene.capture(&sqlite("a.db"));
+    assert_eq!((rows(&sink.get("a.db").data), captured.warning_count), (3, 0));
+}
+
+/// The writer of the test below runs in a process of its own, as a service does: within one process the capture's closing
+/// of a database file would take the writer's locks away.
+#[test]
+fn writer_process() {
+    let Some(path) = std::env::var_os("STRONGROOM_TEST_WRITER") else {
+        return;
+    };
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    let mut input = String::new();
+    let start: u32 = connection
+        .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+        .unwrap();
+    let closed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The test that started this process closes its input when it ends, however it ends.
+            let _ = std::io::stdin().read_line(&mut input);
+            closed.store(true, Ordering::Relaxed);
+        });
+        for row in start + 1.. {
+            connection
+                .execute("INSERT INTO t VALUES (?1, randomblob(3000))", [row])
+                .unwrap();
+            if closed.load(Ordering::Relaxed) {
+                break;
+            }
+            // Leaves a reader its turn where readers and writers exclude each other.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
+fn a_database_under_a_writer_is_copied_as_of_one_moment() {
+    for mode in ["WAL", "DELETE"] {
+        let scene = Scene::new();
+        drop(database(&scene.path("live.db"), mode, 100));
+        let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sources::writer_process", "--nocapture"])
+            .env("STRONGROOM_TEST_WRITER", scene.path("live.db"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let counts = RefCell::new(vec![100]);
+        for _ in 0..20 {
+            let (sink, _) = scene.capture(&sqlite("live.db"));
+            let count = rows(&sink.get("live.db").data);
+            let before = *counts.borrow().last().unwrap();
+            assert!(count >= before, "{count} rows after {before}");
+            counts.borrow_mut().push(count);
+        }
+        drop(writer.stdin.take());
+        assert!(
+            writer.wait().unwrap().success(),
+            "the writer was not disturbed in {mode} mode"
+        );
+        let connection = rusqlite::Connection::open(scene.path("live.db")).unwrap();
+        let last: u32 = connection
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+            .unwrap();
+        assert!(last >= *counts.borrow().last().unwrap());
+    }
+}
