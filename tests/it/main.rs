@@ -6,6 +6,13 @@
     reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
 )]
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails, its helpers too"
+)]
+
 mod architecture;
 mod archive;
 mod cli;
