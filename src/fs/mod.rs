@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod create;
 pub mod entry;
+mod first_names;
 pub mod folder;
 pub mod glob;
 pub mod metadata;

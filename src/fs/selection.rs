@@ -100,7 +100,7 @@ impl Selection {
         match &self.among {
             Among::All if flat_folder => Choice::Refused,
             Among::All => Choice::Inside,
-            _ if matches!(parent, Choice::Named | Choice::Inside) => Choice::Inside,
+            Among::Only(_) | Among::Matching(_) if matches!(parent, Choice::Named | Choice::Inside) => Choice::Inside,
             Among::Only(name) if path.as_bytes() != name.as_slice() => Choice::Out,
             Among::Only(_) if flat_folder => Choice::Refused,
             Among::Only(_) => Choice::Named,

@@ -3,14 +3,15 @@
 //! Held are the names of the folders on the way down, at most `limits::FOLDERS_HELD` descriptors, and the first name of
 //! each file that has several. A tree may change meanwhile: what vanished is passed over, what cannot be read is told.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, Statx};
 use rustix::io::Errno;
 
-use super::entry::{Entry, Kind, Moment, TreePath};
+use super::entry::{Entry, Kind, TreePath};
+use super::first_names::FirstNames;
 use super::folder::{self, Folder, Names};
 use super::metadata::{self, Held, XattrProblem, XattrReader};
 use super::owners::Owners;
@@ -113,8 +114,7 @@ pub struct Walk<'a> {
     notes: VecDeque<Note>,
     root: Option<Box<Found>>,
     device: u64,
-    names: HashMap<(u64, u64), FirstName>,
-    last_first: Option<(u64, u64)>,
+    names: FirstNames,
     xattrs: XattrReader,
 }
 
@@ -127,16 +127,6 @@ struct Level {
     names: Names,
     next: usize,
     choice: Choice,
-}
-
-/// The first name of an inode that has several, and what tells the inode from a later one of the same number.
-#[derive(Debug)]
-struct FirstName {
-    path: TreePath,
-    birth: Option<Moment>,
-    size: u64,
-    mtime: Moment,
-    to_come: u32,
 }
 
 impl<'a> Walk<'a> {
@@ -154,8 +144,7 @@ impl<'a> Walk<'a> {
             levels: Vec::new(),
             notes: VecDeque::new(),
             root: None,
-            names: HashMap::new(),
-            last_first: None,
+            names: FirstNames::default(),
             xattrs: XattrReader::default(),
         };
         let entry = walk.entry(TreePath::root(), Kind::Folder, &stat, Some((&root, Held::Open)));
@@ -182,9 +171,7 @@ impl<'a> Walk<'a> {
 
     /// Forgets that what was found last could be the first name of a hard link: it was not kept.
     pub fn forget_last(&mut self) {
-        if let Some(key) = self.last_first.take() {
-            self.names.remove(&key);
-        }
+        self.names.forget_last();
     }
 
     fn push(&mut self, folder: Folder, stat: &Statx, path: TreePath, names: Names, choice: Choice) {
@@ -258,7 +245,7 @@ impl<'a> Walk<'a> {
     /// Looks at one name of the folder walked now.
     fn visit(&mut self, path: TreePath, listed: FileType) -> Option<Box<Found>> {
         let parent = self.levels.last()?.choice;
-        self.last_first = None;
+        self.names.settle_last();
         let mut kind = listed;
         // Each look can find another kind of thing than the one before, and each needs a listing's word or a look.
         for _ in 0..2 * limits::READ_TRIES {
@@ -297,7 +284,7 @@ impl<'a> Walk<'a> {
 
     /// What vanished between listing and looking is nothing; anything else is told.
     fn failed(&mut self, path: TreePath, error: io::Error) -> Option<Box<Found>> {
-        self.forget_last();
+        self.names.forget_last();
         if error.kind() != io::ErrorKind::NotFound {
             self.note(path, NoteKind::Unreadable(error));
         }
@@ -397,37 +384,10 @@ impl<'a> Walk<'a> {
 
     /// The first name of the inode, where this is not it.
     fn first_name(&mut self, path: &TreePath, stat: &Statx) -> Option<TreePath> {
-        if stat.stx_nlink < 2 || self.options.second_names == SecondNames::Separate {
-            return None;
+        match self.options.second_names {
+            SecondNames::Linked => self.names.first_of(path, stat),
+            SecondNames::Separate => None,
         }
-        let seen = metadata::stat_of(stat);
-        let birth = metadata::birth(stat);
-        let key = (seen.device, seen.inode);
-        if let Some(first) = self.names.get_mut(&key) {
-            // A file deleted meanwhile may have left its number to another one.
-            let same = match (first.birth, birth) {
-                (Some(then), Some(now)) => then == now,
-                _ => first.size == seen.size && first.mtime == seen.mtime,
-            };
-            if same {
-                let path = first.path.clone();
-                first.to_come = first.to_come.saturating_sub(1);
-                if first.to_come == 0 {
-                    self.names.remove(&key);
-                }
-                return Some(path);
-            }
-        }
-        self.last_first = Some(key);
-        let first = FirstName {
-            path: path.clone(),
-            birth,
-            size: seen.size,
-            mtime: seen.mtime,
-            to_come: stat.stx_nlink - 1,
-        };
-        self.names.insert(key, first);
-        None
     }
 
     fn entry(

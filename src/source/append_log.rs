@@ -9,11 +9,11 @@ use super::feed::{self, Feed};
 use super::place::Place;
 use super::{LogHead, SourceError, Verdict};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fs::entry::{Entry, Kind};
+use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::fs::folder;
 use crate::fs::metadata;
 use crate::fs::selection::Choice;
-use crate::fs::walk::{FileSystems, Found, SecondNames, Step};
+use crate::fs::walk::{FileSystems, Found, NoteKind, SecondNames, Step};
 use crate::limits;
 
 /// A log that only ever grows: a file, or a folder of files in name order.
@@ -51,7 +51,18 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
         feed.check_stop()?;
         match step {
             Step::Found(found) => log.found(feed, *found)?,
-            Step::Note(note) => feed.note(place, note),
+            // A log with a gap is not a log.
+            Step::Note(note) => match note.what {
+                NoteKind::Unreadable(cause) => {
+                    let path = place.shown(&note.path);
+                    return Err(SourceError::Unreadable { path, cause });
+                }
+                NoteKind::Attribute(_)
+                | NoteKind::Socket
+                | NoteKind::Refused
+                | NoteKind::TooDeep
+                | NoteKind::Unsettled => feed.note(place, note),
+            },
         }
     }
     log.finish(feed)
@@ -120,7 +131,7 @@ impl<'a> Log<'a> {
             return Err(SourceError::Empty {
                 name: self.place.name.clone(),
                 what: "no file matches",
-                root: self.place.shown(&crate::fs::entry::TreePath::root()),
+                root: self.place.shown(&TreePath::root()),
             });
         }
         feed.captured.log_head = Some(LogHead {
@@ -165,7 +176,10 @@ impl<'a> Log<'a> {
             size: cut,
             extents: None,
         };
-        entry.metadata.mtime = metadata::metadata_of(&stat, feed.context.owners).mtime;
+        entry.metadata = Metadata {
+            xattrs: entry.metadata.xattrs,
+            ..metadata::metadata_of(&stat, feed.context.owners)
+        };
         entry.stat = Some(metadata::stat_of(&stat));
         feed.begin(&entry)?;
         self.stream(feed, &file, cut, &path)?;

@@ -96,6 +96,11 @@ struct Try {
     owed: bool,
 }
 
+const _: () = assert!(
+    limits::LARGE_FILE <= limits::READ_BLOCK as u64,
+    "a small file fits the buffer"
+);
+
 /// Reads files through one buffer.
 struct Reader<'a> {
     place: &'a Place,

@@ -56,6 +56,7 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
     let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Separate)?;
     let mut databases = 0_u64;
+    let mut unreadable = false;
     while let Some(step) = walk.next() {
         feed.check_stop()?;
         let found = match step {
@@ -63,6 +64,7 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
             // A folder of databases may hold what is none.
             Step::Note(note) if matches!(note.what, NoteKind::Socket) => continue,
             Step::Note(note) => {
+                unreadable = true;
                 feed.note(place, note);
                 continue;
             }
@@ -78,7 +80,11 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
     if databases == 0 {
         return Err(SourceError::Empty {
             name: place.name.clone(),
-            what: "there is no database",
+            what: if unreadable {
+                "there is no database that can be read"
+            } else {
+                "there is no database"
+            },
             root: place.shown(&TreePath::root()),
         });
     }
@@ -165,10 +171,12 @@ pub(super) fn is_meant(folder: &Folder, found: &Found) -> io::Result<bool> {
             let role = role(folder, name, &folder.file(name)?)?;
             Ok(match found.choice {
                 Choice::Named => role != Role::SideFile,
-                _ => role == Role::Database,
+                Choice::Inside | Choice::OnTheWay | Choice::Out | Choice::Refused => role == Role::Database,
             })
         }
-        _ => Ok(found.choice == Choice::Named),
+        Kind::Link { .. } | Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+            Ok(found.choice == Choice::Named)
+        }
     }
 }
 

@@ -29,3 +29,8 @@ mod targets;
 mod transcript;
 mod trees;
 mod sources;
+
+mod journal;
+mod sources;
+mod targets;
+mod transcript;

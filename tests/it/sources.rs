@@ -951,6 +951,20 @@ fn one_log_file_is_a_log() {
 }
 
 #[test]
+fn a_log_with_a_file_that_cannot_be_read_is_not_captured() {
+    needs_root();
+    let scene = Scene::new();
+    scene.write("log/1", "1\n");
+    scene.write("log/2", "2\n");
+    for (name, mode) in [("log/1", 0o000), ("log/2", 0o644), ("log", 0o755), ("", 0o755)] {
+        fs::set_permissions(scene.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let log = source("append-log", serde_json::json!({ "path": "log" }));
+    let code = as_nobody(|| scene.capture_while(&log, |_| Ok(())).1.unwrap_err().code());
+    assert_eq!(code, Code::SourceFailed);
+}
+
+#[test]
 fn a_log_that_shrinks_while_it_is_read_stops_the_capture() {
     let scene = Scene::new();
     scene.write("log", "line\n".repeat(1 << 20));
