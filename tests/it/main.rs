@@ -6,13 +6,6 @@
     reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails, its helpers too"
-)]
-
 mod architecture;
 mod archive;
 mod cli;
@@ -25,12 +18,7 @@ mod makefile;
 mod manifests;
 mod pages;
 mod restore_tree;
+mod sources;
 mod targets;
 mod transcript;
 mod trees;
-mod sources;
-
-mod journal;
-mod sources;
-mod targets;
-mod transcript;
