@@ -149,10 +149,11 @@ impl<'a> RedactingSink<'a> {
                 why: "it is another name of a file that is left out",
             });
         }
+        self.inner.begin(entry)?;
         if self.changed.contains(first) {
             self.redacted.changed.push(entry.path.clone());
+            self.inner.redacted();
         }
-        self.inner.begin(entry)?;
         Ok(Now::Passing)
     }
 
@@ -166,7 +167,8 @@ impl<'a> RedactingSink<'a> {
         };
         match redaction {
             Ok(redaction) => {
-                if redaction.changed {
+                let changed = redaction.changed;
+                if changed {
                     let size = u64::try_from(redaction.bytes.len()).unwrap_or(u64::MAX);
                     entry.kind = Kind::File { size, extents: None };
                     self.changed.insert(entry.path.clone());
@@ -174,7 +176,11 @@ impl<'a> RedactingSink<'a> {
                 }
                 self.redacted.files += 1;
                 self.redacted.findings += u64::try_from(redaction.findings.len()).unwrap_or(u64::MAX);
-                self.pass(&entry, &redaction.bytes, verdict)
+                self.inner.begin(&entry)?;
+                if changed {
+                    self.inner.redacted();
+                }
+                self.pass(&redaction.bytes, verdict)
             }
             Err(why) => match self.binary {
                 Binary::Refuse => Err(refused(&entry.path, why)),
@@ -182,13 +188,15 @@ impl<'a> RedactingSink<'a> {
                     self.leave_out(entry.path, "it is not text");
                     Ok(())
                 }
-                Binary::Keep => self.pass(&entry, data, verdict),
+                Binary::Keep => {
+                    self.inner.begin(&entry)?;
+                    self.pass(data, verdict)
+                }
             },
         }
     }
 
-    fn pass(&mut self, entry: &Entry, data: &[u8], verdict: Verdict) -> Result<(), SinkError> {
-        self.inner.begin(entry)?;
+    fn pass(&mut self, data: &[u8], verdict: Verdict) -> Result<(), SinkError> {
         for block in data.chunks(crate::limits::READ_BLOCK) {
             self.inner.write(block)?;
         }
@@ -264,7 +272,7 @@ mod tests {
 
     /// Remembers what came.
     #[derive(Default)]
-    struct Taken(Vec<(Entry, Vec<u8>, Verdict)>, Option<(Entry, Vec<u8>)>);
+    struct Taken(Vec<(Entry, Vec<u8>, Verdict)>, Option<(Entry, Vec<u8>)>, Vec<TreePath>);
 
     impl TreeSink for Taken {
         fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
@@ -287,6 +295,11 @@ mod tests {
             );
             self.0.push((entry, data, verdict));
             Ok(())
+        }
+
+        fn redacted(&mut self) {
+            let (entry, _) = self.1.as_ref().expect("told between begin and end");
+            self.2.push(entry.path.clone());
         }
     }
 
@@ -342,6 +355,10 @@ mod tests {
         feed(&mut sink, &file("c.env", 8), b"PORT=80\n", Verdict::KeptChanging).unwrap();
         let redacted = sink.finish();
         assert_eq!(redacted.changed, [path("a.env"), path("b")]);
+        assert_eq!(
+            taken.2, redacted.changed,
+            "what takes the entries must know which were changed"
+        );
         assert_eq!((redacted.files, redacted.findings), (2, 1));
         assert_eq!(taken.0[1].1, b"DB_PASSWORD=[REDACTED:password]\nPORT=80\n");
         assert_eq!(taken.0[3].1, b"PORT=80\n");
