@@ -3,7 +3,7 @@
 //! Both listen to events and cannot fail a run.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -15,10 +15,17 @@ use crate::secrets::Scrubber;
 use super::screen::Screen;
 
 const TICK: Duration = Duration::from_millis(120);
+/// A step that has moved no data yet.
+const WAITING: &str = "{spinner} {prefix} {elapsed} {msg}";
+/// Data of unknown size.
 const COUNTING: &str = "{spinner} {prefix} {bytes} at {binary_bytes_per_sec}, {elapsed} {msg}";
+/// Data of known size.
 const MEASURING: &str =
     "{spinner} {prefix} [{bar:24}] {bytes} of {total_bytes} at {binary_bytes_per_sec}, {eta} left {msg}";
+/// A target's data of unknown size.
 const TARGET: &str = "  {prefix} {bytes} at {binary_bytes_per_sec}";
+/// A target's data of known size.
+const TARGET_MEASURING: &str = "  {prefix} [{bar:24}] {bytes} of {total_bytes} at {binary_bytes_per_sec}, {eta} left";
 
 /// The line that tells of an event, if it is told in a line.
 fn line(event: &Event) -> Option<String> {
@@ -72,7 +79,7 @@ enum Way {
     Read,
 }
 
-/// A line for the data that is read or restored, and one below it for each target.
+/// A line for the step that runs and its data, and one below it for each target.
 pub(super) struct Bars {
     all: MultiProgress,
     scrubber: Scrubber,
@@ -81,8 +88,18 @@ pub(super) struct Bars {
 
 #[derive(Default)]
 struct Shown {
-    data: Option<ProgressBar>,
+    /// The line of the step that runs, and whether it shows bytes yet.
+    step: Option<(ProgressBar, Moves)>,
     targets: BTreeMap<(String, Way), ProgressBar>,
+    /// Bytes stored in each target by this run: what there is to read back.
+    stored: BTreeMap<String, u64>,
+}
+
+/// Whether a step has moved data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moves {
+    NotYet,
+    Data,
 }
 
 impl Bars {
@@ -95,48 +112,100 @@ impl Bars {
         }
     }
 
-    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The line for the data, made when it is first needed.
-    fn data(&self, shown: &mut Shown) -> ProgressBar {
-        let make = || {
-            let bar = self.all.insert(0, ProgressBar::no_length().with_style(style(COUNTING)));
-            bar.enable_steady_tick(TICK);
-            bar
-        };
-        shown.data.get_or_insert_with(make).clone()
-    }
-
-    fn target(&self, shown: &mut Shown, name: &str, way: Way) -> ProgressBar {
-        let make = || {
-            let verb = match way {
-                Way::Stored => "stored in",
-                Way::Read => "read from",
-            };
-            let bar = ProgressBar::no_length().with_style(style(TARGET));
-            self.all.add(bar.with_prefix(format!("{verb} {}", self.plain(name))))
-        };
-        shown.targets.entry((name.to_owned(), way)).or_insert_with(make).clone()
     }
 
     fn plain(&self, text: &str) -> String {
         human::clean(&self.scrubber.scrub(text))
     }
 
-    /// Takes the lines of a finished step away and leaves `text` above what remains.
+    /// Leaves `text` above the lines that move.
     fn tell(&self, text: &str) {
         // A line that cannot be shown is told again in the report.
         let _ = self.all.println(self.plain(text));
     }
 
-    fn end(&self) {
+    /// Begins the line of a step; those of the step before go.
+    fn begin(&self, step: &str) {
         let mut shown = self.shown();
-        let Shown { data, targets } = std::mem::take(&mut *shown);
-        data.iter()
-            .chain(targets.values())
+        std::mem::take(&mut shown.targets)
+            .values()
             .for_each(ProgressBar::finish_and_clear);
+        let known = match &shown.step {
+            Some((_, Moves::Data)) | None => false,
+            // A total told before its step is still ahead.
+            Some((bar, Moves::NotYet)) => bar.length().is_some(),
+        };
+        let bar = self.step(&mut shown);
+        bar.set_prefix(self.plain(step));
+        bar.set_message("");
+        bar.reset();
+        if !known {
+            bar.unset_length();
+            bar.set_style(style(WAITING));
+        }
+        shown.step = Some((bar, Moves::NotYet));
+    }
+
+    /// The line of the step, made when it is first needed.
+    fn step(&self, shown: &mut Shown) -> ProgressBar {
+        let make = || {
+            let bar = self.all.insert(0, ProgressBar::no_length().with_style(style(WAITING)));
+            bar.enable_steady_tick(TICK);
+            (bar, Moves::NotYet)
+        };
+        shown.step.get_or_insert_with(make).0.clone()
+    }
+
+    fn expect(&self, bytes: u64) {
+        let bar = self.step(&mut self.shown());
+        bar.reset();
+        bar.set_length(bytes);
+        bar.set_style(style(MEASURING));
+    }
+
+    fn moved(&self, bytes: u64) {
+        let mut shown = self.shown();
+        let bar = self.step(&mut shown);
+        if let Some((bar, moves @ Moves::NotYet)) = &mut shown.step {
+            *moves = Moves::Data;
+            if bar.length().is_none() {
+                bar.set_style(style(COUNTING));
+            }
+        }
+        bar.inc(bytes);
+    }
+
+    fn moved_in(&self, name: &str, way: Way, bytes: u64) {
+        let mut shown = self.shown();
+        if way == Way::Stored {
+            *shown.stored.entry(name.to_owned()).or_default() += bytes;
+        }
+        let expected = shown.stored.get(name).copied().filter(|_| way == Way::Read);
+        let make = || {
+            let (verb, template) = match (way, expected) {
+                (Way::Stored, _) => ("stored in", TARGET),
+                (Way::Read, None) => ("read from", TARGET),
+                (Way::Read, Some(_)) => ("read back from", TARGET_MEASURING),
+            };
+            let bar = ProgressBar::no_length().with_style(style(template));
+            if let Some(bytes) = expected {
+                bar.set_length(bytes);
+            }
+            self.all.add(bar.with_prefix(format!("{verb} {}", self.plain(name))))
+        };
+        shown
+            .targets
+            .entry((name.to_owned(), way))
+            .or_insert_with(make)
+            .inc(bytes);
+    }
+
+    fn end(&self) {
+        let Shown { step, targets, .. } = std::mem::take(&mut *self.shown());
+        let lines = step.iter().map(|(bar, _)| bar).chain(targets.values());
+        lines.for_each(ProgressBar::finish_and_clear);
     }
 }
 
@@ -148,17 +217,12 @@ impl Listener for Bars {
                     self.tell(&text);
                 }
             }
-            Event::StepStarted { step, .. } => self.data(&mut self.shown()).set_prefix(self.plain(step)),
-            Event::SourceStarted { source } => self.data(&mut self.shown()).set_message(self.plain(source)),
-            Event::TotalKnown { bytes } => {
-                let bar = self.data(&mut self.shown());
-                bar.reset();
-                bar.set_length(*bytes);
-                bar.set_style(style(MEASURING));
-            }
-            Event::SourceRead { bytes, .. } | Event::Restored { bytes, .. } => self.data(&mut self.shown()).inc(*bytes),
-            Event::TargetStored { target, bytes } => self.target(&mut self.shown(), target, Way::Stored).inc(*bytes),
-            Event::TargetRead { target, bytes } => self.target(&mut self.shown(), target, Way::Read).inc(*bytes),
+            Event::StepStarted { step, .. } => self.begin(step),
+            Event::SourceStarted { source } => self.step(&mut self.shown()).set_message(self.plain(source)),
+            Event::TotalKnown { bytes } => self.expect(*bytes),
+            Event::SourceRead { bytes, .. } | Event::Restored { bytes, .. } => self.moved(*bytes),
+            Event::TargetStored { target, bytes } => self.moved_in(target, Way::Stored, *bytes),
+            Event::TargetRead { target, bytes } => self.moved_in(target, Way::Read, *bytes),
             Event::StepFailed { .. } | Event::RunFinished { .. } => self.end(),
             // The report at the end lists every warning with its reason.
             Event::Warned { .. } => {}
@@ -227,30 +291,58 @@ mod tests {
         );
     }
 
+    fn hidden() -> Bars {
+        let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
+        Bars::new(hidden, Scrubber::new())
+    }
+
     #[test]
     fn bars_count_bytes_of_data_and_of_each_target() {
-        let hidden = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
-        let bars = Bars::new(hidden, Scrubber::new());
+        let bars = hidden();
         for event in &events() {
             bars.hear(event);
         }
         {
             let shown = bars.shown();
-            let data = shown.data.as_ref().unwrap();
-            assert_eq!((data.position(), data.length()), (60, Some(100)));
+            let (step, _) = shown.step.as_ref().unwrap();
+            assert_eq!((step.position(), step.length()), (60, Some(100)));
             let counts: Vec<u64> = shown.targets.values().map(ProgressBar::position).collect();
             assert_eq!(counts, [42, 42]);
+            let back = &shown.targets[&("local".to_owned(), Way::Read)];
+            assert_eq!(back.length(), Some(42), "what was stored is what there is to read back");
         }
         bars.hear(&Event::RunFinished {
             exit: 0,
             headline: String::new(),
         });
-        assert!(bars.shown().data.is_none());
+        assert!(bars.shown().step.is_none());
+    }
+
+    #[test]
+    fn a_step_begins_at_nothing_unless_its_total_was_told_first() {
+        let bars = hidden();
+        let begin = |step: &str| {
+            bars.hear(&Event::StepStarted {
+                step: step.into(),
+                kind: "x".into(),
+            });
+            let shown = bars.shown();
+            let (step, _) = shown.step.as_ref().unwrap();
+            (step.position(), step.length(), shown.targets.len())
+        };
+        bars.hear(&Event::TotalKnown { bytes: 9 });
+        assert_eq!(begin("a"), (0, Some(9), 0));
+        bars.hear(&Event::Restored { entries: 1, bytes: 9 });
+        bars.hear(&Event::TargetRead {
+            target: "local".into(),
+            bytes: 3,
+        });
+        assert_eq!(begin("b"), (0, None, 0));
     }
 
     #[test]
     fn every_template_is_sound() {
-        for template in [COUNTING, MEASURING, TARGET] {
+        for template in [WAITING, COUNTING, MEASURING, TARGET, TARGET_MEASURING] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
