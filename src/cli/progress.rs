@@ -168,7 +168,9 @@ impl Bars {
     fn moved(&self, bytes: u64) {
         let mut shown = self.shown();
         let bar = self.step(&mut shown);
-        if let Some((bar, moves @ Moves::NotYet)) = &mut shown.step {
+        if let Some((bar, moves @ Moves::NotYet)) = &mut shown.step
+            && bytes > 0
+        {
             *moves = Moves::Data;
             if bar.length().is_none() {
                 bar.set_style(style(COUNTING));

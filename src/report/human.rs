@@ -17,30 +17,33 @@ const GUTTER: Style = AnsiColor::BrightBlue.on_default().bold();
 const HELP: Style = AnsiColor::BrightCyan.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Renders `outcome`. What went well goes into `result`; problems go into `problems`, with the headline after them where
-/// one of them is an error, so that a failed command leaves nothing on the standard output that could pass for a result.
+/// Renders `outcome`. What went well goes into `result`; problems go into `problems`. Where one of them is an error, the
+/// headline and the facts follow there too, so that nothing on the standard output could pass for a success; tables and
+/// text are data that was asked for and stay.
 pub fn render(outcome: &Outcome, view: &View) -> Rendered {
-    let mut rendered = Rendered::default();
-    let failed = outcome.diagnostics.iter().any(|d| d.severity == Severity::Error);
     let told: Vec<String> = outcome
         .diagnostics
         .iter()
         .map(|d| diagnostic(d, view.problems))
         .collect();
-    rendered.problems = told.join("\n");
-
-    if failed && !outcome.headline.is_empty() {
-        let headline = paint(view.problems, BOLD, &clean(&outcome.headline));
-        let _ = writeln!(rendered.problems, "\n{headline}");
+    let mut rendered = Rendered {
+        result: String::new(),
+        problems: told.join("\n"),
+    };
+    let failed = outcome.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    if failed {
+        if !(outcome.headline.is_empty() && outcome.fields.is_empty()) {
+            rendered.problems.push('\n');
+        }
+        summary(&mut rendered.problems, outcome, view.problems);
     }
     if view.detail == Detail::Problems {
         return rendered;
     }
     let result = &mut rendered.result;
-    if !failed && !outcome.headline.is_empty() {
-        let _ = writeln!(result, "{}", paint(view.result, BOLD, &clean(&outcome.headline)));
+    if !failed {
+        summary(result, outcome, view.result);
     }
-    fields(result, &outcome.fields, view.result);
     for one in &outcome.tables {
         table(result, one, view.result);
     }
@@ -51,6 +54,13 @@ pub fn render(outcome: &Outcome, view: &View) -> Rendered {
         }
     }
     rendered
+}
+
+fn summary(out: &mut String, outcome: &Outcome, color: Color) {
+    if !outcome.headline.is_empty() {
+        let _ = writeln!(out, "{}", paint(color, BOLD, &clean(&outcome.headline)));
+    }
+    fields(out, &outcome.fields, color);
 }
 
 fn fields(out: &mut String, fields: &[Field], color: Color) {

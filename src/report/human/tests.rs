@@ -151,11 +151,13 @@ fn an_outcome_is_a_sentence_aligned_facts_and_tables() {
 }
 
 #[test]
-fn a_failed_command_leaves_its_headline_beside_the_problems() {
-    let outcome = Outcome::failed("validate", "1 problem", vec![Diagnostic::error(Code::UnknownKey, "x")]);
+fn a_failed_command_leaves_its_headline_and_facts_beside_the_problems() {
+    let mut outcome = Outcome::failed("validate", "1 problem", vec![Diagnostic::error(Code::UnknownKey, "x")]);
+    outcome.field("run", "run", "7", 7);
+    outcome.text = Some("text".into());
     let rendered = render(&outcome, &View::default());
-    assert_eq!(rendered.result, "");
-    assert_eq!(rendered.problems, "error[unknown-key]: x\n\n1 problem\n");
+    assert_eq!(rendered.result, "text\n");
+    assert_eq!(rendered.problems, "error[unknown-key]: x\n\n1 problem\n  run  7\n");
 }
 
 #[test]
