@@ -127,7 +127,7 @@ fn read_holder(file: &mut File) -> Holder {
 mod tests {
     use super::*;
     use crate::diagnostic::Diagnose;
-    use crate::outcome::ExitCode;
+    use crate::diagnostic::ExitCode;
 
     fn pipeline(name: &str) -> PipelineName {
         name.parse().unwrap()
