@@ -162,3 +162,23 @@ fn every_page_with_commands_is_run() {
         );
     }
 }
+
+#[test]
+fn the_readme_runs_word_for_word() {
+    transcript::run(&page("README.md"));
+}
+
+#[test]
+fn the_page_on_data_management_runs_word_for_word() {
+    transcript::run(&page("docs/DATA_MANAGEMENT.md"));
+}
+
+#[test]
+fn the_page_on_the_format_runs_word_for_word() {
+    transcript::run(&page("docs/FORMAT.md"));
+}
+
+#[test]
+fn the_page_on_manifests_runs_word_for_word() {
+    transcript::run(&page("docs/MANIFEST.md"));
+}
