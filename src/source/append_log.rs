@@ -21,10 +21,11 @@ use crate::limits;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AppendLog {
     /// The log file, its folder, or a glob of its files. Relative paths start at the folder above `pipelines/`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-glob" = true))]
     pub path: String,
     /// Globs, relative to the root, of what is not part of the log.
     #[serde(default)]
+    #[schemars(extend("x-glob" = true))]
     pub exclude: Vec<String>,
     /// What ends a record. The last file is captured up to its last whole record.
     #[serde(default)]

@@ -24,12 +24,13 @@ use crate::limits;
 pub struct Files {
     /// A folder, a file, or a glob such as `/srv/data/*.json`. The root is the longest leading folder without a glob
     /// character; paths in the backup are relative to it. Relative paths start at the folder above `pipelines/`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-glob" = true))]
     pub path: String,
     /// Globs, relative to the root, of what is left out. A pattern without `/` matches a name at any depth; one with `/`
     /// matches the whole path; a folder that matches is left out with everything in it. A leading `/` binds a name to the
     /// root, a trailing `/` means folders only.
     #[serde(default)]
+    #[schemars(extend("x-glob" = true))]
     pub exclude: Vec<String>,
     /// Stay on the file system of the root; folders on others are kept empty.
     #[serde(default)]

@@ -32,10 +32,11 @@ use crate::limits;
 pub struct Sqlite {
     /// A database, a folder of databases, or a glob such as `/srv/data/*.db`. The `-wal`, `-shm` and `-journal` files
     /// beside a database are part of it. Relative paths start at the folder above `pipelines/`.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("x-glob" = true))]
     pub path: String,
     /// Globs, relative to the root, of what is left out.
     #[serde(default)]
+    #[schemars(extend("x-glob" = true))]
     pub exclude: Vec<String>,
 }
 

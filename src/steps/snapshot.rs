@@ -45,7 +45,7 @@ impl JsonSchema for Source {
                 if let Some(properties) = schema.get_mut("properties").and_then(|p| p.as_object_mut()) {
                     let text = "The source's name, unique in the pipeline; the first part of its paths in a backup.";
                     let name_key = serde_json::json!({
-                        "type": "string", "pattern": crate::id::NAME_PATTERN, "description": text });
+                        "type": "string", "pattern": crate::id::NAME_PATTERN, "maxLength": 63, "description": text });
                     let kind_key =
                         serde_json::json!({ "type": "string", "enum": [name], "description": "The kind of source." });
                     properties.shift_insert(0, "type".into(), kind_key);
