@@ -37,7 +37,7 @@ pub(super) fn bind(
 }
 
 /// The value of an argument that was not given.
-fn absent<'a>(argument: &Entry, table: &'a Table, purpose: Purpose, problems: &mut Problems) -> &'a str {
+fn absent<'a>(argument: &'a Entry, table: &'a Table, purpose: Purpose, problems: &mut Problems) -> &'a str {
     let example = table.text("example");
     if is_required(table) && purpose == Purpose::Run {
         let name = &argument.key;
@@ -57,7 +57,8 @@ fn absent<'a>(argument: &Entry, table: &'a Table, purpose: Purpose, problems: &m
             .help(format!("add `--arg {name}={}`", example.unwrap_or("…"))),
         );
     }
-    table.text("default").or(example).unwrap_or_default()
+    // Whatever is still missing was reported; its own name stands for it, so that nothing else seems wrong.
+    table.text("default").or(example).unwrap_or(&argument.key)
 }
 
 fn is_required(table: &Table) -> bool {

@@ -4,25 +4,34 @@ use super::plan::PlannedStep;
 use super::problem::{Problem, Problems, list};
 use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::{Code, Place};
+use crate::id::StepId;
 use crate::steps::{Flow, Signature};
 
 /// What passes between the steps, as far as the chain holds.
 pub(super) fn chain(resolved: &Resolved, problems: &mut Problems) -> Vec<PlannedStep> {
     let mut flow = Flow::Nothing;
     let mut planned: Vec<PlannedStep> = Vec::new();
+    let mut told: Vec<&StepId> = Vec::new();
     let mut broken = false;
     for step in &resolved.steps {
         let takes = flow;
-        if let (true, Signature::Takes(pairs)) = (step.enabled, step.step.signature()) {
+        if let (true, Signature::Takes(pairs)) = (step.enabled && !told.contains(&&step.id), step.step.signature()) {
             let fitting = pairs.iter().find(|(taken, _)| *taken == flow);
-            if fitting.is_none()
-                && let Some((wanted, _)) = pairs.first()
-            {
-                broken = true;
-                problems.push(misfit(resolved, &planned, step, *wanted, flow));
+            let wanted = fitting.or(pairs.first()).copied();
+            // After a misfit the chain goes on as if it were mended, so that one mistake is told once.
+            match (fitting, wanted) {
+                (Some((_, given)), _) => flow = *given,
+                (None, Some((wanted, given))) => {
+                    broken = true;
+                    let misfit = misfit(resolved, &planned, step, wanted, flow);
+                    problems.push(misfit.problem);
+                    told.extend(misfit.moved);
+                    if misfit.mended {
+                        flow = given;
+                    }
+                }
+                (None, None) => {}
             }
-            // After a misfit the chain goes on as if the step had been given what it takes, so that one mistake is told once.
-            flow = fitting.or(pairs.first()).map_or(flow, |(_, given)| *given);
         }
         planned.push(PlannedStep {
             id: step.id.clone(),
@@ -78,7 +87,22 @@ fn way(from: Flow, to: Flow) -> Option<Vec<&'static str>> {
     Some(types)
 }
 
-fn misfit(resolved: &Resolved, before: &[PlannedStep], step: &ResolvedStep, wanted: Flow, given: Flow) -> Problem {
+/// A step that is not given what it takes.
+struct Misfit<'a> {
+    problem: Problem,
+    /// The step that should have stood before it.
+    moved: Option<&'a StepId>,
+    /// Whether adding or moving steps before it mends the chain; otherwise it is the step itself that is wrong.
+    mended: bool,
+}
+
+fn misfit<'a>(
+    resolved: &'a Resolved,
+    before: &[PlannedStep],
+    step: &ResolvedStep,
+    wanted: Flow,
+    given: Flow,
+) -> Misfit<'a> {
     let label = format!("takes {}, would get {}", wanted.describe(), given.describe());
     let build =
         |code, what: String| Problem::new(code, what, step.span_of("type"), label.clone()).step(step.id.as_str());
@@ -96,39 +120,50 @@ fn misfit(resolved: &Resolved, before: &[PlannedStep], step: &ResolvedStep, want
         ),
     };
     match way(given, wanted) {
-        Some(missing) => missing_before(resolved, step, &missing, build).why(why),
-        None => too_late(before, step, wanted, build).why(why),
+        Some(missing) => {
+            let (problem, moved) = missing_before(resolved, step, &missing, build);
+            Misfit {
+                problem: problem.why(why),
+                moved,
+                mended: true,
+            }
+        }
+        None => Misfit {
+            problem: too_late(before, step, wanted, build).why(why),
+            moved: None,
+            mended: false,
+        },
     }
 }
 
 /// What `step` takes could be made from what it is given, by steps that do not stand before it.
-fn missing_before(
-    resolved: &Resolved,
+fn missing_before<'a>(
+    resolved: &'a Resolved,
     step: &ResolvedStep,
     missing: &[&'static str],
     build: impl Fn(Code, String) -> Problem,
-) -> Problem {
+) -> (Problem, Option<&'a StepId>) {
     let position = resolved.steps.iter().position(|other| other.id == step.id).unwrap_or(0);
     let (earlier, later) = resolved.steps.split_at(position.min(resolved.steps.len()));
     let switched_off = earlier
         .iter()
         .find(|other| !other.enabled && missing.contains(&other.step.name()));
     if let Some(off) = switched_off {
-        return build(
-            Code::FlowMissing,
-            format!("`{}` needs `{}`, which is switched off", step.id, off.id),
-        )
-        .also(off.span_of("enabled"), "switched off here")
-        .help(format!("switch `{}` on, or switch `{}` off too", off.id, step.id));
+        let what = format!("`{}` needs `{}`, which is switched off", step.id, off.id);
+        let problem = build(Code::FlowMissing, what)
+            .also(off.span_of("enabled"), "switched off here")
+            .help(format!("switch `{}` on, or switch `{}` off too", off.id, step.id));
+        return (problem, None);
     }
     let moved = later
         .iter()
         .skip(1)
         .find(|other| other.enabled && missing.contains(&other.step.name()));
     if let Some(moved) = moved {
-        return build(Code::FlowOrder, format!("`{}` stands before `{}`", step.id, moved.id))
+        let problem = build(Code::FlowOrder, format!("`{}` stands before `{}`", step.id, moved.id))
             .also(moved.span_of("type"), "comes too late")
             .help(format!("move step `{}` before `{}`", moved.id, step.id));
+        return (problem, Some(&moved.id));
     }
     let types: Vec<String> = missing.iter().map(|name| format!("`type = \"{name}\"`")).collect();
     let what = format!("`{}` has no {} step before it", step.id, list(missing));
@@ -140,7 +175,7 @@ fn missing_before(
             step.id
         ),
     };
-    build(Code::FlowMissing, what).help(help)
+    (build(Code::FlowMissing, what).help(help), None)
 }
 
 /// What `step` takes was there and has been worked up already, or belongs to another kind of pipeline.

@@ -84,7 +84,7 @@ const READING: &str = "schema-version = 1\nname = \"strongroom-reads-backups\"\n
 /// # Errors
 /// A file that is not there, and all errors of TOML in it.
 pub(super) fn load_environment(request: &Request) -> Result<Manifest, Vec<Diagnostic>> {
-    let environment = find_environment(request, &request.project).map_err(|problem| vec![problem])?;
+    let environment = find_environment(request, &request.project).map_err(|missing| vec![*missing])?;
     let located = Located {
         provenance: Provenance::BuiltIn,
         project: request.project.clone(),
@@ -114,7 +114,10 @@ fn locate(request: &Request) -> Result<Located, Vec<Diagnostic>> {
             pipeline: found.text,
             environment,
         }),
-        (pipeline, environment) => Err(pipeline.err().into_iter().chain(environment.err()).collect()),
+        (pipeline, environment) => {
+            let missing = pipeline.err().into_iter().chain(environment.err());
+            Err(missing.map(|diagnostic| *diagnostic).collect())
+        }
     }
 }
 
@@ -125,14 +128,14 @@ struct Found {
     name: Option<PipelineName>,
 }
 
-fn find_pipeline(request: &Request) -> Result<Found, Diagnostic> {
+fn find_pipeline(request: &Request) -> Result<Found, Box<Diagnostic>> {
     match request.pipeline.parse::<PipelineName>() {
         Ok(name) => find_by_name(request, name),
         Err(_) => find_by_path(request),
     }
 }
 
-fn find_by_name(request: &Request, name: PipelineName) -> Result<Found, Diagnostic> {
+fn find_by_name(request: &Request, name: PipelineName) -> Result<Found, Box<Diagnostic>> {
     let shown = format!("{PIPELINES}/{name}.toml");
     let path = request.project.join(&shown);
     if path.exists() {
@@ -160,7 +163,7 @@ fn find_by_name(request: &Request, name: PipelineName) -> Result<Found, Diagnost
     }
 }
 
-fn find_by_path(request: &Request) -> Result<Found, Diagnostic> {
+fn find_by_path(request: &Request) -> Result<Found, Box<Diagnostic>> {
     let given = PathBuf::from(&request.pipeline);
     let path = if given.exists() {
         given
@@ -225,7 +228,7 @@ fn environment_path(project: &Path, request: &Request) -> PathBuf {
         .join(format!("{}.toml", request.environment))
 }
 
-fn find_environment(request: &Request, project: &Path) -> Result<Text, Diagnostic> {
+fn find_environment(request: &Request, project: &Path) -> Result<Text, Box<Diagnostic>> {
     let path = environment_path(project, request);
     let shown = if project == request.project {
         format!("{PIPELINES}/{ENVIRONMENTS}/{}.toml", request.environment)
@@ -239,14 +242,16 @@ fn find_environment(request: &Request, project: &Path) -> Result<Text, Diagnosti
             known.iter().map(AsRef::as_ref),
             &format!("write `{shown}`"),
         );
-        return Err(Diagnostic::error(
-            Code::ManifestUnreadable,
-            format!("there is no environment `{}`", request.environment),
-        )
-        .at(beginning(&shown))
-        .why(format!("`{shown}` does not exist"))
-        .state(STATE)
-        .help(help));
+        return Err(Box::new(
+            Diagnostic::error(
+                Code::ManifestUnreadable,
+                format!("there is no environment `{}`", request.environment),
+            )
+            .at(beginning(&shown))
+            .why(format!("`{shown}` does not exist"))
+            .state(STATE)
+            .help(help),
+        ));
     }
     Ok(Text {
         text: files::read(&path).map_err(|error| unreadable(&error, &shown))?,
@@ -254,24 +259,25 @@ fn find_environment(request: &Request, project: &Path) -> Result<Text, Diagnosti
     })
 }
 
-fn no_pipeline(request: &Request, shown: &str) -> Diagnostic {
+fn no_pipeline(request: &Request, shown: &str) -> Box<Diagnostic> {
     let listed = match files::list_pipelines(&request.project) {
         Ok(listed) => listed,
         Err(error) => return unreadable(&error, shown),
     };
     let known: Vec<&str> = listed.iter().map(|pipeline| pipeline.name.as_str()).collect();
-    Diagnostic::error(
+    let missing = Diagnostic::error(
         Code::ManifestUnreadable,
         format!("there is no pipeline `{}`", request.pipeline),
     )
     .at(beginning(shown))
     .why(format!("`{shown}` does not exist"))
     .state(STATE)
-    .help(suggest(&request.pipeline, known, "write a manifest first"))
+    .help(suggest(&request.pipeline, known, "write a manifest first"));
+    Box::new(missing)
 }
 
-fn unreadable(error: &impl Diagnose, shown: &str) -> Diagnostic {
-    Diagnostic::of(error).at(beginning(shown))
+fn unreadable(error: &impl Diagnose, shown: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::of(error).at(beginning(shown)))
 }
 
 /// The first place of a file that has no text to show.

@@ -3,17 +3,14 @@
 use std::ops::Range;
 
 /// Words that make a key telling wherever they stand in it.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 13] = [
     "password",
     "passwd",
     "pwd",
     "passphrase",
     "secret",
-    "secrets",
     "token",
-    "tokens",
     "credential",
-    "credentials",
     "apikey",
     "auth",
     "bearer",
@@ -27,12 +24,34 @@ pub(super) fn is_telling(key: &str, secret_keys: &[String]) -> bool {
     if secret_keys.iter().any(|known| known == key) {
         return true;
     }
-    words(key).iter().any(|word| WORDS.contains(&word.as_str()))
+    words(key).iter().any(|word| {
+        WORDS.contains(&word.as_str())
+            || word
+                .strip_suffix('s')
+                .is_some_and(|one| one != "key" && WORDS.contains(&one))
+    })
 }
 
-/// The byte ranges of a line that stand behind a telling key. What cannot be told apart is hidden to the line's end.
+/// Whether a line leaves a value behind a telling key open, so that the lines after it belong to the value.
+pub(super) fn leaves_open(line: &str, secret_keys: &[String]) -> bool {
+    let Some(text) = telling(line, secret_keys).pop().and_then(|range| line.get(range)) else {
+        return false;
+    };
+    let text = text.trim_end();
+    match text.chars().next() {
+        Some('[') => !text.contains(']'),
+        Some('"' | '\'') => {
+            let triple = text.get(..3).filter(|start| matches!(*start, "\"\"\"" | "\'\'\'"));
+            triple.is_some_and(|triple| text.len() < 6 || !text.ends_with(triple))
+        }
+        _ => false,
+    }
+}
+
+/// The byte ranges of a line that stand behind a telling key or are the password in a URL. What cannot be told apart is
+/// hidden to the line's end.
 pub(super) fn telling(line: &str, secret_keys: &[String]) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
+    let mut found = passwords(line);
     let mut from = 0;
     while let Some(equals) = line.get(from..).and_then(|rest| rest.find('=')).map(|at| from + at) {
         from = equals + 1;
@@ -50,6 +69,27 @@ pub(super) fn telling(line: &str, secret_keys: &[String]) -> Vec<Range<usize>> {
             found.push(value..end);
         }
         from = end.max(from);
+    }
+    found
+}
+
+/// What stands between `:` and `@` in the authority of each URL.
+fn passwords(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, mark) in line.match_indices("://") {
+        let start = at + mark.len();
+        let rest = line.get(start..).unwrap_or_default();
+        let authority = rest
+            .split(|c: char| matches!(c, '/' | '"' | '\'') || c.is_whitespace())
+            .next()
+            .unwrap_or_default();
+        if let Some((user, _)) = authority.rsplit_once('@')
+            && let Some((name, password)) = user.split_once(':')
+            && !password.is_empty()
+        {
+            let from = start + name.len() + 1;
+            found.push(from..from + password.len());
+        }
     }
     found
 }
@@ -144,7 +184,9 @@ mod tests {
 
     fn masked(line: &str) -> String {
         let mut text = line.to_owned();
-        for range in telling(line, &["values".to_owned()]).into_iter().rev() {
+        let mut ranges = telling(line, &["values".to_owned()]);
+        ranges.sort_by_key(|range| range.start);
+        for range in ranges.into_iter().rev() {
             text.replace_range(range, "***");
         }
         text
@@ -165,6 +207,7 @@ mod tests {
             ("x.token.live = \"a\\\"bc\" ", "x.token.live = *** "),
             ("token = \"\"\"abc", "token = ***"),
             ("\"api key\" = \"abc\"", "\"api key\" = ***"),
+            ("url = \"sftp://me:abc@host/x\"", "url = \"sftp://me:***@host/x\""),
         ] {
             assert_eq!(masked(line), hidden);
         }
@@ -181,6 +224,26 @@ mod tests {
             "monkey = 1",
         ] {
             assert_eq!(masked(line), line);
+        }
+    }
+
+    #[test]
+    fn a_value_that_goes_on_is_known_as_such() {
+        for line in [
+            "passwords = [",
+            "tokens = [ \"abc\",",
+            "secret = \"\"\"",
+            "key = '''abc",
+        ] {
+            assert!(leaves_open(line, &[]), "{line}");
+        }
+        for line in [
+            "passwords = [\"abc\"]",
+            "path = [",
+            "secret = \"\"\"abc\"\"\"",
+            "token = \"abc\"",
+        ] {
+            assert!(!leaves_open(line, &[]), "{line}");
         }
     }
 

@@ -13,6 +13,7 @@ pub mod schema;
 mod arguments;
 mod explain;
 mod flow;
+mod locations;
 mod manifest;
 mod mask;
 mod overlay;
@@ -91,6 +92,7 @@ pub fn compile(request: &Request) -> Result<Plan, Vec<Diagnostic>> {
     let mut problems = Problems::default();
     let steps = flow::chain(&resolved, &mut problems);
     references::check(&resolved, &mut problems);
+    locations::check(&resolved, &mut problems);
     if !problems.is_empty() {
         return Err(problems.finish(&resolved.map, resolved.name.as_str(), &request.environment));
     }
@@ -121,8 +123,22 @@ pub fn environment(project: &Path, name: &EnvName, run: &RunValues) -> Result<En
         purpose: Purpose::Validate,
         run: run.clone(),
     };
-    let manifest = manifest::load_environment(&request)?;
-    Ok(resolved::resolve(manifest, &request)?.environment)
+    let compiled = || {
+        let resolved = resolved::resolve(manifest::load_environment(&request)?, &request)?;
+        let mut problems = Problems::default();
+        locations::check(&resolved, &mut problems);
+        if problems.is_empty() {
+            Ok(resolved.environment)
+        } else {
+            Err(problems.finish(&resolved.map, "", name))
+        }
+    };
+    compiled().map_err(|mut found: Vec<Diagnostic>| {
+        for diagnostic in &mut found {
+            diagnostic.pipeline = None;
+        }
+        found
+    })
 }
 
 /// Hex BLAKE3 of the resolved pipeline and environment as JSON with sorted keys.

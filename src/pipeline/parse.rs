@@ -30,8 +30,8 @@ pub(super) fn parse(map: &mut SourceMap, name: &str, layer: Layer, text: &str, p
             end: shift + range.end,
         };
         problems.push(
-            Problem::new(Code::TomlSyntax, "this is not TOML", span, error.message())
-                .why(error.message())
+            Problem::new(Code::TomlSyntax, error.message(), span, "")
+                .why("a manifest is TOML, and this line is not")
                 .help(advice(error.message())),
         );
     }
@@ -76,7 +76,7 @@ impl Reader<'_> {
             let key_span = self.span(&key.span());
             let key = key.into_inner().into_owned();
             let value_span = self.span(&value.span());
-            if mask::is_telling(&key, &[]) && matches!(value.get_ref(), DeValue::String(text) if text.contains('\n')) {
+            if mask::is_telling(&key, &[]) && spans_lines(value.get_ref()) {
                 self.map.hide(value_span);
             }
             if let Some(node) = self.node(value.into_inner(), value_span, depth) {
@@ -120,6 +120,11 @@ impl Reader<'_> {
         self.problems
             .push(Problem::new(Code::InvalidValue, what, span, "").help("write a smaller value"));
     }
+}
+
+/// Whether a value may stand on several lines, where its key is not seen beside it.
+fn spans_lines(value: &DeValue<'_>) -> bool {
+    matches!(value, DeValue::Array(_)) || matches!(value, DeValue::String(text) if text.contains('\n'))
 }
 
 /// What to do about a syntax error.

@@ -78,9 +78,9 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// Whether a problem was already found at exactly this span.
-    pub(super) fn has(&self, span: Span) -> bool {
-        self.list.iter().any(|problem| problem.span() == span)
+    /// The places at which problems were found.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        self.list.iter().map(Problem::span).collect()
     }
 
     /// Makes diagnostics of them, sorted by place.
@@ -108,7 +108,7 @@ impl Problems {
 
 /// The known name that comes closest to a wrong one, where one comes close.
 pub(super) fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wrong.chars().count() / 3).max(1);
+    let limit = ((wrong.chars().count() + 1) / 4).max(1);
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))

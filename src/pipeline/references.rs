@@ -7,9 +7,9 @@ use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::Code;
 use crate::id::TargetName;
 use crate::source::SourceKind;
-use crate::steps::Step;
 use crate::steps::compress::{Codec, Compress};
 use crate::steps::upload::Upload;
+use crate::steps::{Signature, Step};
 
 /// The highest level of gzip.
 const GZIP_LEVEL_MAX: u8 = 9;
@@ -25,10 +25,15 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
             Step::Select(select) => check_targets(resolved, step, &select.targets, problems),
             Step::Redact(_) => check_redacted(resolved, step, problems),
             Step::Compress(compress) => check_level(step, compress, problems),
-            Step::Snapshot(_) | Step::Checksum(_) | Step::Confirm(_) => {}
-            Step::Verify(_) | Step::Restore(_) | Step::Swap(_) => {}
+            Step::Snapshot(_)
+            | Step::Checksum(_)
+            | Step::Confirm(_)
+            | Step::Verify(_)
+            | Step::Restore(_)
+            | Step::Swap(_) => {}
         }
         check_protected(resolved, step, problems);
+        check_always(step, problems);
     }
 }
 
@@ -148,12 +153,11 @@ fn check_level(step: &ResolvedStep, compress: &Compress, problems: &mut Problems
         return;
     };
     let wrong = match compress.codec {
-        Codec::Zstd => None,
         Codec::Gzip if level > GZIP_LEVEL_MAX => Some((
             format!("`level` is {level}, and gzip has 1 to {GZIP_LEVEL_MAX}"),
             format!("write {GZIP_LEVEL_MAX} or less, or `codec = \"zstd\"`"),
         )),
-        Codec::Gzip => None,
+        Codec::Gzip | Codec::Zstd => None,
         Codec::None => Some((
             "the codec `none` has no `level`".to_owned(),
             "remove `level`, or choose another codec".to_owned(),
@@ -185,5 +189,29 @@ fn check_protected(resolved: &Resolved, step: &ResolvedStep, problems: &mut Prob
             step.step.name()
         ))
         .help("remove this line, or use an environment that is not protected"),
+    );
+}
+
+/// After a failure there is nothing that such a step could take.
+fn check_always(step: &ResolvedStep, problems: &mut Problems) {
+    let Signature::Takes(pairs) = step.step.signature() else {
+        return;
+    };
+    let Some((wanted, _)) = pairs.first().filter(|_| step.always) else {
+        return;
+    };
+    problems.push(
+        problem(
+            step,
+            Code::InvalidValue,
+            format!("`{}` cannot run after a failure", step.id),
+            step.span_of("always"),
+        )
+        .why(format!(
+            "`{}` works on {}, which a failed run does not give",
+            step.step.name(),
+            wanted.describe()
+        ))
+        .help("remove `always`"),
     );
 }

@@ -102,13 +102,13 @@ fn with_common_keys(schema: &mut Map<String, Json>, name: &str) {
         "always": { "type": "boolean", "default": false,
             "description": "Whether the step runs also when a step before it failed." },
     });
-    let own = schema.remove("properties");
+    let own = schema.shift_remove("properties");
     if let (Some(all), Some(Json::Object(own))) = (properties.as_object_mut(), own) {
         all.extend(own);
     }
     schema.insert("properties".into(), properties);
     let mut required = vec![json!("id"), json!("type")];
-    if let Some(Json::Array(own)) = schema.remove("required") {
+    if let Some(Json::Array(own)) = schema.shift_remove("required") {
         required.extend(own);
     }
     schema.insert("required".into(), Json::Array(required));
@@ -186,18 +186,18 @@ fn published<T: JsonSchema>(title: &str) -> Json {
 fn simplify(schema: &mut Json) {
     match schema {
         Json::Object(map) => {
-            map.remove("title");
+            map.shift_remove("title");
             if map
                 .get("format")
                 .and_then(Json::as_str)
                 .is_some_and(|format| format.starts_with("uint"))
             {
-                map.remove("format");
+                map.shift_remove("format");
             }
             if map.get("default") == Some(&Json::Null) {
-                map.remove("default");
+                map.shift_remove("default");
             }
-            if let Some(value) = map.remove("const") {
+            if let Some(value) = map.shift_remove("const") {
                 map.insert("enum".into(), json!([value]));
             }
             drop_null(map);
@@ -226,7 +226,7 @@ fn drop_null(map: &mut Map<String, Json>) {
     if let Some(Json::Array(options)) = map.get_mut("enum") {
         options.retain(|option| !option.is_null());
     }
-    let Some(Json::Array(mut choices)) = map.remove("anyOf") else {
+    let Some(Json::Array(mut choices)) = map.shift_remove("anyOf") else {
         return;
     };
     choices.retain(|choice| choice.get("type") != Some(&json!("null")));
@@ -261,7 +261,7 @@ fn flatten_choices(map: &mut Map<String, Json>) {
             texts.push(format!("`{word}`: {text}"));
         }
     }
-    map.remove("oneOf");
+    map.shift_remove("oneOf");
     map.insert("type".into(), json!("string"));
     map.insert("enum".into(), Json::Array(words));
     let own = map.get("description").and_then(Json::as_str).unwrap_or_default();

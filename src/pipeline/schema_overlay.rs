@@ -47,7 +47,7 @@ fn union(alternatives: &[Json], description: &str) -> Json {
                 None => {
                     keys.insert(key.clone(), value);
                 }
-                Some(known) => join(known, value),
+                Some(known) => join(known, &value),
             }
         }
     }
@@ -71,7 +71,7 @@ fn overlaid(schema: &Json) -> Json {
         }
         let mut list = schema.clone();
         if let Some(map) = list.as_object_mut() {
-            map.remove("default");
+            map.shift_remove("default");
             map.insert(
                 "description".into(),
                 json!("Values that are added behind those of the earlier layers."),
@@ -102,15 +102,15 @@ fn named_items(items: &Json) -> Option<Vec<Json>> {
 fn bare(schema: &Json) -> Json {
     let mut schema = schema.clone();
     if let Some(map) = schema.as_object_mut() {
-        map.remove("description");
-        map.remove("default");
+        map.shift_remove("description");
+        map.shift_remove("default");
     }
     schema
 }
 
 /// Two steps may have a key of the same name: either value fits.
-fn join(known: &mut Json, other: Json) {
-    if *known == other {
+fn join(known: &mut Json, other: &Json) {
+    if known == other {
         return;
     }
     let text = |schema: &Json| {
@@ -120,12 +120,12 @@ fn join(known: &mut Json, other: Json) {
             .unwrap_or_default()
             .to_owned()
     };
-    let (mut description, further) = (text(known), text(&other));
+    let (mut description, further) = (text(known), text(other));
     if description != further {
         description = format!("{description}\n\n{further}");
     }
     let mut choices: Vec<Json> = Vec::new();
-    for schema in [&*known, &other] {
+    for schema in [&*known, other] {
         let own = schema.get("anyOf").and_then(Json::as_array).cloned();
         for choice in own.unwrap_or_else(|| vec![bare(schema)]) {
             if !choices.contains(&choice) {

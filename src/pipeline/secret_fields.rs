@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::problem::{Problem, Problems};
 use super::source_map::SourceMap;
 use super::tree::{Node, Table, Value};
-use super::walk::{At, visit};
+use super::walk::{At, is_secret, visit};
 use crate::diagnostic::Code;
 
 /// Reports each literal in a secret field. Its value enters no message and no excerpt.
@@ -27,7 +27,7 @@ pub(super) fn check(root: &mut Node, schema: &Json, map: &mut SourceMap, problem
             Value::Array(_) => reference,
             Value::Table(_) => false,
             Value::String(text) if key == "secret" && !reference => !is_variable(text),
-            _ => reference || schema.get("items").is_some(),
+            _ => is_secret(schema),
         };
         if !literal {
             return;

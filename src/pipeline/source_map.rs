@@ -98,6 +98,9 @@ impl SourceMap {
     /// The ranges of a line that must not be shown, in order and apart from each other.
     fn hidden(&self, source: &Source, line_start: usize, line: &str) -> Vec<Range<usize>> {
         let mut ranges = mask::telling(line, &self.secret_keys);
+        if self.goes_on(source, line_start, line) {
+            ranges.push(0..line.len());
+        }
         for span in &self.masked {
             if span.start < source.base || span.start > source.base + source.text.len() {
                 continue;
@@ -117,6 +120,17 @@ impl SourceMap {
             }
         }
         apart
+    }
+
+    /// Whether a line belongs to a value that was begun above it behind a telling key. The text may be no TOML, so this
+    /// looks no further than to the nearest line above with a key.
+    fn goes_on(&self, source: &Source, line_start: usize, line: &str) -> bool {
+        if line.contains('=') || line.trim_start().starts_with(['[', '#']) {
+            return false;
+        }
+        let above = source.text.get(..line_start).unwrap_or_default();
+        let begun = above.lines().rev().find(|line| line.contains('='));
+        begun.is_some_and(|begun| mask::leaves_open(begun, &self.secret_keys))
     }
 
     fn source(&self, span: Span) -> Option<&Source> {
@@ -228,6 +242,15 @@ mod tests {
         for word in ["first", "second", "third"] {
             let place = map.place(span_of(&map, word), "").unwrap();
             assert!(!place.excerpt.unwrap().text.contains(word));
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_telling_list_is_hidden_though_nothing_was_registered() {
+        let map = map("passwords = [\n  \"planted\",\n  \"abc\n");
+        for word in ["planted", "abc"] {
+            let place = map.place(span_of(&map, word), "").unwrap();
+            assert_eq!(place.excerpt.unwrap().text, "***");
         }
     }
 

@@ -11,6 +11,7 @@ use super::source_map::Span;
 use super::tree::{Node, Value};
 use super::walk::{At, visit};
 use crate::diagnostic::Code;
+use crate::fs::glob;
 
 /// What template names stand for.
 #[derive(Clone, Debug, Default)]
@@ -62,43 +63,14 @@ pub(super) fn fill(root: &mut Node, schema: &Json, at: &At, names: &Names, probl
         if !text.contains("{{") {
             return;
         }
-        let refused = |code, what: String| Problem::new(code, what, node.span, "");
-        let problem = if at.secret {
-            Some(
-                refused(Code::TemplateInvalid, "a secret cannot hold a template".into())
-                    .why("what a template names is printed, journalled and shown; a secret never is")
-                    .help("refer to it: `{ secret = \"NAME\" }`, with one name in each environment's secret file"),
-            )
-        } else if at.identity {
-            Some(
-                refused(
-                    Code::TemplateInTypedField,
-                    "a name, id or type cannot hold a template".into(),
-                )
-                .why("overlays and other steps refer to it before templates are filled")
-                .help("write it out"),
-            )
-        } else if schema.get("type") == Some(&Json::String("string".into())) {
-            None
-        } else {
-            let wanted = wanted(schema);
-            Some(
-                refused(
-                    Code::TemplateInTypedField,
-                    format!("{wanted} is wanted here, and a template gives text"),
-                )
-                .why("templates are filled in strings only, so that types are known before values are")
-                .help("write the value; where it differs between environments, set it in the environment's overlay"),
-            )
-        };
-        let filled = match problem {
+        let result = match misplaced(at, schema, node.span) {
             Some(problem) => Err(vec![problem]),
             None => filler.fill(text, node.span, at.glob),
         };
-        match filled {
-            Ok(filled) => {
+        match result {
+            Ok(value) => {
                 node.template = Some(text.clone());
-                node.value = Value::String(filled);
+                node.value = Value::String(value);
             }
             Err(found) => {
                 for problem in found {
@@ -110,6 +82,39 @@ pub(super) fn fill(root: &mut Node, schema: &Json, at: &At, names: &Names, probl
             }
         }
     });
+}
+
+/// A template where none can be, whatever it names.
+fn misplaced(at: &At, schema: &Json, span: Span) -> Option<Problem> {
+    let problem = |code, what: String| Problem::new(code, what, span, "");
+    if at.secret {
+        return Some(
+            problem(Code::TemplateInvalid, "a secret cannot hold a template".into())
+                .why("what a template names is printed, journalled and shown; a secret never is")
+                .help("refer to it: `{ secret = \"NAME\" }`, with one name in each environment's secret file"),
+        );
+    }
+    if at.identity {
+        return Some(
+            problem(
+                Code::TemplateInTypedField,
+                "a name, id or type cannot hold a template".into(),
+            )
+            .why("overlays and other steps refer to it before templates are filled")
+            .help("write it out"),
+        );
+    }
+    if schema.get("type").and_then(Json::as_str) == Some("string") {
+        return None;
+    }
+    Some(
+        problem(
+            Code::TemplateInTypedField,
+            format!("{} is wanted here, and a template gives text", wanted(schema)),
+        )
+        .why("templates are filled in strings only, so that types are known before values are")
+        .help("write the value; where it differs between environments, set it in the environment's overlay"),
+    )
 }
 
 /// What a schema wants, with its article.
@@ -139,7 +144,7 @@ impl<'a> Filler<'a> {
             names,
             engine,
             plain: names.tree(str::to_owned),
-            escaped: names.tree(escape_glob),
+            escaped: names.tree(glob::escape),
         }
     }
 
@@ -151,6 +156,12 @@ impl<'a> Filler<'a> {
                     .help("write `{{name}}` with a known name, nothing else between the braces; `\\{{` for braces as text"),
             ]
         };
+        if text.contains("{{~") || text.contains("~}}") {
+            return Err(invalid(
+                "a template holds names only".into(),
+                "`~` would take away the blanks around a value",
+            ));
+        }
         let template = Template::compile(text).map_err(|_| {
             invalid(
                 "this template cannot be read".into(),
@@ -237,21 +248,6 @@ fn written_name(name: &Parameter) -> String {
     }
 }
 
-/// Makes every character of a value stand for itself in a glob.
-fn escape_glob(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for character in value.chars() {
-        if matches!(character, '*' | '?' | '[' | '{') {
-            escaped.push('[');
-            escaped.push(character);
-            escaped.push(']');
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +297,7 @@ mod tests {
             "{{}}",
             "{{{{raw}}}}x{{{{/raw}}}}",
             "{{arg.bad}}",
+            "a {{~path.data}}",
         ] {
             assert!(filled(text, false).is_err(), "{text}");
         }

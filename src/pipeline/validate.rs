@@ -5,7 +5,7 @@
 use serde_json::{Value as Json, json};
 
 use super::problem::{Problem, Problems, list, suggest};
-use super::source_map::SourceMap;
+use super::source_map::{SourceMap, Span};
 use super::tree::Node;
 use super::violation;
 use super::walk;
@@ -14,13 +14,21 @@ use crate::diagnostic::Code;
 /// Checks a tree. A value that already has a problem gets no second one.
 pub(super) fn check(root: &Node, schema: &Json, map: &SourceMap, problems: &mut Problems) {
     let document = root.to_json();
-    let mut checker = Checker { root, map, problems };
+    let known = problems.spans();
+    let mut checker = Checker {
+        root,
+        map,
+        known,
+        problems,
+    };
     checker.check(schema, &document, "");
 }
 
 struct Checker<'a> {
     root: &'a Node,
     map: &'a SourceMap,
+    /// Where problems were found before the schema was asked.
+    known: Vec<Span>,
     problems: &'a mut Problems,
 }
 
@@ -109,7 +117,7 @@ impl Checker<'_> {
     }
 
     fn add(&mut self, problem: Problem, pointer: &str) {
-        if self.problems.has(problem.span()) {
+        if self.known.contains(&problem.span()) {
             return;
         }
         self.problems.push(match step_of(self.root, pointer) {
@@ -132,7 +140,7 @@ fn step_of(root: &Node, pointer: &str) -> Option<String> {
 /// The schema with every list of alternatives replaced by "a table": those are checked one by one.
 fn without_alternatives(schema: &Json) -> Json {
     if walk::alternatives(schema).is_some() {
-        return json!({});
+        return json!({ "x-kinds": true });
     }
     match schema {
         Json::Object(map) => Json::Object(

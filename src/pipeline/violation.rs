@@ -27,7 +27,7 @@ pub(super) fn problems(kind: &Kind, schema: &Json, root: &Node, pointer: &str, m
             .collect(),
         Kind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
-            vec![missing_key(key, schema, &found, &subject)]
+            vec![missing_key(key, schema, &found, &subject, pointer)]
         }
         Kind::Type { kind } => vec![wrong_type(kind, schema, &found, &subject, map)],
         Kind::Enum { options } => vec![wrong_word(options, schema, &found, &subject)],
@@ -55,12 +55,26 @@ fn subject(root: &Node, pointer: &str, found: &Found<'_>) -> String {
     )
 }
 
-/// The first sentence of what a schema says about a value.
+/// What a schema says about a value: its first paragraph where that is short, else its first sentence.
 fn about(schema: &Json) -> Option<String> {
+    const SHORT: usize = 160;
     let text = schema.get("description")?.as_str()?;
-    let end = text.find(". ").map_or(text.len(), |at| at + 1);
-    text.get(..end)
-        .map(|sentence| sentence.trim_end_matches('.').to_owned())
+    let text = text.split("\n\n").next().filter(|text| !text.is_empty())?;
+    let end = match text.find(". ") {
+        Some(at) if text.len() > SHORT => at,
+        _ => text.len(),
+    };
+    let text = text.get(..end)?.trim_end_matches('.');
+    let mut letters = text.chars();
+    let first = letters.next()?;
+    let plain = letters
+        .next()
+        .is_some_and(|second| second.is_lowercase() || second == ' ');
+    Some(if plain {
+        first.to_lowercase().chain(text.chars().skip(1)).collect()
+    } else {
+        text.to_owned()
+    })
 }
 
 fn with_about(problem: Problem, schema: &Json) -> Problem {
@@ -100,7 +114,7 @@ fn unknown_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Pr
     })
 }
 
-fn missing_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
+fn missing_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str, pointer: &str) -> Problem {
     let property = schema.get("properties").and_then(|properties| properties.get(key));
     let table = found.node.table();
     let unset = table.and_then(|table| table.unset.iter().find(|(name, _)| name == key));
@@ -116,13 +130,23 @@ fn missing_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Pr
     };
     problem.help(match unset {
         Some(_) => format!("set it to another value, `{key} = {sample}`, or remove this line"),
-        None if property.is_some_and(is_table_list) => format!("add a table `[[{key}]]`"),
+        None if property.is_some_and(is_table_list) => format!("add a table `[[{}]]`", header(pointer, key)),
         None => format!("add `{key} = {sample}`"),
     })
 }
 
+/// The header of a table in a list, `step.source`: the keys that lead to it.
+fn header(pointer: &str, key: &str) -> String {
+    pointer
+        .split('/')
+        .filter(|segment| !segment.is_empty() && segment.parse::<usize>().is_err())
+        .chain([key])
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
 fn is_table_list(schema: &Json) -> bool {
-    schema.pointer("/items/type").and_then(Json::as_str) == Some("object") || schema.pointer("/items/oneOf").is_some()
+    schema.pointer("/items/type").and_then(Json::as_str) == Some("object") || schema.pointer("/items/x-kinds").is_some()
 }
 
 /// What a value of this schema looks like.
@@ -164,7 +188,10 @@ fn wrong_type(kind: &TypeKind, schema: &Json, found: &Found<'_>, subject: &str, 
     let what = format!("{subject} must be {article}, found {}", found.node.kind());
     let problem = with_about(Problem::new(Code::WrongType, what, span, ""), schema);
     problem.help(match (wanted.as_str(), &found.node.value) {
-        ("integer" | "number" | "boolean", Value::String(_)) => "write it without quotes".to_owned(),
+        ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
+            "write it without quotes".to_owned()
+        }
+        ("boolean", Value::String(text)) if text.parse::<bool>().is_ok() => "write it without quotes".to_owned(),
         ("string", Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime) => {
             "put it in quotes".to_owned()
         }
@@ -357,10 +384,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sentence_says_what_a_key_is() {
-        assert_eq!(
-            about(&json!({ "description": "One thing. More." })).unwrap(),
-            "One thing"
-        );
+    fn what_a_key_is_is_said_in_one_paragraph() {
+        let says = |text: &str| about(&json!({ "description": text })).unwrap();
+        assert_eq!(says("One thing. More."), "one thing. More");
+        assert_eq!(says("TOML it is.\n\nMore."), "TOML it is");
+        assert_eq!(says(&format!("A thing. {}", "x".repeat(200))), "a thing");
     }
 }
