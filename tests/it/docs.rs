@@ -27,7 +27,8 @@ pub(crate) fn named_files(page: &Page) -> BTreeMap<String, String> {
         } else if let Some(name) = block.value("append") {
             let present = std::fs::read_to_string(project().join(name)).unwrap_or_default();
             let file = files.entry(name.to_owned()).or_insert(present);
-            file.push_str(&format!("\n{}", block.text()));
+            file.push('\n');
+            file.push_str(&block.text());
         }
     }
     files

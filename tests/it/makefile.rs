@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use crate::pages::project;
+use crate::transcript::Scratch;
 
 fn make(arguments: &[&str]) -> Output {
     let mut command = Command::new("make");
@@ -143,5 +144,33 @@ fn the_scripts_pass_the_exit_code_and_the_arguments_on() {
     assert_eq!(
         text,
         format!("restore latest --env staging --project {project} --to a b\n")
+    );
+}
+
+#[test]
+fn the_scripts_end_with_the_exit_code_that_make_turns_into_2() {
+    let scratch = Scratch::new();
+    let code = |script: &str| scratch.bash(script).output().unwrap().status.code();
+    assert_eq!(
+        code("scripts/backup.sh dev"),
+        Some(0),
+        "data made at first use, then backed up"
+    );
+    assert_eq!(
+        code("scripts/restore.sh dev latest"),
+        Some(3),
+        "redacted files are present"
+    );
+    assert_eq!(
+        code("make restore ENV=dev BACKUP=latest"),
+        Some(0),
+        "a usable result is no failure"
+    );
+    assert_eq!(code("scripts/restore.sh dev 1999"), Some(10), "no such backup");
+    assert_eq!(code("make restore ENV=dev BACKUP=1999"), Some(2));
+    assert_eq!(
+        code("cd / && \"$OLDPWD\"/scripts/backup.sh dev"),
+        Some(0),
+        "from anywhere"
     );
 }

@@ -27,7 +27,7 @@ impl Block {
     }
 
     pub(crate) fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("{line}\n")).collect()
+        self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn pages() -> Vec<Page> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && folder != project() && name != "var" {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|extension| extension == "md") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(project()).unwrap().to_owned();
                 pages.push(Page { path, text });

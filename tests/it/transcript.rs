@@ -156,11 +156,14 @@ pub(crate) fn run(page: &Page) {
     let calls = calls(page);
     assert!(!calls.is_empty(), "{} has no console block", page.path.display());
     // One shell for the whole page, as a reader has it: variables and the current folder last.
-    let script: String = calls
-        .iter()
-        .map(|call| format!("{}\nprintf '\\n%s %s\\n' '{MARK}' $?\n", call.command))
-        .collect();
-    let output = scratch.bash(&format!("exec 2>&1\n{script}")).output().unwrap();
+    let mut script = String::from("exec 2>&1\n");
+    for call in &calls {
+        script.push_str(&call.command);
+        script.push_str("\nprintf '\\n%s %s\\n' '");
+        script.push_str(MARK);
+        script.push_str("' $?\n");
+    }
+    let output = scratch.bash(&script).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut rest = text.as_str();
     for call in calls {
