@@ -126,6 +126,12 @@ fn open_each(mut at: OwnedFd, stretch: &[u8], flags: OFlags) -> io::Result<Owned
     Ok(at)
 }
 
+/// Whether an error says that there is nothing beneath a folder under this path; a link or a mount on the way is nothing.
+pub fn is_nothing(error: &io::Error) -> bool {
+    let nothing = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::XDEV];
+    Errno::from_io_error(error).is_some_and(|errno| nothing.contains(&errno))
+}
+
 /// Makes the folder `name`, mode 0700 until its properties are applied, and opens it.
 pub fn make_folder(folder: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(&folder, component(name)?, Mode::RWXU)?;

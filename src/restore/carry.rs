@@ -3,23 +3,27 @@
 //!
 //! The present tree is read and never changed. A folder of the stage that something is carried into keeps its own time.
 
+mod file;
+mod way;
+
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, RenameFlags, Statx};
+use rustix::fs::{FileType, RenameFlags};
 
-use super::carry_file::{self, Copied};
+use file::Copied;
+use way::{Level, level_of, settle};
+
 use super::error::RestoreError;
 use super::shortfalls::Shortfalls;
 use super::stack::FolderStack;
 use super::stage::Stage;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fs::create::{self, Made};
-use crate::fs::entry::{Entry, Kind, Moment, TreePath};
+use crate::fs::create;
+use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::fs::folder::{self, Folder};
-use crate::fs::metadata::{self, Held, XattrReader};
+use crate::fs::metadata::XattrReader;
 use crate::fs::owners::Owners;
 use crate::fs::selection::Selection;
 use crate::fs::walk::{FileSystems, Look, Note, NoteKind, SecondNames, Step, Walk, WalkOptions};
@@ -68,18 +72,6 @@ pub struct Carried {
     pub warnings: Vec<Diagnostic>,
     /// How many warnings there were, those listed included.
     pub warning_count: u64,
-}
-
-/// A folder of the stage on the way down, and what it must have again when it is left.
-struct Level {
-    /// Its own mode, where that had to be widened to work in it.
-    mode: Option<Mode>,
-    /// Its own time.
-    mtime: Moment,
-    /// Everything it is to have, where it was made here.
-    made: Option<Box<Entry>>,
-    /// Whether anything was made in it.
-    changed: bool,
 }
 
 struct Carrier<'a> {
@@ -143,15 +135,6 @@ enum Below {
     Skip,
 }
 
-fn level_of(stat: &Statx) -> Level {
-    Level {
-        mode: None,
-        mtime: metadata::stat_of(stat).mtime,
-        made: None,
-        changed: false,
-    }
-}
-
 impl Carrier<'_> {
     /// Decides about one present entry. `folder` is the present folder that holds it, or itself where it is a folder.
     fn meet(&mut self, entry: &Entry, folder: Option<&Folder>) -> Result<Below, RestoreError> {
@@ -206,7 +189,7 @@ impl Carrier<'_> {
         let found = create::open_beneath(self.stack.root(), &above).and_then(|f| create::look(f, database.name()));
         match found {
             Ok(_) => Ok(true),
-            Err(error) if is_nothing(&error) => Ok(false),
+            Err(error) if create::is_nothing(&error) => Ok(false),
             Err(error) => Err(RestoreError::entry("look at", &database, error)),
         }
     }
@@ -221,104 +204,6 @@ impl Carrier<'_> {
         }
     }
 
-    /// Goes to the folder `path` of the stage, making it and those on the way as they are in the present tree. `false`
-    /// where something that is no folder stands in the way.
-    fn go_to(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
-        while self.stack.shared(path.components()) < self.stack.depth() {
-            self.leave()?;
-        }
-        let mut at = self.stack.path();
-        for name in path.components().skip(self.stack.depth()) {
-            let Some(next) = at.child(name) else { return Ok(false) };
-            at = next;
-            match self.look(&at)? {
-                Some(FileType::Directory) => self.enter(&at)?,
-                Some(_) => return Ok(false),
-                None => {
-                    if !self.make_folder(&at)? {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Goes into a folder of the stage.
-    fn enter(&mut self, path: &TreePath) -> Result<(), RestoreError> {
-        let fail = |error| RestoreError::entry("open", path, error);
-        let parent = self.stack.top().map_err(fail)?;
-        let stat = create::look(parent, path.name()).map_err(fail)?;
-        let mut level = level_of(&stat);
-        let mode = Mode::from_raw_mode(stat.stx_mode.into());
-        if !mode.contains(Mode::RWXU) && !rustix::process::geteuid().is_root() {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let node = rustix::fs::openat(parent, path.name(), flags, Mode::empty()).map_err(|e| fail(e.into()))?;
-            create::chmod_by_descriptor(&node, mode | Mode::RWXU).map_err(|e| fail(e.into()))?;
-            level.mode = Some(mode);
-        }
-        let folder = create::open_folder(parent, path.name()).map_err(fail)?;
-        self.stack.push(path.name(), folder, level).map_err(fail)
-    }
-
-    /// Makes a folder in the top one and goes into it; its properties follow when it is left. `false` where the present one
-    /// cannot be read.
-    fn make_folder(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
-        let fail = |error| RestoreError::entry("create", path, error);
-        let entry = match self.folder_entry(path) {
-            Ok(entry) => entry,
-            Err(error) => {
-                self.not_carried(path, &error.to_string());
-                return Ok(false);
-            }
-        };
-        let parent = self.stack.top().map_err(fail)?;
-        let folder = create::make_folder(parent, path.name()).map_err(fail)?;
-        self.touch();
-        let level = Level {
-            mode: None,
-            mtime: entry.metadata.mtime,
-            made: Some(Box::new(entry)),
-            changed: false,
-        };
-        self.stack.push(path.name(), folder, level).map_err(fail)?;
-        self.count(path);
-        Ok(true)
-    }
-
-    /// The present folder at `path` with everything that is kept of it.
-    fn folder_entry(&mut self, path: &TreePath) -> io::Result<Entry> {
-        let folder = self.present.beneath(path)?;
-        let stat = folder::stat(&folder)?;
-        let mut entry = Entry {
-            path: path.clone(),
-            kind: Kind::Folder,
-            metadata: metadata::metadata_of(&stat, &Owners::default()),
-            stat: None,
-        };
-        let problems = self.xattrs.read(&folder, Held::Open, &mut entry.metadata.xattrs);
-        self.attribute_problems(path, problems.len());
-        Ok(entry)
-    }
-
-    /// Gives the top folder back what it must have, and goes up.
-    fn leave(&mut self) -> Result<(), RestoreError> {
-        let path = self.stack.path();
-        let fail = |error| RestoreError::entry("set the properties of", &path, error);
-        let Some(level) = self.stack.data().map(|level| std::mem::replace(level, empty_level())) else {
-            return Ok(());
-        };
-        let folder = self.stack.top().map_err(fail)?;
-        settle(folder, &path, &level, &mut self.shortfalls).map_err(fail)?;
-        self.stack.pop();
-        Ok(())
-    }
-
-    /// Notes that something was made in the top folder.
-    fn touch(&mut self) {
-        self.stack.data().unwrap_or(&mut self.root).changed = true;
-    }
-
     fn count(&mut self, path: &TreePath) {
         self.carried.entries += 1;
         if self.carried.listed.len() < limits::WARNINGS_LISTED {
@@ -330,7 +215,7 @@ impl Carrier<'_> {
     /// once the present one is open. `false` where the present one cannot be read.
     fn copy(&mut self, entry: &Entry, from: &Folder, aside: Option<&[u8]>) -> Result<bool, RestoreError> {
         let path = &entry.path;
-        let opened = match carry_file::open(from, entry) {
+        let opened = match file::open(from, entry) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => {
@@ -344,8 +229,8 @@ impl Carrier<'_> {
             rustix::fs::renameat_with(to, path.name(), to, aside, RenameFlags::NOREPLACE)
                 .map_err(|e| RestoreError::entry("move aside", path, e.into()))?;
         }
-        let copied = carry_file::copy(opened, to, path, &mut self.xattrs)
-            .map_err(|e| RestoreError::entry("carry over", path, e))?;
+        let copied =
+            file::copy(opened, to, path, &mut self.xattrs).map_err(|e| RestoreError::entry("carry over", path, e))?;
         match copied {
             Copied::Whole {
                 short,
@@ -470,35 +355,4 @@ impl Carrier<'_> {
     fn in_the_way(&mut self, path: &TreePath) {
         self.not_carried(path, "the restored tree has something else in its place");
     }
-}
-
-fn empty_level() -> Level {
-    Level {
-        mode: None,
-        mtime: Moment::default(),
-        made: None,
-        changed: false,
-    }
-}
-
-/// Gives a folder of the stage what it must have when nothing more is made in it.
-fn settle(folder: BorrowedFd<'_>, path: &TreePath, level: &Level, shortfalls: &mut Shortfalls) -> io::Result<()> {
-    if let Some(entry) = &level.made {
-        let short = create::apply(Made::Open(folder), &carry_file::as_it_is(&entry.metadata))?;
-        shortfalls.note(path, short);
-        return Ok(());
-    }
-    if level.changed {
-        rustix::fs::futimens(folder, &create::times(level.mtime))?;
-    }
-    if let Some(mode) = level.mode {
-        rustix::fs::fchmod(folder, mode)?;
-    }
-    Ok(())
-}
-
-/// Whether there is nothing at a path of the stage; a link on the way is nothing.
-fn is_nothing(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    Errno::from_io_error(error).is_some_and(|e| matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV))
 }

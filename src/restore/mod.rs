@@ -9,7 +9,6 @@ pub mod stage;
 pub mod swap;
 pub mod writer;
 
-mod carry_file;
 mod check;
 mod clear;
 mod current_file;

@@ -4,10 +4,15 @@
 //! Entries come depth first. Only the folders on the way to the present entry are remembered; a folder gets its
 //! properties when the first entry outside it comes, so that what is made in it does not change them.
 
+mod owner;
+
 use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+
+pub use owner::OwnerMapping;
+use owner::properties;
 
 use super::check;
 use super::current_file::{CurrentFile, WriteError};
@@ -16,7 +21,7 @@ use super::shortfalls::Shortfalls;
 use super::stack::FolderStack;
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Events};
-use crate::fs::create::{self, Made, Properties};
+use crate::fs::create::{self, Made};
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::fs::owners::Owners;
 use crate::limits;
@@ -26,18 +31,6 @@ use crate::source::{SinkError, TreeSink, Verdict};
 const TELL_ENTRIES: u64 = 256;
 /// Bytes after which listeners are told.
 const TELL_BYTES: u64 = 4 << 20;
-
-/// Whom what is written belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OwnerMapping {
-    /// The owner and group of the same name, else of the same number.
-    #[default]
-    Names,
-    /// The owner and group of the same number.
-    Numbers,
-    /// Whoever writes. Set-id bits are left out where they would serve another owner than they were meant for.
-    None,
-}
 
 /// How a tree is written.
 #[derive(Clone, Debug, Default)]
@@ -303,11 +296,11 @@ impl TreeWriter {
         }
         let above = first.parent().unwrap_or_default();
         let folder_of_first = match create::open_beneath(self.stack.root(), &above) {
-            Err(error) if is_nothing(&error) => return hostile(Trick::LinkToNothing),
+            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
             other => other.map_err(|e| failed(path, e))?,
         };
         match create::look(&folder_of_first, first.name()) {
-            Err(error) if is_nothing(&error) => return hostile(Trick::LinkToNothing),
+            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
             Err(error) => return Err(failed(path, error)),
             Ok(stat) if create::type_of(&stat) == FileType::Directory => return hostile(Trick::LinkToFolder),
             Ok(_) => {}
@@ -429,13 +422,6 @@ fn failed(path: &TreePath, error: std::io::Error) -> RestoreError {
     }
 }
 
-/// Whether the error says that there is nothing beneath the root at this path; a link on the way is nothing.
-fn is_nothing(error: &std::io::Error) -> bool {
-    [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::XDEV]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 fn apply(
     options: &WriteOptions,
     shortfalls: &mut Shortfalls,
@@ -449,76 +435,9 @@ fn apply(
     Ok(())
 }
 
-/// What an entry is to have, its owner translated for this host.
-fn properties<'a>(options: &WriteOptions, metadata: &'a Metadata, kind: &Kind) -> Properties<'a> {
-    let by_name = |name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>| name.as_deref().and_then(find);
-    let (uid, gid) = match options.owner {
-        OwnerMapping::Names => (
-            Some(by_name(&metadata.user, &|n| options.owners.uid(n)).unwrap_or(metadata.uid)),
-            Some(by_name(&metadata.group, &|n| options.owners.gid(n)).unwrap_or(metadata.gid)),
-        ),
-        OwnerMapping::Numbers => (Some(metadata.uid), Some(metadata.gid)),
-        OwnerMapping::None => (None, None),
-    };
-    let mut mode = metadata.mode;
-    if options.owner == OwnerMapping::None && *kind != Kind::Folder {
-        // A program that ran as its owner must not come to run as whoever restores it.
-        if rustix::process::geteuid().as_raw() != metadata.uid {
-            mode &= !0o4000;
-        }
-        if rustix::process::getegid().as_raw() != metadata.gid {
-            mode &= !0o2000;
-        }
-    }
-    Properties {
-        uid,
-        gid,
-        mode,
-        xattrs: &metadata.xattrs,
-        mtime: metadata.mtime,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn owned(uid: u32, user: &str) -> Metadata {
-        Metadata {
-            mode: 0o6755,
-            uid,
-            gid: uid,
-            user: Some(user.to_owned()),
-            ..Metadata::default()
-        }
-    }
-
-    #[test]
-    fn a_name_that_the_host_knows_goes_before_the_number() {
-        let mut options = WriteOptions {
-            owners: Owners::of_host().unwrap(),
-            ..WriteOptions::default()
-        };
-        assert_eq!(properties(&options, &owned(77, "root"), &Kind::Fifo).uid, Some(0));
-        assert_eq!(
-            properties(&options, &owned(77, "no-such-user"), &Kind::Fifo).uid,
-            Some(77)
-        );
-        options.owner = OwnerMapping::Numbers;
-        assert_eq!(properties(&options, &owned(77, "root"), &Kind::Fifo).uid, Some(77));
-    }
-
-    #[test]
-    fn set_id_bits_do_not_pass_to_whoever_restores() {
-        let options = WriteOptions {
-            owner: OwnerMapping::None,
-            ..WriteOptions::default()
-        };
-        let file = Kind::File { size: 0, extents: None };
-        let other = rustix::process::geteuid().as_raw() + 1;
-        assert_eq!(properties(&options, &owned(other, "x"), &file).mode, 0o755);
-        assert_eq!(properties(&options, &owned(other, "x"), &Kind::Folder).mode, 0o6755);
-    }
 
     #[test]
     fn a_tree_without_its_root_or_with_an_open_entry_is_not_finished() {

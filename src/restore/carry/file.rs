@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::current_file::{CurrentFile, WriteError};
 use crate::fs::create::{self, Made, Properties, Shortfall};
 use crate::fs::entry::{Entry, Extent, Kind, Metadata, TreePath};
 use crate::fs::folder::{self, Folder};
 use crate::fs::metadata::{self, Held, XattrReader};
 use crate::fs::owners::Owners;
 use crate::limits;
+use crate::restore::current_file::{CurrentFile, WriteError};
 
 /// A present entry, held so that it can be copied.
 pub(super) enum Opened {
