@@ -162,6 +162,11 @@ impl fmt::Display for Span {
 pub struct Share(u16);
 
 impl Share {
+    /// So many percent; more than 100 is 100.
+    pub const fn percent(percent: u8) -> Self {
+        Self(if percent > 100 { 10_000 } else { percent as u16 * 100 })
+    }
+
     /// The whole number of items that `total` items may lose under this share, rounded down.
     pub fn of(self, total: usize) -> usize {
         total.saturating_mul(usize::from(self.0)) / 10_000
