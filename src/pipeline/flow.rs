@@ -107,6 +107,14 @@ fn misfit<'a>(
     let build =
         |code, what: String| Problem::new(code, what, step.span_of("type"), label.clone()).step(step.id.as_str());
     let kind = step.step.name();
+    let unproven = matches!(step.step, crate::steps::Step::Retain(_)) && way(given, wanted).is_some();
+    let build = |code, what: String| {
+        if unproven {
+            unproven_removal(before, step)
+        } else {
+            build(code, what)
+        }
+    };
     let why = match before.iter().rev().find(|earlier| earlier.enabled) {
         Some(last) => format!(
             "`{kind}` takes {}; after `{}` there is {}",
@@ -118,6 +126,11 @@ fn misfit<'a>(
             "`{kind}` takes {}; before the first step there is nothing",
             wanted.describe()
         ),
+    };
+    let why = if unproven {
+        "a backup that was never read back must not replace one that was".to_owned()
+    } else {
+        why
     };
     match way(given, wanted) {
         Some(missing) => {
@@ -134,6 +147,24 @@ fn misfit<'a>(
             mended: false,
         },
     }
+}
+
+/// Old backups would go before the new one was read back.
+fn unproven_removal(before: &[PlannedStep], step: &ResolvedStep) -> Problem {
+    let asked = before
+        .iter()
+        .any(|earlier| earlier.enabled && earlier.step.name() == "confirm");
+    let label = if asked {
+        // The word of an operator proves nothing about what is stored.
+        "needs a `confirm` step with `by = \"read-back\"` before it"
+    } else {
+        "needs a `confirm` step before it"
+    };
+    let what = format!(
+        "step `{}` would delete old backups without proof of the new one",
+        step.id
+    );
+    Problem::new(Code::RetainUnconfirmed, what, step.span_of("type"), label).step(step.id.as_str())
 }
 
 /// What `step` takes could be made from what it is given, by steps that do not stand before it.
@@ -295,5 +326,138 @@ mod tests {
         assert_eq!(way(Flow::Tree, Flow::Digested), Some(vec!["compress", "checksum"]));
         assert_eq!(way(Flow::Packed, Flow::Tree), None);
         assert_eq!(way(Flow::Chosen, Flow::Stored), None);
+    }
+
+    /// What compiling a backup with these steps behind its `upload` finds; each step is `id type settings`.
+    fn found(steps: &[&str]) -> Vec<crate::diagnostic::Diagnostic> {
+        let folder = tempfile::tempdir().unwrap();
+        let environments = folder.path().join("pipelines/environments");
+        std::fs::create_dir_all(&environments).unwrap();
+        std::fs::write(
+            environments.join("dev.toml"),
+            "schema-version = 1\n[target.local]\nurl = \"file:backups\"\n",
+        )
+        .unwrap();
+        let mut text = "schema-version = 1\nname = \"backup\"\n".to_owned();
+        let first = [
+            "capture snapshot source=[{name=\"a\",type=\"files\",path=\"/srv/a\"}]",
+            "pack compress",
+            "digest checksum",
+            "store upload targets=[\"local\"]",
+        ];
+        for step in first.iter().chain(steps) {
+            let mut words = step.split(' ');
+            let (id, kind) = (words.next().unwrap(), words.next().unwrap());
+            text.push_str(&format!("[[step]]\nid = \"{id}\"\ntype = \"{kind}\"\n"));
+            words.for_each(|setting| text.push_str(&format!("{setting}\n")));
+        }
+        std::fs::write(folder.path().join("pipelines/backup.toml"), text).unwrap();
+        let request = crate::pipeline::Request {
+            project: folder.path().to_owned(),
+            pipeline: "backup".into(),
+            environment: "dev".parse().unwrap(),
+            sets: Vec::new(),
+            args: std::collections::BTreeMap::new(),
+            purpose: crate::pipeline::Purpose::Validate,
+            run: crate::pipeline::RunValues {
+                id: "0193-run".into(),
+                timestamp: "2026-11-22T00:00:00Z".into(),
+                host: "host-1".into(),
+            },
+        };
+        crate::pipeline::compile(&request).err().unwrap_or_default()
+    }
+
+    const PROOF: &str = "proof confirm by=\"read-back\"";
+    const RETENTION: &str = "retention retain keep-daily=7";
+
+    #[test]
+    fn retention_behind_a_read_back_is_legal_and_may_stand_twice() {
+        let second =
+            "weeks retain keep-weekly=\"unlimited\" keep-within=\"1y6m\" max-remove=\"10%\" targets=[\"local\"]";
+        assert_eq!(found(&[PROOF, RETENTION, second]), []);
+    }
+
+    #[test]
+    fn retention_without_proof_is_told_with_what_is_missing() {
+        let problems = found(&[RETENTION]);
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:#?}");
+        };
+        assert_eq!(problem.code, Code::RetainUnconfirmed);
+        assert_eq!(
+            problem.what,
+            "step `retention` would delete old backups without proof of the new one"
+        );
+        let place = problem.places.first().unwrap();
+        assert_eq!(place.label, "needs a `confirm` step before it");
+        assert_eq!(place.excerpt.as_ref().unwrap().text, "type = \"retain\"");
+        assert_eq!(
+            problem.why.as_deref(),
+            Some("a backup that was never read back must not replace one that was")
+        );
+        assert_eq!(problem.state.as_deref(), Some("nothing was started"));
+        assert_eq!(
+            problem.help.as_deref(),
+            Some("add a step with `type = \"confirm\"` before `retention`")
+        );
+    }
+
+    #[test]
+    fn proof_that_is_late_switched_off_or_an_operators_word_is_no_proof() {
+        let help = |steps: &[&str]| {
+            let problems = found(steps);
+            assert!(
+                problems.iter().any(|problem| problem.code == Code::RetainUnconfirmed),
+                "{problems:#?}"
+            );
+            problems.first().unwrap().clone()
+        };
+        let late = help(&[RETENTION, PROOF]);
+        assert_eq!(late.help.as_deref(), Some("move step `proof` before `retention`"));
+        let off = help(&["proof confirm by=\"read-back\" enabled=false", RETENTION]);
+        assert!(off.help.unwrap().starts_with("switch `proof` on"));
+        let word = help(&["agree confirm by=\"operator\"", RETENTION]);
+        assert_eq!(
+            word.places.first().unwrap().label,
+            "needs a `confirm` step with `by = \"read-back\"` before it"
+        );
+    }
+
+    #[test]
+    fn a_policy_that_keeps_nothing_is_refused_at_its_step() {
+        for settings in [
+            "",
+            " keep-daily=0 keep-last=0",
+            " keep-within=\"0d\" max-remove=\"10%\"",
+        ] {
+            let problems = found(&[PROOF, &format!("retention retain{settings}")]);
+            let [problem] = problems.as_slice() else {
+                panic!("{problems:#?}");
+            };
+            assert_eq!(problem.code, Code::RetentionKeepsNothing);
+            assert_eq!(
+                problem.places.first().unwrap().excerpt.as_ref().unwrap().text,
+                "type = \"retain\""
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_settings_of_retention_are_told_in_its_own_words() {
+        for (setting, part) in [
+            ("keep-daily=\"all\"", "`all` is neither a number nor `unlimited`"),
+            ("keep-daily=-1", "`keep-daily` is -1, less than 0"),
+            ("keep-daily=true", "`keep-daily` must be a number or a word"),
+            ("keep-within=\"2weeks\"", "`2weeks` is not a span of years"),
+            ("keep-within=\"1d1d\"", "names the unit `d` twice"),
+            ("keep-daily=7 targets=[\"other\"]", "no target `other`"),
+        ] {
+            let problems = found(&[PROOF, &format!("retention retain {setting}")]);
+            let [problem] = problems.as_slice() else {
+                panic!("{setting}: {problems:#?}");
+            };
+            assert!(problem.what.contains(part), "{problem:#?}");
+        }
     }
 }

@@ -23,6 +23,10 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_require(step, upload, problems);
             }
             Step::Select(select) => check_targets(resolved, step, &select.targets, problems),
+            Step::Retain(retain) => {
+                check_targets(resolved, step, &retain.targets, problems);
+                check_keeps(step, retain, problems);
+            }
             Step::Redact(_) => check_redacted(resolved, step, problems),
             Step::Compress(compress) => check_level(step, compress, problems),
             Step::Snapshot(_)
@@ -94,6 +98,23 @@ fn check_require(step: &ResolvedStep, upload: &Upload, problems: &mut Problems) 
         .help(format!(
             "write {targets} or less, or remove it: then all targets are required"
         )),
+    );
+}
+
+fn check_keeps(step: &ResolvedStep, retain: &crate::steps::retain::Retain, problems: &mut Problems) {
+    if !retain.policy().is_empty() {
+        return;
+    }
+    problems.push(
+        Problem::new(
+            Code::RetentionKeepsNothing,
+            format!("step `{}` has no rule that keeps a backup", step.id),
+            step.span_of("type"),
+            "keeps nothing",
+        )
+        .step(step.id.as_str())
+        .why("no `keep-…` key is set, or all are 0; a policy like that would remove every backup but the newest")
+        .help("say what stays, such as `keep-daily = 7`; to remove nothing, switch the step off"),
     );
 }
 

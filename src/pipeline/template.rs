@@ -124,6 +124,7 @@ fn wanted(schema: &Json) -> &'static str {
         Some("number") => "a number",
         Some("boolean") => "a boolean",
         Some("array") => "an array",
+        None if schema.get("type").is_some() => "a number or a word",
         _ => "a table",
     }
 }

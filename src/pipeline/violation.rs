@@ -10,6 +10,7 @@ use super::plan::Layer;
 use super::problem::{Problem, list, suggest};
 use super::source_map::{SourceMap, Span};
 use super::tree::{Found, Node, Value};
+use crate::archive::policy::{KEEP_PATTERN, Window};
 use crate::diagnostic::Code;
 use crate::id::{NAME_PATTERN, StepId};
 use crate::units::{ByteCount, Share, Span as Duration};
@@ -183,6 +184,8 @@ fn wrong_type(kind: &TypeKind, schema: &Json, found: &Found<'_>, subject: &str, 
         "boolean" => "`true` or `false`",
         "array" => "an array",
         "object" => "a table",
+        // The one value of two types.
+        "" => "a number or a word",
         _ => "a string",
     };
     let what = format!("{subject} must be {article}, found {}", found.node.kind());
@@ -275,6 +278,12 @@ fn reason(pattern: &str, text: &str) -> Option<String> {
     }
     if is(pattern_of::<ByteCount>()) {
         return text.parse::<ByteCount>().err().map(|error| error.to_string());
+    }
+    if is(pattern_of::<Window>()) {
+        return text.parse::<Window>().err().map(|error| error.to_string());
+    }
+    if pattern == KEEP_PATTERN {
+        return Some(format!("`{text}` is neither a number nor `unlimited`"));
     }
     if is(pattern_of::<Share>()) {
         return text.parse::<Share>().err().map(|error| error.to_string());

@@ -5,6 +5,7 @@ pub mod compress;
 pub mod confirm;
 pub mod redact;
 pub mod restore;
+pub mod retain;
 pub mod select;
 pub mod snapshot;
 pub mod swap;
@@ -22,6 +23,7 @@ kinds! {
         "checksum" => Checksum(checksum::Checksum),
         "upload" => Upload(upload::Upload),
         "confirm" => Confirm(confirm::Confirm),
+        "retain" => Retain(retain::Retain),
         "select" => Select(select::Select),
         "verify" => Verify(verify::Verify),
         "restore" => Restore(restore::Restore),
@@ -98,6 +100,7 @@ impl Step {
             Self::Confirm(confirm::Confirm {
                 by: confirm::By::Operator,
             }) => Any,
+            Self::Retain(_) => Takes(&[(Confirmed, Confirmed)]),
             Self::Select(_) => Takes(&[(Nothing, Chosen)]),
             Self::Verify(_) => Takes(&[(Chosen, Verified)]),
             Self::Restore(_) => Takes(&[(Verified, Staged)]),

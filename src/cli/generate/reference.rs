@@ -211,6 +211,20 @@ fn kind(schema: &Value) -> String {
         let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
         return words.join(", ");
     }
+    if let Some(Value::Array(types)) = schema.get("type") {
+        let mut one = schema.clone();
+        let mut told = Vec::new();
+        for name in types {
+            if let Some(own) = one.get_mut("type") {
+                own.clone_from(name);
+            }
+            told.push(kind(&one));
+        }
+        return told.join(", ");
+    }
+    if let Some(word) = only_word(schema) {
+        return format!("`{word}`");
+    }
     match schema.get("type").and_then(Value::as_str) {
         Some("string") if schema.get("pattern").and_then(Value::as_str) == Some(NAME_PATTERN) => "name".to_owned(),
         Some("string") => "text".to_owned(),
@@ -223,6 +237,14 @@ fn kind(schema: &Value) -> String {
         },
         _ => String::new(),
     }
+}
+
+/// The one word that a pattern allows, `^unlimited$`, where it allows one.
+fn only_word(schema: &Value) -> Option<&str> {
+    schema.get("type").filter(|name| *name == "string")?;
+    let word = schema.get("pattern")?.as_str()?.strip_prefix('^')?.strip_suffix('$')?;
+    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    plain.then_some(word)
 }
 
 fn number(schema: &Value) -> String {
