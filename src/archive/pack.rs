@@ -44,6 +44,8 @@ pub struct Packing {
     pub targets: Vec<Target>,
     /// How many of them must take it.
     pub required: usize,
+    /// Ends the capture once it is set.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// An archive and a catalog that lie in targets, without a record as yet.
@@ -103,13 +105,14 @@ where
     let complete = Arc::new(AtomicBool::new(false));
     let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
     let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
+    let stop = Arc::clone(&packing.stop);
     let capturer = tokio::task::spawn_blocking(move || {
         let outlet = Outlet {
             plain,
             fan,
             segments: Vec::new(),
         };
-        let mut sink = TarSink::new(outlet, buffers, first);
+        let mut sink = TarSink::new(outlet, buffers, first, stop);
         let captured = capture(&mut sink)?;
         // Only a whole capture sets the mark, and it does so before the collector can see the end of the queue.
         let finished = sink.finish().map(|(outlet, plain_bytes)| {

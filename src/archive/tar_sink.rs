@@ -1,5 +1,8 @@
 //! Turns a captured tree into a plain tar archive, cut into frames, and into the lines of its catalog.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use blake3::Hasher;
 
 use crate::codec::frames::Buffers;
@@ -34,6 +37,7 @@ pub struct TarSink<P> {
     segment: Vec<u8>,
     lines: u64,
     counts: Counts,
+    stop: Arc<AtomicBool>,
 }
 
 /// What went into the archive from one source.
@@ -62,6 +66,7 @@ pub struct Content {
     size: u64,
     extents: Vec<Extent>,
     next: usize,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 const ZEROS: &[u8] = &[0; 64 << 10];
@@ -89,6 +94,16 @@ impl Content {
             size,
             extents,
             next: 0,
+            stop: None,
+        }
+    }
+
+    /// Stops in the middle of a hole once the flag is set; the digest is then of no use.
+    #[must_use]
+    pub fn stopped_by(self, stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            stop: Some(Arc::clone(stop)),
+            ..self
         }
     }
 
@@ -109,7 +124,8 @@ impl Content {
     }
 
     fn zeros_until(&mut self, offset: u64) {
-        while self.position < offset {
+        let stopped = |stop: &Option<Arc<AtomicBool>>| stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        while self.position < offset && !stopped(&self.stop) {
             let length = (offset - self.position).min(ZEROS.len() as u64);
             self.hasher
                 .update(ZEROS.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default());
@@ -126,7 +142,9 @@ impl Content {
 
 impl<P: Pieces> TarSink<P> {
     /// Begins an archive whose first source is `source`.
-    pub fn new(pieces: P, buffers: Buffers, source: SourceName) -> Self {
+    ///
+    /// Once `stop` is set it takes no more.
+    pub fn new(pieces: P, buffers: Buffers, source: SourceName, stop: Arc<AtomicBool>) -> Self {
         let frame = buffers.take();
         Self {
             pieces,
@@ -139,6 +157,7 @@ impl<P: Pieces> TarSink<P> {
             segment: Vec::new(),
             lines: 0,
             counts: Counts::default(),
+            stop,
         }
     }
 
@@ -218,7 +237,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             header,
             data: self.position,
             left: length,
-            content: Content::of(&entry.kind),
+            content: Content::of(&entry.kind).stopped_by(&self.stop),
             redacted: false,
         });
         Ok(())
@@ -251,6 +270,10 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             });
         }
         let is_file = matches!(current.entry.kind, Kind::File { .. });
+        let blake3 = is_file.then(|| current.content.finish());
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(SinkError::Stopped);
+        }
         self.counts.entries += 1;
         if let Kind::File { size, .. } = current.entry.kind {
             self.counts.bytes = self.counts.bytes.saturating_add(size);
@@ -258,7 +281,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
         let ends = ends_segment(&self.source, &current.entry.path);
         let listed = Listed {
             source: self.source.clone(),
-            blake3: is_file.then(|| current.content.finish()),
+            blake3,
             data: is_file.then_some(current.data),
             redacted: current.redacted,
             changing: verdict == Verdict::KeptChanging,
@@ -327,7 +350,12 @@ mod tests {
 
     #[test]
     fn a_try_that_does_not_count_is_named_and_the_next_one_stands() {
-        let mut sink = TarSink::new(Memory::default(), Buffers::default(), "s".parse().unwrap());
+        let mut sink = TarSink::new(
+            Memory::default(),
+            Buffers::default(),
+            "s".parse().unwrap(),
+            Arc::default(),
+        );
         put(&mut sink, "a", b"first", Verdict::Superseded);
         put(&mut sink, "a", b"second", Verdict::Kept);
         let (memory, _) = sink.finish().unwrap();
@@ -343,7 +371,12 @@ mod tests {
 
     #[test]
     fn large_files_are_cut_into_small_frames_and_small_files_share_large_ones() {
-        let mut sink = TarSink::new(Memory::default(), Buffers::default(), "s".parse().unwrap());
+        let mut sink = TarSink::new(
+            Memory::default(),
+            Buffers::default(),
+            "s".parse().unwrap(),
+            Arc::default(),
+        );
         for n in 0..30 {
             put(&mut sink, &format!("a{n}"), &vec![1; 500_000], Verdict::Kept);
         }

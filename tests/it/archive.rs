@@ -74,6 +74,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
         archive,
         targets: targets.to_vec(),
         required: targets.len(),
+        stop: Arc::default(),
     };
     for target in targets {
         let repository = repository::Repository {
@@ -200,6 +201,7 @@ async fn a_capture_that_fails_leaves_no_archive_and_no_record() {
             archive,
             targets: vec![target.clone()],
             required: 1,
+            stop: Arc::default(),
         };
         let result = pack(packing, name("one"), &Events::none(), |sink| {
             put(sink, &entry("", Kind::Folder), b"")?;

@@ -19,6 +19,7 @@ mod manifests;
 mod pages;
 mod restore_tree;
 mod sources;
+mod service;
 mod targets;
 mod transcript;
 mod trees;

@@ -187,6 +187,7 @@ impl<'p> Runner<'p> {
             archive: layout::archive(&environment, &id, codec),
             targets,
             required,
+            stop: Arc::clone(self.context.stop.flag()),
         };
         let capture = self.capture(&pending).await?;
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {

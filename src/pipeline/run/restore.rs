@@ -552,6 +552,9 @@ struct StageSink {
 
 impl BackupSink for StageSink {
     fn source(&mut self, source: &SourceName) -> Result<Option<&mut dyn TreeSink>, SinkError> {
+        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(SinkError::Stopped);
+        }
         Ok(self.writers.get_mut(source).map(|writer| writer as &mut dyn TreeSink))
     }
 
