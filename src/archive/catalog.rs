@@ -23,7 +23,8 @@ pub struct Listed {
     pub source: SourceName,
     /// The entry; `stat` is not kept.
     pub entry: Entry,
-    /// A file's content: digest of the whole, holes as zeros.
+    /// A file's content: digest of its data. A hole is not data, so a file of holes costs nothing to check; where it lies
+    /// stands in the extents.
     pub blake3: Option<Digest>,
     /// A file's data: offset in the plain tar archive.
     pub data: Option<u64>,

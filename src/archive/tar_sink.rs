@@ -8,7 +8,7 @@ use blake3::Hasher;
 use crate::codec::frames::Buffers;
 use crate::codec::ordered::Gone;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fs::entry::{Entry, Extent, Kind};
+use crate::fs::entry::{Entry, Kind};
 use crate::id::SourceName;
 use crate::limits::{FRAME_LARGE, FRAME_SMALL, LARGE_FILE};
 use crate::source::{SinkError, TreeSink, Verdict};
@@ -55,89 +55,8 @@ struct Current {
     header: u64,
     data: u64,
     left: u64,
-    content: Content,
+    content: Hasher,
     redacted: bool,
-}
-
-/// The digest of a file's whole content, holes as zeros.
-pub struct Content {
-    hasher: Hasher,
-    position: u64,
-    size: u64,
-    extents: Vec<Extent>,
-    next: usize,
-    stop: Option<Arc<AtomicBool>>,
-}
-
-const ZEROS: &[u8] = &[0; 64 << 10];
-
-impl Content {
-    /// Begins the content of `kind`; anything but a file has none.
-    pub fn of(kind: &Kind) -> Self {
-        let (size, extents) = match kind {
-            Kind::File {
-                size,
-                extents: Some(extents),
-            } => (*size, extents.clone()),
-            Kind::File { size, extents: None } if *size > 0 => (
-                *size,
-                vec![Extent {
-                    offset: 0,
-                    length: *size,
-                }],
-            ),
-            _ => (0, Vec::new()),
-        };
-        Self {
-            hasher: Hasher::new(),
-            position: 0,
-            size,
-            extents,
-            next: 0,
-            stop: None,
-        }
-    }
-
-    /// Stops in the middle of a hole once the flag is set; the digest is then of no use.
-    #[must_use]
-    pub fn stopped_by(self, stop: &Arc<AtomicBool>) -> Self {
-        Self {
-            stop: Some(Arc::clone(stop)),
-            ..self
-        }
-    }
-
-    /// Takes the next data of the extents.
-    pub fn update(&mut self, mut data: &[u8]) {
-        while let Some(extent) = self.extents.get(self.next).copied().filter(|_| !data.is_empty()) {
-            self.zeros_until(extent.offset);
-            let room =
-                usize::try_from((extent.offset + extent.length).saturating_sub(self.position)).unwrap_or(usize::MAX);
-            let (now, later) = data.split_at(room.min(data.len()));
-            self.hasher.update(now);
-            self.position += now.len() as u64;
-            data = later;
-            if self.position == extent.offset + extent.length {
-                self.next += 1;
-            }
-        }
-    }
-
-    fn zeros_until(&mut self, offset: u64) {
-        let stopped = |stop: &Option<Arc<AtomicBool>>| stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
-        while self.position < offset && !stopped(&self.stop) {
-            let length = (offset - self.position).min(ZEROS.len() as u64);
-            self.hasher
-                .update(ZEROS.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default());
-            self.position += length;
-        }
-    }
-
-    /// The digest of everything, a hole at the end included.
-    pub fn finish(mut self) -> crate::crypto::Digest {
-        self.zeros_until(self.size);
-        self.hasher.finalize().into()
-    }
 }
 
 impl<P: Pieces> TarSink<P> {
@@ -237,7 +156,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             header,
             data: self.position,
             left: length,
-            content: Content::of(&entry.kind).stopped_by(&self.stop),
+            content: Hasher::new(),
             redacted: false,
         });
         Ok(())
@@ -270,7 +189,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             });
         }
         let is_file = matches!(current.entry.kind, Kind::File { .. });
-        let blake3 = is_file.then(|| current.content.finish());
+        let blake3 = is_file.then(|| current.content.finalize().into());
         if self.stop.load(Ordering::Relaxed) {
             return Err(SinkError::Stopped);
         }
@@ -385,29 +304,5 @@ mod tests {
         assert_eq!(memory.frames.iter().map(Vec::len).sum::<usize>() as u64, plain);
         assert!(memory.frames.iter().take(3).all(|f| f.len() == FRAME_SMALL));
         assert!(memory.frames.iter().skip(4).all(|f| f.len() <= FRAME_LARGE));
-    }
-
-    #[test]
-    fn the_digest_of_a_sparse_file_counts_its_holes_as_zeros() {
-        let extents = vec![
-            Extent {
-                offset: 70_000,
-                length: 3,
-            },
-            Extent {
-                offset: 100_000,
-                length: 2,
-            },
-        ];
-        let mut content = Content::of(&Kind::File {
-            size: 200_000,
-            extents: Some(extents),
-        });
-        content.update(b"abcd");
-        content.update(b"e");
-        let mut whole = vec![0; 200_000];
-        whole[70_000..70_003].copy_from_slice(b"abc");
-        whole[100_000..100_002].copy_from_slice(b"de");
-        assert_eq!(content.finish(), Digest::of(&whole));
     }
 }

@@ -19,7 +19,6 @@ use super::catalog::{CatalogError, Line, Listed, read_segment};
 use super::plain::{self, PlainError, PlainReader, ReadError};
 use super::record::{Record, SegmentRecord};
 use super::tar_header;
-use super::tar_sink::Content;
 
 /// Why a backup cannot be unpacked. What was handed on before the error must not be used.
 #[derive(Debug, thiserror::Error)]
@@ -301,7 +300,7 @@ impl<S: BackupSink> Unpacking<S> {
 
     fn content(&mut self, listed: &Listed, path: &str) -> Result<(), UnpackError> {
         let length = listed.entry.kind.data_bytes();
-        let mut content = Content::of(&listed.entry.kind);
+        let mut content = blake3::Hasher::new();
         self.read(length, |data, sink| {
             content.update(data);
             match sink.source(&listed.source).map_err(UnpackError::Sink)? {
@@ -309,7 +308,7 @@ impl<S: BackupSink> Unpacking<S> {
                 None => Ok(()),
             }
         })?;
-        if listed.blake3.is_some_and(|digest| digest != content.finish()) {
+        if listed.blake3.is_some_and(|digest| digest != content.finalize().into()) {
             return Err(UnpackError::Content { path: path.to_owned() });
         }
         let disagree = || UnpackError::Disagree {

@@ -149,7 +149,16 @@ fn a_tree_with_every_property_comes_back_from_the_archive_by_program_and_by_hand
     );
     expect(&scratch, 0, &script);
     assert_eq!(trees::differences(&tree, &by_hand.join("tree")), Vec::<String>::new());
+    // rsync would read the terabyte of nothing in full; the own comparison above has looked at it.
+    for tree in [&tree, &by_program.join("tree"), &by_hand.join("tree")] {
+        std::fs::remove_file(tree.join("holes/huge")).unwrap();
+    }
+    let times = std::fs::metadata(tree.join("holes")).unwrap().modified().unwrap();
     for restored in [by_program, by_hand] {
+        std::fs::File::open(restored.join("tree/holes"))
+            .unwrap()
+            .set_modified(times)
+            .unwrap();
         let mut rsync = Command::new("rsync");
         rsync.args(["-aHAXn", "--checksum", "--delete", "--itemize-changes"]);
         rsync.arg(tree.join("")).arg(restored.join("tree/"));
@@ -333,7 +342,7 @@ fn a_full_target_fails_by_name_and_leaves_no_backup() {
     let left = expect(
         &scratch,
         0,
-        &format!("find {at} -name '*.json' -path '*backups*' -o -name '.tmp*' -o -name '*.tar*'"),
+        &format!("find {at} -mindepth 1 -name '*.json' -path '*backups*' -o -name '.tmp*' -o -name '*.tar*'"),
     );
     bash(&scratch, &format!("umount {at}"));
     let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
@@ -347,14 +356,11 @@ fn a_full_target_fails_by_name_and_leaves_no_backup() {
 #[test]
 fn a_run_that_is_interrupted_or_terminated_says_so_and_leaves_no_backup() {
     let scratch = Scratch::new();
-    expect(&scratch, 0, "service init --env dev");
-    let artifacts = scratch.project().join("examples/service/var/dev/data/artifacts");
-    // Long enough to be caught: a file without an end in sight.
-    let big = std::fs::File::create(artifacts.join("big")).unwrap();
-    big.set_len(200 << 30).unwrap();
+    expect(&scratch, 0, "service init --env dev --scale 8");
     for (signal, exit) in [("INT", 130), ("TERM", 143)] {
         let mut run = Command::new(program());
-        run.args(["backup", "-e", "dev"])
+        // A level that takes long enough to be caught.
+        run.args(["backup", "-e", "dev", "--set", "step.pack.level=19"])
             .current_dir(scratch.project())
             .stdin(Stdio::null());
         let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
