@@ -313,7 +313,7 @@ impl Rule {
 /// first counts as the newer.
 pub fn decide(times: &[Zoned], now: Timestamp, policy: &Policy) -> Vec<Decision> {
     let mut ordered: Vec<(usize, &Zoned)> = times.iter().enumerate().collect();
-    ordered.sort_by(|(_, a), (_, b)| b.timestamp().cmp(&a.timestamp()));
+    ordered.sort_by_key(|(_, moment)| std::cmp::Reverse(moment.timestamp()));
     let ahead = SignedDuration::from_mins(RETAIN_AHEAD_MINUTES);
     let ahead = now.checked_add(ahead).unwrap_or(Timestamp::MAX);
     let future = ordered.partition_point(|(_, moment)| moment.timestamp() > ahead);

@@ -348,8 +348,11 @@ mod tests {
         for step in first.iter().chain(steps) {
             let mut words = step.split(' ');
             let (id, kind) = (words.next().unwrap(), words.next().unwrap());
-            text.push_str(&format!("[[step]]\nid = \"{id}\"\ntype = \"{kind}\"\n"));
-            words.for_each(|setting| text.push_str(&format!("{setting}\n")));
+            let settings: Vec<&str> = words.collect();
+            text.extend([format!(
+                "[[step]]\nid = \"{id}\"\ntype = \"{kind}\"\n{}\n",
+                settings.join("\n")
+            )]);
         }
         std::fs::write(folder.path().join("pipelines/backup.toml"), text).unwrap();
         let request = crate::pipeline::Request {

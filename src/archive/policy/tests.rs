@@ -29,8 +29,8 @@ fn kept(times: &[&str], policy: &Policy) -> Vec<String> {
     kept_at(NOW, times, policy)
 }
 
-fn window(text: &str) -> Option<Window> {
-    Some(text.parse().unwrap_or_else(|error| panic!("{text}: {error}")))
+fn window(text: &str) -> Window {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn daily(count: u32) -> Policy {
@@ -325,7 +325,7 @@ fn within_ends_strictly_after_its_limit() {
         "2026-11-21T12:00:00+00:00",
     ];
     let policy = Policy {
-        within: window("7d"),
+        within: Some(window("7d")),
         ..Policy::default()
     };
     assert_eq!(kept(&times, &policy), ["2 within 7d", "3 within 7d"]);
@@ -335,7 +335,7 @@ fn within_ends_strictly_after_its_limit() {
 fn within_counts_from_the_newest_backup_and_not_from_now() {
     let times = ["2020-01-01T00:00:00+00:00", "2020-01-03T00:00:00+00:00"];
     let policy = Policy {
-        within: window("3d"),
+        within: Some(window("3d")),
         ..Policy::default()
     };
     assert_eq!(kept(&times, &policy), ["0 within 3d", "1 within 3d"]);
@@ -349,7 +349,7 @@ fn within_counts_from_the_newest_that_is_not_in_the_future() {
         "2030-01-01T00:00:00+00:00",
     ];
     let policy = Policy {
-        within: window("3d"),
+        within: Some(window("3d")),
         ..Policy::default()
     };
     assert_eq!(kept(&times, &policy), ["1 within 3d", "2 within 3d"]);
@@ -365,7 +365,7 @@ fn one_an_hour_within_a_window() {
         "2026-11-21T11:10:00+00:00",
     ];
     let policy = Policy {
-        within_hourly: window("1d"),
+        within_hourly: Some(window("1d")),
         ..Policy::default()
     };
     assert_eq!(kept(&times, &policy), ["3 hourly within 1d", "4 hourly within 1d"]);
@@ -379,7 +379,7 @@ fn the_oldest_within_a_window_stays_too() {
         "2026-11-21T10:30:00+00:00",
     ];
     let policy = Policy {
-        within_daily: window("1d"),
+        within_daily: Some(window("1d")),
         ..Policy::default()
     };
     assert_eq!(kept(&times, &policy), ["0 oldest daily within 1d", "2 daily within 1d"]);
@@ -396,9 +396,9 @@ fn every_window_has_its_own_bucket() {
         "2026-06-09T00:00:00+00:00",
     ];
     let policy = Policy {
-        within_weekly: window("7d1h"),
-        within_monthly: window("1m10d"),
-        within_yearly: window("2y"),
+        within_weekly: Some(window("7d1h")),
+        within_monthly: Some(window("1m10d")),
+        within_yearly: Some(window("2y")),
         ..Policy::default()
     };
     assert_eq!(
@@ -437,8 +437,8 @@ fn months_are_taken_off_before_days_and_hours_last() {
 #[test]
 fn a_window_longer_than_all_time_keeps_everything() {
     let policy = Policy {
-        within: window("4000000000y"),
-        within_daily: window("4000000000d"),
+        within: Some(window("4000000000y")),
+        within_daily: Some(window("4000000000d")),
         ..Policy::default()
     };
     let times = ["1970-01-02T00:00:00+00:00", "2026-11-02T00:00:00+00:00"];
@@ -488,8 +488,8 @@ fn a_policy_without_rules_is_empty_and_keeps_everything() {
     let zero = Policy {
         last: Keep::Count(0),
         daily: Keep::Nothing,
-        within: window("0d"),
-        within_yearly: window("0y0h"),
+        within: Some(window("0d")),
+        within_yearly: Some(window("0y0h")),
         ..Policy::default()
     };
     for policy in [Policy::default(), zero] {
@@ -499,7 +499,7 @@ fn a_policy_without_rules_is_empty_and_keeps_everything() {
     }
     assert!(!daily(1).is_empty());
     let windows = Policy {
-        within_hourly: window("1h"),
+        within_hourly: Some(window("1h")),
         ..Policy::default()
     };
     assert!(!windows.is_empty());
