@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -17,11 +18,14 @@ use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
 use crate::secrets::{Origins, Store};
-use crate::state::{Lock, StateFolder};
+use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
 use super::stores::state_path;
-use super::{Context, Failure, Options};
+use super::{Context, Failure, Options, StopSignal};
+
+/// How long a wait for another run goes on without looking whether this one should end.
+const DEAF: Duration = Duration::from_millis(200);
 
 /// The state of a run, as far as it can be had.
 pub(super) struct Evidence {
@@ -71,7 +75,7 @@ impl Evidence {
         };
         match evidence.open_state(plan, options, context, warnings) {
             Ok(()) => Ok(evidence),
-            Err(problem) if problem.code == Code::Held || needed == Needed::Always => {
+            Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
             }
             Err(mut problem) => {
@@ -91,9 +95,7 @@ impl Evidence {
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
         let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
-        let mut lock = state
-            .lock(plan.pipeline(), options.wait)
-            .map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = take_lock(&state, plan, options, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self._lock = Some(lock);
         let scrubber = context.scrubber.clone();
@@ -299,5 +301,24 @@ impl Evidence {
             .status(Status::Ok)
             .with(Field::Backup, record.id.as_str());
         self.write(&entry, Sync::Now)
+    }
+}
+
+/// Takes the pipeline's lock. The wait for it is cut into short ones, so that a signal ends it.
+fn take_lock(state: &StateFolder, plan: &Plan, options: &Options, context: &Context) -> Result<Lock, Diagnostic> {
+    let begin = Instant::now();
+    loop {
+        let left = options.wait.map(|wait| wait.saturating_sub(begin.elapsed()));
+        match state.lock(plan.pipeline(), left.map(|left| left.min(DEAF))) {
+            Err(StateError::Held { .. }) if context.stop.is_requested() => {
+                let code = context.stop.signal().map_or(Code::Interrupted, StopSignal::code);
+                return Err(Diagnostic::error(
+                    code,
+                    "the run was stopped while it waited for another to end",
+                ));
+            }
+            Err(StateError::Held { .. }) if left.is_some_and(|left| left > DEAF) => {}
+            taken => return taken.map_err(|error| Diagnostic::of(&error)),
+        }
     }
 }
