@@ -346,3 +346,133 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert!(result.contains("strongroom"));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// A project that backs up one file into a folder of its own.
+fn working() -> tempfile::TempDir {
+    let project = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = project.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("data/note", "kept\n");
+    write(
+        "pipelines/environments/dev.toml",
+        "schema-version = 1\n[target.local]\nurl = \"file:kept\"\n",
+    );
+    write(
+        "pipelines/backup.toml",
+        r#"schema-version = 1
+name = "backup"
+[[step]]
+id = "capture"
+type = "snapshot"
+[[step.source]]
+name = "notes"
+type = "files"
+path = "data"
+[[step]]
+id = "pack"
+type = "compress"
+[[step]]
+id = "digest"
+type = "checksum"
+[[step]]
+id = "store"
+type = "upload"
+targets = ["local"]
+"#,
+    );
+    project
+}
+
+#[test]
+fn a_backup_tells_each_step_on_the_standard_error_and_its_result_on_the_standard_output() {
+    let project = working();
+    let run = ran(project.path(), &["backup", "--env", "dev"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for step in ["capture", "pack", "digest", "store"] {
+        let told = |line: &&str| line.starts_with(&format!("{step}: "));
+        assert_eq!(run.stderr.lines().filter(told).count(), 2, "{step}: {}", run.stderr);
+    }
+    assert!(run.stdout.starts_with("backup 2"), "{}", run.stdout);
+}
+
+#[test]
+fn a_quiet_backup_that_went_well_says_nothing_and_a_failed_one_says_why() {
+    let project = working();
+    let run = ran(project.path(), &["backup", "--env", "dev", "-q"]);
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
+    std::fs::remove_dir_all(project.path().join("data")).unwrap();
+    let failed = ran(project.path(), &["backup", "--env", "dev", "-q"]);
+    assert_eq!((failed.code, failed.stdout.as_str()), (5, ""));
+    assert!(
+        failed.stderr.starts_with("error[source-missing]: "),
+        "{}",
+        failed.stderr
+    );
+}
+
+#[test]
+fn a_backup_in_json_is_one_document_and_nothing_else() {
+    let project = working();
+    let run = ran(
+        project.path(),
+        &["backup", "--env", "dev", "--json", "-o", "report.json"],
+    );
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
+    let text = std::fs::read_to_string(project.path().join("report.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&document["command"], &document["exit"]), (&"backup".into(), &0.into()));
+}
+
+#[test]
+fn schemas_and_errors_are_explained_without_a_project() {
+    let folder = tempfile::tempdir().unwrap();
+    for of in ["pipeline", "environment"] {
+        let run = ran(folder.path(), &["schema", of]);
+        let schema: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((run.code, &schema["type"]), (0, &"object".into()), "{of}");
+    }
+    let explained = ran(folder.path(), &["explain-error", "flow-order"]);
+    assert_eq!(explained.code, 0);
+    assert!(explained.stdout.contains("flow-order"), "{}", explained.stdout);
+    let unknown = ran(folder.path(), &["explain-error", "flow-odrer"]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.stderr.contains("did you mean `flow-order`?"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
+fn what_was_shipped_is_valid() {
+    let run = ran(Path::new(env!("CARGO_MANIFEST_DIR")), &["validate"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_another() {
+    let project = working();
+    assert_eq!(ran(project.path(), &["backup", "--env", "dev"]).code, 0);
+    let lock = project.path().join(".strongroom/dev/backup.lock");
+    let lock = std::fs::OpenOptions::new().read(true).write(true).open(lock).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+
+    let held = ran(project.path(), &["backup", "--env", "dev"]);
+    assert_eq!(held.code, 11, "{}", held.stderr);
+
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let mut child = program(project.path())
+            .args(["backup", "--env", "dev", "--wait", "10min"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        signal(&child, name);
+        let mut told = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{told}");
+        assert!(told.contains("state: "), "{told}");
+    }
+}
