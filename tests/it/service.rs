@@ -452,3 +452,107 @@ fn a_second_run_of_the_same_pipeline_is_refused_at_once() {
     expect(&scratch, 11, &format!("flock {lock} strongroom backup -e dev"));
     expect(&scratch, 0, "strongroom backup -e dev -q");
 }
+
+#[test]
+fn a_pipeline_that_an_operator_writes_with_other_steps_and_words_validates_plans_and_runs() {
+    let scratch = Scratch::new();
+    expect(&scratch, 0, "service init --env staging --var data");
+    let pipeline = r#"
+schema-version = 1
+name = "nightly"
+description = "asks first, keeps three, two redactions"
+[arg.reason]
+description = "why"
+required = false
+default = "night"
+[[step]]
+id = "ask"
+type = "confirm"
+by = "operator"
+[[step]]
+id = "take"
+type = "snapshot"
+  [[step.source]]
+  name = "log"
+  type = "append-log"
+  path = "{{path.root}}/data/events"
+  [[step.source]]
+  name = "settings"
+  type = "files"
+  path = "{{path.root}}/config"
+[[step]]
+id = "clean"
+type = "redact"
+sources = ["settings"]
+binary = "leave-out"
+[[step]]
+id = "squeeze"
+type = "compress"
+codec = "gzip"
+[[step]]
+id = "sum"
+type = "checksum"
+[[step]]
+id = "put"
+type = "upload"
+targets = ["a", "b"]
+require = 2
+[[step]]
+id = "read"
+type = "confirm"
+by = "read-back"
+[[step]]
+id = "thin"
+type = "retain"
+keep-last = 2
+max-remove = "50%"
+"#;
+    let environment = r#"
+schema-version = 1
+[path]
+root = "data/staging"
+[target.a]
+url = "file:stores/a"
+[target.b]
+url = "file:stores/b"
+[pipeline.nightly.step.thin]
+keep-last = 3
+[pipeline.nightly.step.take.source.settings]
+exclude = { append = [".env*"] }
+"#;
+    scratch.write(&BTreeMap::from([
+        ("pipelines/nightly.toml".to_owned(), pipeline.to_owned()),
+        ("pipelines/environments/staging.toml".to_owned(), environment.to_owned()),
+    ]));
+    expect(&scratch, 0, "strongroom validate nightly -e staging");
+    expect(
+        &scratch,
+        0,
+        "strongroom plan nightly -e staging --offline && strongroom plan nightly -e staging",
+    );
+    assert!(!scratch.project().join("stores").exists(), "a plan writes nothing");
+    for _ in 0..5 {
+        expect(&scratch, 0, "strongroom run nightly -e staging -q");
+    }
+    let listed = json(&expect(&scratch, 0, "strongroom list -e staging --json"));
+    let sequences: Vec<u64> = listed["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["sequence"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sequences.len(), 3, "{listed:#}");
+    assert!([3, 4, 5].iter().all(|n| sequences.contains(n)), "{sequences:?}");
+    expect(
+        &scratch,
+        0,
+        "strongroom verify latest -e staging && strongroom journal verify -e staging",
+    );
+    let held = bash(
+        &scratch,
+        "strongroom run nightly -e staging --set step.thin.keep-last=1 --set 'step.thin.max-remove=\"30%\"'",
+    );
+    let told = String::from_utf8_lossy(&held.stderr).into_owned() + &String::from_utf8_lossy(&held.stdout);
+    assert_eq!(held.status.code(), Some(3), "{told}");
+    assert!(told.contains("retention-held-back"), "{told}");
+}

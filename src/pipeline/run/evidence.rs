@@ -262,6 +262,24 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
+    /// Comes before the first deletion of a backup: no record, no effect.
+    pub(super) fn delete_intended(&mut self, target: &TargetName, id: &BackupId) -> Result<(), Failure> {
+        let entry = Entry::new(Event::DeleteIntended)
+            .status(Status::Started)
+            .with(Field::Target, target.as_str())
+            .with(Field::Backup, id.as_str());
+        self.write(&entry, Sync::Now)
+    }
+
+    pub(super) fn deleted(&mut self, target: &TargetName, id: &BackupId, freed: u64) -> Result<(), Failure> {
+        let entry = Entry::new(Event::Deleted)
+            .status(Status::Ok)
+            .with(Field::Target, target.as_str())
+            .with(Field::Backup, id.as_str())
+            .with(Field::Bytes, freed);
+        self.write(&entry, Sync::Grouped)
+    }
+
     pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
         let entry = Entry::new(Event::BackupChosen)
             .status(Status::Ok)

@@ -9,6 +9,7 @@ mod evidence;
 mod fence;
 mod preview;
 mod restore;
+mod retain;
 mod stores;
 mod wanted;
 
@@ -39,7 +40,6 @@ enum State<'p> {
     Nothing,
     Pending(Pending<'p>),
     Stored(Box<Stored>),
-    #[expect(dead_code, reason = "retention, the first step that takes it, comes next")]
     Confirmed(Box<Confirmed>),
     Chosen(Box<Chosen>),
     Verified(Box<Verified>),
@@ -246,6 +246,10 @@ impl<'p> Runner<'p> {
                 let confirmed = self.read_back(*stored).await?;
                 let summary = format!("{} targets read back whole", confirmed.targets().len());
                 Ok((State::Confirmed(Box::new(confirmed)), summary))
+            }
+            (Step::Retain(settings), State::Confirmed(confirmed)) => {
+                let summary = self.retain(&confirmed, settings).await?;
+                Ok((State::Confirmed(confirmed), summary))
             }
             (Step::Confirm(confirm), state) if confirm.by == By::Operator => {
                 let summary = self.confirm_operator().await?;
