@@ -5,7 +5,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/parts.sh
 if cargo nextest --version >/dev/null 2>&1; then
-    set -- nextest run --locked "$@"
+    profile=default
+    [ -z "${STRONGROOM_TORTURE:-}" ] || profile=torture
+    set -- nextest run --locked --profile "$profile" "$@"
 else
     set -- test --locked "$@"
 fi
