@@ -1,0 +1,279 @@
+//! What each verb takes beside the global flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+
+use crate::id::{EnvName, PipelineName, RunId, TargetName};
+use crate::steps::verify::Level;
+use crate::units::Span;
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunVerb {
+    /// A name in `pipelines/`, or the path of a manifest.
+    #[arg(value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+    pub pipeline: String,
+    /// Say what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What to run it with.
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupVerb {
+    /// Say what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What to run it with.
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreVerb {
+    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
+    #[arg(value_name = "BACKUP")]
+    pub backup: String,
+    /// Say what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What to run it with.
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanVerb {
+    /// A name in `pipelines/`, or the path of a manifest.
+    #[arg(value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+    pub pipeline: String,
+    /// For a restore: the backup; the same as `--arg backup=BACKUP`.
+    #[arg(value_name = "BACKUP")]
+    pub backup: Option<String>,
+    /// Start no process, open no socket, read no secret and no source.
+    #[arg(long)]
+    pub offline: bool,
+    /// What it would be run with.
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// How it restores.
+    #[command(flatten)]
+    pub restore: RestoreOptions,
+}
+
+/// What a pipeline is run with.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunOptions {
+    /// Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Give an argument that the pipeline declares. Repeatable.
+    #[arg(long = "arg", value_name = "KEY=VALUE")]
+    pub args: Vec<String>,
+    /// Confirm by naming the environment, in place of typing it when asked.
+    #[arg(long, value_name = "ENV")]
+    pub confirm: Option<EnvName>,
+    /// Use only this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Wait this long for another run of the same pipeline to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+/// What a pipeline is run with that restores.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Restore options")]
+pub struct RestoreOptions {
+    /// Restore into this empty or absent folder instead of in place.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// Restore only paths that match. Repeatable.
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Do not restore paths that match. Repeatable.
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Restored files belong to whoever runs the restore.
+    #[arg(long, conflicts_with = "numeric_owner")]
+    pub no_owner: bool,
+    /// Restored files belong to the same numbers, whatever their names are here.
+    #[arg(long)]
+    pub numeric_owner: bool,
+}
+
+/// `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateVerb {
+    /// Names in `pipelines/`, or paths of manifests. Default: all.
+    #[arg(value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+    pub pipelines: Vec<String>,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainVerb {
+    /// A name in `pipelines/`, or the path of a manifest.
+    #[arg(value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+    pub pipeline: String,
+    /// Only what stands at or below this path, `step.pack` or `target.local.url`.
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Set one value of the manifest first. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Give an argument that the pipeline declares; else its example is used. Repeatable.
+    #[arg(long = "arg", value_name = "KEY=VALUE")]
+    pub args: Vec<String>,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaVerb {
+    /// Which manifest.
+    #[arg(value_enum, value_name = "MANIFEST", default_value_t = SchemaOf::Pipeline)]
+    pub of: SchemaOf,
+}
+
+/// Which manifest a schema describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// A pipeline.
+    Pipeline,
+    /// An environment.
+    Environment,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct ListVerb {
+    /// Only backups made by this pipeline.
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<PipelineName>,
+    /// Look only in this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowVerb {
+    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
+    #[arg(value_name = "BACKUP")]
+    pub backup: String,
+    /// Only backups made by this pipeline.
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<PipelineName>,
+    /// Look only in this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyVerb {
+    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
+    #[arg(value_name = "BACKUP")]
+    pub backup: String,
+    /// How much is checked: every stored object's digest, or every entry's content too.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = VerifyLevel::Content)]
+    pub level: VerifyLevel,
+    /// Only backups made by this pipeline.
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<PipelineName>,
+    /// Look only in this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+}
+
+/// How much `verify` checks, as the command line has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VerifyLevel {
+    /// Every stored object is there and has its digest.
+    Objects,
+    /// The same, and every entry unpacks to the content that the catalog says.
+    Content,
+}
+
+impl From<VerifyLevel> for Level {
+    fn from(level: VerifyLevel) -> Self {
+        match level {
+            VerifyLevel::Objects => Self::Objects,
+            VerifyLevel::Content => Self::Content,
+        }
+    }
+}
+
+/// `journal`.
+#[derive(Debug, Args)]
+pub struct JournalVerb {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: JournalAction,
+}
+
+/// What to do with the journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalAction {
+    /// Recompute every link of the chain and say whether it holds.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal verify --env live\n  \
+        strongroom journal verify --env live --json")]
+    Verify,
+    /// Print records, oldest first.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal show --env dev --last 20\n  \
+        strongroom journal show --env live --run 01920f6e-2b9c-7000-8000-0242ac120002")]
+    Show {
+        /// Only records of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<RunId>,
+        /// Only the last COUNT records.
+        #[arg(long, value_name = "COUNT")]
+        last: Option<u32>,
+    },
+}
+
+/// `explain-error`.
+#[derive(Debug, Args)]
+pub struct ExplainErrorVerb {
+    /// The code, as it stands in brackets after `error`.
+    #[arg(value_name = "CODE")]
+    pub code: String,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsVerb {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManVerb {
+    /// Write one page for each verb into this folder.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+}
+
+/// `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateVerb {
+    /// Write nothing; fail when a file differs from what would be written.
+    #[arg(long)]
+    pub check: bool,
+}
