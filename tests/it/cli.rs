@@ -476,3 +476,15 @@ fn a_signal_ends_a_run_that_waits_for_another() {
         assert!(told.contains("state: "), "{told}");
     }
 }
+
+#[test]
+fn an_option_for_restores_is_refused_by_a_pipeline_that_restores_nothing() {
+    let project = working();
+    for option in [&["--exclude", "note"][..], &["--to", "there"], &["--no-owner"]] {
+        let words = [&["run", "backup", "--env", "dev"], option].concat();
+        let run = ran(project.path(), &words);
+        assert_eq!(run.code, 2, "{option:?}: {}", run.stderr);
+        assert!(run.stderr.contains("is for restores"), "{option:?}: {}", run.stderr);
+    }
+    assert!(!project.path().join("kept").exists(), "a backup was made");
+}
