@@ -30,6 +30,8 @@ pub const REFS_MAX: usize = 256 << 20;
 pub const REDACT_FILE_MAX: u64 = 64 << 20;
 /// Bytes of a manifest file.
 pub const MANIFEST_MAX: u64 = 4 << 20;
+/// Problems of a manifest that are told one by one: what is beyond them is seldom read, and each costs a look at its file.
+pub const PROBLEMS_LISTED: usize = 100;
 /// Levels of tables and arrays in a manifest.
 pub const MANIFEST_DEPTH: usize = 64;
 /// Levels of folders below a source's root; the kernel's own path limit allows no more in one path.

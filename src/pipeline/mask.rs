@@ -2,56 +2,61 @@
 
 use std::ops::Range;
 
-/// Words that make a key telling wherever they stand in it.
-const WORDS: [&str; 13] = [
-    "password",
-    "passwd",
-    "pwd",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "auth",
-    "bearer",
-    "dsn",
-    "cookie",
-    "key",
-];
+use crate::sensitive::keys;
 
 /// Whether a key says that its value is a secret. `secret_keys` are the schema's own secret fields.
 pub(super) fn is_telling(key: &str, secret_keys: &[String]) -> bool {
-    if secret_keys.iter().any(|known| known == key) {
-        return true;
+    secret_keys.iter().any(|known| known == key) || keys::is_telling(key)
+}
+
+/// Whether a line below `above` may belong to a value behind a telling key: it has no key of its own and the nearest one
+/// above it tells. The text may be no TOML, so whether that value was closed is not asked.
+pub(super) fn goes_on(above: &str, line: &str, secret_keys: &[String]) -> bool {
+    if begins_anew(line) || is_table(line.trim_start()) {
+        return false;
     }
-    words(key).iter().any(|word| {
-        WORDS.contains(&word.as_str())
-            || word
-                .strip_suffix('s')
-                .is_some_and(|one| one != "key" && WORDS.contains(&one))
+    for line in above.lines().rev() {
+        if !values(line, secret_keys).is_empty() {
+            return true;
+        }
+        if begins_anew(line) {
+            return false;
+        }
+    }
+    false
+}
+
+/// Whether a line is the header of a table or gives a key of its own.
+fn begins_anew(line: &str) -> bool {
+    let line = line.trim();
+    if let Some(header) = line.strip_prefix('[') {
+        let name = header.trim_start_matches('[').trim_end_matches(']');
+        return line.ends_with(']') && name.split('.').all(is_bare);
+    }
+    line.split_once('=').is_some_and(|(key, value)| {
+        key.trim().split('.').all(is_bare) && value.starts_with(' ') && !value.trim().is_empty()
     })
 }
 
-/// Whether a line leaves a value behind a telling key open, so that the lines after it belong to the value.
-pub(super) fn leaves_open(line: &str, secret_keys: &[String]) -> bool {
-    let Some(text) = telling(line, secret_keys).pop().and_then(|range| line.get(range)) else {
-        return false;
-    };
-    let text = text.trim_end();
-    match text.chars().next() {
-        Some('[') => !text.contains(']'),
-        Some('"' | '\'') => {
-            let triple = text.get(..3).filter(|start| matches!(*start, "\"\"\"" | "\'\'\'"));
-            triple.is_some_and(|triple| text.len() < 6 || !text.ends_with(triple))
-        }
-        _ => false,
-    }
+fn is_bare(key: &str) -> bool {
+    let key = key.trim();
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// The byte ranges of a line that stand behind a telling key or are the password in a URL. What cannot be told apart is
 /// hidden to the line's end.
 pub(super) fn telling(line: &str, secret_keys: &[String]) -> Vec<Range<usize>> {
     let mut found = passwords(line);
+    found.extend(values(line, secret_keys));
+    found
+}
+
+/// The values behind telling keys. One that was not begun has an empty range; one without any key counts as telling.
+fn values(line: &str, secret_keys: &[String]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
     let mut from = 0;
     while let Some(equals) = line.get(from..).and_then(|rest| rest.find('=')).map(|at| from + at) {
         from = equals + 1;
@@ -61,19 +66,18 @@ pub(super) fn telling(line: &str, secret_keys: &[String]) -> Vec<Range<usize>> {
         let after = after.get(1..).unwrap_or_default();
         let value = from + (after.len() - after.trim_start().len());
         let text = line.get(value..).unwrap_or_default();
-        if text.starts_with('{') || !names_a_secret(key_before(before), text, secret_keys) {
+        let key = key_before(before);
+        if is_table(text) || !(key.is_empty() || names_a_secret(key, text, secret_keys)) {
             continue;
         }
         let end = value + value_length(text);
-        if value < end {
-            found.push(value..end);
-        }
+        found.push(value..end);
         from = end.max(from);
     }
     found
 }
 
-/// What stands between `:` and `@` in the authority of each URL.
+/// What stands between `:` and `@` in the authority of each URL; to the end of the line where the URL is broken off.
 fn passwords(line: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (at, mark) in line.match_indices("://") {
@@ -83,15 +87,26 @@ fn passwords(line: &str) -> Vec<Range<usize>> {
             .split(|c: char| matches!(c, '/' | '"' | '\'') || c.is_whitespace())
             .next()
             .unwrap_or_default();
-        if let Some((user, _)) = authority.rsplit_once('@')
-            && let Some((name, password)) = user.split_once(':')
-            && !password.is_empty()
-        {
-            let from = start + name.len() + 1;
-            found.push(from..from + password.len());
+        let Some((name, behind)) = authority.split_once(':') else {
+            continue;
+        };
+        let from = start + name.len() + 1;
+        match behind.rsplit_once('@') {
+            Some(("", _)) => {}
+            Some((password, _)) => found.push(from..from + password.len()),
+            None if behind.bytes().all(|b| b.is_ascii_digit()) => {}
+            None => found.push(from..line.len()),
         }
     }
     found
+}
+
+/// Whether the value is a table, or a list that begins with one: its own keys say what is a secret.
+fn is_table(text: &str) -> bool {
+    let Some(inner) = text.trim_start_matches(['[', ' ']).strip_prefix('{') else {
+        return false;
+    };
+    inner.split_once('=').is_some_and(|(key, _)| is_bare(key))
 }
 
 /// Whether the dotted key ends in a telling name. The words of a reference to a secret are no secrets.
@@ -121,31 +136,31 @@ fn is_variable_name(value: &str) -> bool {
             .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// The key that stands right before an equals sign.
+/// The key before an equals sign, with whatever stands before it that is no key: too much tells more than too little.
 fn key_before(before: &str) -> &str {
-    let trimmed = before.trim_end();
-    let start = trimmed
-        .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '"' | '\'')))
-        .map_or(0, |at| {
-            at + trimmed
-                .get(at..)
-                .and_then(|rest| rest.chars().next())
-                .map_or(1, char::len_utf8)
-        });
-    trimmed.get(start..).unwrap_or_default()
+    before.rsplit([',', '{', '=']).next().unwrap_or_default().trim()
 }
 
-/// How much of the text is the value: a quoted string to its end, anything else to the end of the line.
+/// How much of the text is the value: a quoted string to its end where nothing odd follows, anything else to the end of
+/// the line.
 fn value_length(text: &str) -> usize {
-    let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+    let Some(length) = quoted(text) else {
         return text.len();
     };
+    let rest = text.get(length..).unwrap_or_default().trim_start();
+    if rest.is_empty() || rest.starts_with([',', '}', ']', '#']) {
+        length
+    } else {
+        text.len()
+    }
+}
+
+/// The bytes of a quoted string that is closed on its line.
+fn quoted(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if text.starts_with(&triple) {
-        return text
-            .get(3..)
-            .and_then(|rest| rest.find(&triple))
-            .map_or(text.len(), |at| at + 6);
+        return text.get(3..)?.find(&triple).map(|at| at + 6);
     }
     let mut escaped = false;
     for (at, character) in text.char_indices().skip(1) {
@@ -154,28 +169,10 @@ fn value_length(text: &str) -> usize {
         } else if character == '\\' && quote == '"' {
             escaped = true;
         } else if character == quote {
-            return at + 1;
+            return Some(at + 1);
         }
     }
-    text.len()
-}
-
-/// The words of a key, in lower case: `secretAccessKey` and `secret-access-key` have the same three.
-fn words(key: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut previous_lower = false;
-    for character in key.chars() {
-        if !character.is_alphanumeric() || (character.is_uppercase() && previous_lower) {
-            words.push(String::new());
-        }
-        previous_lower = character.is_lowercase() || character.is_ascii_digit();
-        if character.is_alphanumeric()
-            && let Some(word) = words.last_mut()
-        {
-            word.extend(character.to_lowercase());
-        }
-    }
-    words
+    None
 }
 
 #[cfg(test)]
@@ -207,6 +204,10 @@ mod tests {
             ("x.token.live = \"a\\\"bc\" ", "x.token.live = *** "),
             ("token = \"\"\"abc", "token = ***"),
             ("\"api key\" = \"abc\"", "\"api key\" = ***"),
+            ("password = \"ab\"cd\" # x", "password = ***"),
+            (" = \"abc\"", " = ***"),
+            ("password ={{ \"abc\"", "password =***"),
+            ("url = \"sftp://me:ab", "url = \"sftp://me:***"),
             ("url = \"sftp://me:abc@host/x\"", "url = \"sftp://me:***@host/x\""),
         ] {
             assert_eq!(masked(line), hidden);
@@ -220,30 +221,35 @@ mod tests {
             "secrets.file = \".env.live\"",
             "access-key-id = { secret = \"OFFSITE_KEY\" }",
             "path = \"/srv/data\"",
+            "values = [{ secret = \"ONE\" }, { file = \"/run/two\" }]",
             "keys = [\"pin\"]",
             "monkey = 1",
+            "url = \"https://host:8443/x\"",
         ] {
             assert_eq!(masked(line), line);
         }
     }
 
     #[test]
-    fn a_value_that_goes_on_is_known_as_such() {
-        for line in [
-            "passwords = [",
-            "tokens = [ \"abc\",",
-            "secret = \"\"\"",
-            "key = '''abc",
+    fn a_line_below_a_telling_key_goes_on_until_another_key_begins() {
+        for (above, line) in [
+            ("passwords = [", "  \"abc\","),
+            ("tokens = [ \"a]bc\",", "\"de\"]"),
+            ("api-key = '''abc\nx=y", "z"),
+            ("password =", "\"abc\""),
+            ("password = \"abc", "de=="),
+            ("secret = \"\"\" \"\"\"", "abc"),
         ] {
-            assert!(leaves_open(line, &[]), "{line}");
+            assert!(goes_on(above, line, &[]), "{above} {line}");
         }
-        for line in [
-            "passwords = [\"abc\"]",
-            "path = [",
-            "secret = \"\"\"abc\"\"\"",
-            "token = \"abc\"",
+        for (above, line) in [
+            ("path = [", "\"/srv\""),
+            ("token = \"abc\"", "level = 3"),
+            ("token = \"abc\"", "[path]"),
+            ("token = \"abc\"\nlevel = [", "3"),
+            ("secrets = [", "  { secret = \"ONE\" },"),
         ] {
-            assert!(!leaves_open(line, &[]), "{line}");
+            assert!(!goes_on(above, line, &[]), "{above} {line}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Reads TOML into a tree with places, and reports every syntax error it can recover from, the first of each line.
 
+use std::collections::BTreeSet;
+
 use toml::de::{DeTable, DeValue};
 
 use super::mask;
@@ -16,15 +18,14 @@ pub(super) fn parse(map: &mut SourceMap, name: &str, layer: Layer, text: &str, p
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     let shift = base + (text.len() - body.len());
     let (document, errors) = DeTable::parse_recoverable(body);
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for error in &errors {
         let range = error.span().unwrap_or(0..0);
-        let line = body.get(..range.start).map_or(0, |before| before.matches('\n').count());
+        let line = body.get(..range.start).and_then(|before| before.rfind('\n'));
         // One bad line makes the recovering parser stumble over what follows on it.
-        if seen.contains(&line) {
+        if !seen.insert(line) {
             continue;
         }
-        seen.push(line);
         let span = Span {
             start: shift + range.start,
             end: shift + range.end,

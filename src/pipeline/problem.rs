@@ -3,6 +3,7 @@
 use super::source_map::{SourceMap, Span};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::EnvName;
+use crate::limits;
 
 /// What is true of the data after any problem of a manifest.
 pub(super) const STATE: &str = "nothing was started";
@@ -55,6 +56,11 @@ impl Problem {
         self
     }
 
+    /// What kind of problem.
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
     /// The place that is wrong.
     pub(super) fn span(&self) -> Span {
         self.marks.first().map(|(span, _)| *span).unwrap_or_default()
@@ -78,6 +84,11 @@ impl Problems {
         self.list.is_empty()
     }
 
+    /// Whether a problem was found at exactly this span.
+    pub(super) fn has(&self, span: Span) -> bool {
+        self.list.iter().any(|problem| problem.span() == span)
+    }
+
     /// The places at which problems were found.
     pub(super) fn spans(&self) -> Vec<Span> {
         self.list.iter().map(Problem::span).collect()
@@ -86,6 +97,16 @@ impl Problems {
     /// Makes diagnostics of them, sorted by place.
     pub(super) fn finish(mut self, map: &SourceMap, pipeline: &str, environment: &EnvName) -> Vec<Diagnostic> {
         self.list.sort_by_key(|problem| (problem.span(), problem.code));
+        if self.list.len() > limits::PROBLEMS_LISTED {
+            let further = self.list.len() - limits::PROBLEMS_LISTED;
+            let first = self.list.drain(limits::PROBLEMS_LISTED..).next();
+            self.list.extend(first.map(|first| Problem {
+                what: format!("there are {further} further problems, the first of them here"),
+                why: None,
+                help: Some("mend those above first".to_owned()),
+                ..first
+            }));
+        }
         self.list
             .into_iter()
             .map(|problem| {

@@ -1,5 +1,7 @@
 //! Layers merged, templates filled, schema satisfied, each step decoded: every value typed, every value's place known.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use super::environment::Environment;
@@ -171,7 +173,7 @@ fn check_file_name(pipeline: &Node, located: &Located, problems: &mut Problems) 
 /// Two items of one name in a list whose items are addressed by name.
 fn check_duplicates(node: &Node, problems: &mut Problems) {
     if let Some(naming) = naming_key(node.items()) {
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         for item in node.items() {
             let name = item
                 .table()
@@ -179,8 +181,8 @@ fn check_duplicates(node: &Node, problems: &mut Problems) {
             let Some((name, span)) = name else {
                 continue;
             };
-            match seen.iter().find(|(known, _)| *known == name) {
-                Some((_, first)) => problems.push(
+            match seen.get(name) {
+                Some(first) => problems.push(
                     Problem::new(
                         Code::DuplicateName,
                         format!("the {naming} `{name}` is used twice"),
@@ -191,7 +193,9 @@ fn check_duplicates(node: &Node, problems: &mut Problems) {
                     .why("overlays and messages address an item by it")
                     .help("choose another one"),
                 ),
-                None => seen.push((name, span)),
+                None => {
+                    seen.insert(name, span);
+                }
             }
         }
     }

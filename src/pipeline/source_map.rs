@@ -98,7 +98,8 @@ impl SourceMap {
     /// The ranges of a line that must not be shown, in order and apart from each other.
     fn hidden(&self, source: &Source, line_start: usize, line: &str) -> Vec<Range<usize>> {
         let mut ranges = mask::telling(line, &self.secret_keys);
-        if self.goes_on(source, line_start, line) {
+        let above = source.text.get(..line_start).unwrap_or_default();
+        if mask::goes_on(above, line, &self.secret_keys) {
             ranges.push(0..line.len());
         }
         for span in &self.masked {
@@ -120,17 +121,6 @@ impl SourceMap {
             }
         }
         apart
-    }
-
-    /// Whether a line belongs to a value that was begun above it behind a telling key. The text may be no TOML, so this
-    /// looks no further than to the nearest line above with a key.
-    fn goes_on(&self, source: &Source, line_start: usize, line: &str) -> bool {
-        if line.contains('=') || line.trim_start().starts_with(['[', '#']) {
-            return false;
-        }
-        let above = source.text.get(..line_start).unwrap_or_default();
-        let begun = above.lines().rev().find(|line| line.contains('='));
-        begun.is_some_and(|begun| mask::leaves_open(begun, &self.secret_keys))
     }
 
     fn source(&self, span: Span) -> Option<&Source> {

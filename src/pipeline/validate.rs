@@ -117,7 +117,9 @@ impl Checker<'_> {
     }
 
     fn add(&mut self, problem: Problem, pointer: &str) {
-        if self.known.contains(&problem.span()) {
+        // A value that breaks several rules at once is told once; a table may miss several keys.
+        let told = problem.code() != Code::MissingKey && self.problems.has(problem.span());
+        if told || self.known.contains(&problem.span()) {
             return;
         }
         self.problems.push(match step_of(self.root, pointer) {

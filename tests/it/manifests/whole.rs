@@ -336,3 +336,19 @@ fn an_environment_alone_is_checked_as_with_a_pipeline() {
         assert_eq!(found[0].pipeline, None);
     }
 }
+
+#[test]
+fn of_very_many_problems_the_first_hundred_are_told() {
+    let many: Vec<String> = (0..2000).map(|number| format!("unknown-{number} = 1\n")).collect();
+    let many = many.concat();
+    let mut project = Project::new(&[], &[], &[]);
+    project.write(
+        "pipelines/environments/test.toml",
+        &many.replacen("unknown-0 = 1", "schema-version = 1", 1),
+    );
+    let found = refused(&project.request("backup"));
+    assert_eq!(found.len(), 101);
+    assert!(found[100].what.contains("further problems"), "{}", found[100].what);
+    project.write("pipelines/environments/test.toml", &"x = [\n= ]\n".repeat(2000));
+    assert!(refused(&project.request("backup")).len() <= 101);
+}

@@ -71,7 +71,7 @@ const SCHEMA: &[Wrong] = &[
         backup: &[("level = 3", "level = «3.5")], says: "an integer", ..NONE },
     Wrong { claim: "yes for true", code: "wrong-type", environment: &[("[path]", "protected = «\"yes\"\n[path]")],
         says: "write `true` or `false`", ..NONE },
-    Wrong { claim: "one step table in place of a list", code: "wrong-type", restore: &[],
+    Wrong { claim: "a table where a word belongs", code: "wrong-type",
         backup: &[("type = \"checksum\"", "type = \"checksum\"\nalgorithm = «{ name = \"blake3\" }")],
         says: "a string", ..NONE },
     Wrong { claim: "a level beyond its range", code: "invalid-value", backup: &[("level = 3", "level = «42")],
