@@ -1,7 +1,7 @@
 //! Capture: what a source hands on is the tree as it is, whatever happens to the tree meanwhile.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -41,6 +41,7 @@ enum Hooked<'a> {
 #[derive(Default)]
 struct Recorder<'a> {
     given: Vec<Given>,
+    index: HashMap<TreePath, usize>,
     superseded: Vec<Given>,
     open: Option<Given>,
     hook: Option<Hook<'a>>,
@@ -82,7 +83,10 @@ impl TreeSink for Recorder<'_> {
         given.verdict = verdict;
         match verdict {
             Verdict::Superseded => self.superseded.push(given),
-            Verdict::Kept | Verdict::KeptChanging => self.given.push(given),
+            Verdict::Kept | Verdict::KeptChanging => {
+                self.index.insert(given.entry.path.clone(), self.given.len());
+                self.given.push(given);
+            }
         }
         Ok(())
     }
@@ -113,8 +117,7 @@ impl Recorder<'_> {
     }
 
     fn get_path(&self, path: &TreePath) -> Option<&Given> {
-        let at = self.given.binary_search_by(|given| given.entry.path.cmp(path)).ok()?;
-        self.given.get(at)
+        self.given.get(*self.index.get(path)?)
     }
 
     fn get(&self, path: &str) -> &Given {
@@ -524,6 +527,15 @@ fn a_large_file_that_is_replaced_is_kept_as_it_was() {
     assert_eq!(sink.get("big").verdict, Verdict::Kept);
 }
 
+/// Ends a writer when the test does, a failed one too.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_small_file_that_changes_all_the_time_is_kept_with_a_warning() {
     let scene = Scene::new();
@@ -538,6 +550,7 @@ fn a_small_file_that_changes_all_the_time_is_kept_with_a_warning() {
                 file.write_all_at(&[2], at).unwrap();
             }
         });
+        let _stop = StopOnDrop(&stop);
         let seen = (0..5000).any(|_| {
             let (sink, captured) = scene.capture(&files(scene.dir.path()));
             let busy = sink.get("busy");
@@ -546,7 +559,6 @@ fn a_small_file_that_changes_all_the_time_is_kept_with_a_warning() {
             assert_eq!(captured.warning_count, u64::from(busy.verdict == Verdict::KeptChanging));
             busy.verdict == Verdict::KeptChanging && codes(&captured) == [Code::SourceChanging]
         });
-        stop.store(true, Ordering::Relaxed);
         assert!(
             seen,
             "no capture of a file under constant change was told apart from one at rest"
@@ -826,7 +838,8 @@ fn other_file_systems_are_left_alone_when_asked() {
     let name = format!("strongroom-{}", std::process::id());
     fs::create_dir(Path::new("/dev/shm").join(&name)).unwrap();
     let source = |one: bool| {
-        let settings = serde_json::json!({ "path": format!("/dev/{{shm/{name},shm}}"), "one-file-system": one });
+        // Braces around one letter make it a glob below `/dev`.
+        let settings = serde_json::json!({ "path": format!("/dev/{{s}}hm/{name}"), "one-file-system": one });
         source("files", settings)
     };
     let shm = |one: bool| {
@@ -1001,31 +1014,20 @@ fn a_log_that_grows_while_it_is_read_is_kept_as_far_as_announced() {
 fn a_log_under_a_writer_is_always_a_prefix_of_what_it_becomes() {
     let scene = Scene::new();
     fs::create_dir(scene.path("log")).unwrap();
-    let stop = AtomicBool::new(false);
     let log = source("append-log", serde_json::json!({ "path": "log" }));
     let mut prefixes = Vec::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut sequence = 0_u64;
-            'segments: for segment in 0.. {
-                let mut file = File::create(scene.path(&format!("log/{segment:06}"))).unwrap();
-                for _ in 0..2000 {
-                    sequence += 1;
+        let writer = scope.spawn(|| {
+            for segment in 0..8 {
+                let mut file = File::create(scene.path(&format!("log/{segment}"))).unwrap();
+                for record in 0..2000_usize {
                     // In two writes, so that records are torn now and then.
-                    write!(file, "{{\"seq\":{sequence},").unwrap();
-                    writeln!(
-                        file,
-                        "\"pad\":\"{}\"}}",
-                        "x".repeat(usize::try_from(sequence % 97).unwrap())
-                    )
-                    .unwrap();
-                    if stop.load(Ordering::Relaxed) {
-                        break 'segments;
-                    }
+                    write!(file, "{{\"segment\":{segment},\"record\":{record},").unwrap();
+                    writeln!(file, "\"pad\":\"{}\"}}", "x".repeat(record % 97)).unwrap();
                 }
             }
         });
-        for _ in 0..50 {
+        while !writer.is_finished() {
             let (sink, captured) = scene.capture(&log);
             assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
             let data: Vec<u8> = sink.given.iter().flat_map(|given| given.data.clone()).collect();
@@ -1034,7 +1036,6 @@ fn a_log_under_a_writer_is_always_a_prefix_of_what_it_becomes() {
             assert_eq!(head.length, data.len() as u64);
             prefixes.push(data);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let mut names: Vec<_> = fs::read_dir(scene.path("log"))
         .unwrap()
