@@ -146,7 +146,13 @@ pub fn generated() -> Vec<(&'static str, String)> {
 /// The keys that hold secrets anywhere in the language.
 pub(super) fn secret_keys() -> Vec<String> {
     let mut keys = Vec::new();
-    for schema in [pipeline_schema(), environment_schema()] {
+    collect_secret_keys(pipeline_schema(), &mut keys);
+    // The overlays repeat the keys of the pipeline behind operators, which are no keys of their own.
+    let own = environment_schema().get("properties").and_then(Json::as_object);
+    for (key, schema) in own.into_iter().flatten().filter(|(key, _)| *key != "pipeline") {
+        if walk::is_secret(schema) {
+            keys.push(key.clone());
+        }
         collect_secret_keys(schema, &mut keys);
     }
     keys.sort();
@@ -278,4 +284,14 @@ fn unwrap_lines(text: &str) -> String {
         .map(|paragraph| paragraph.replace('\n', " "))
         .collect::<Vec<_>>()
         .join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_keys_are_the_fields_that_hold_references() {
+        assert_eq!(secret_keys(), ["values"]);
+    }
 }

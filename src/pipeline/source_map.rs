@@ -136,31 +136,34 @@ impl Source {
     }
 }
 
-/// The line with `***` for each hidden range, and the mark's range in characters of that.
+/// The line with `***` for each hidden range, and the mark's range in characters of that. A mark that begins or ends
+/// within a hidden range takes all of its stars.
 fn excerpt(line: &str, hidden: &[Range<usize>], mark: Range<usize>) -> Excerpt {
+    const STARS: &str = "***";
     let mut text = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
     let mut length = 0;
     let mut hidden = hidden.iter().peekable();
     for (at, character) in line.char_indices() {
-        if start.is_none() && at >= mark.start {
+        while hidden.next_if(|range| range.end <= at).is_some() {}
+        let within = hidden.peek().filter(|range| range.contains(&at));
+        if within.is_some_and(|range| range.start < at) {
+            continue;
+        }
+        let next = within.map_or(at + character.len_utf8(), |range| range.end);
+        let width = if within.is_some() { STARS.len() } else { 1 };
+        if start.is_none() && mark.start < next {
             start = Some(length);
         }
-        if end.is_none() && at >= mark.end {
-            end = Some(length);
+        if mark.end > at {
+            end = Some(length + width);
         }
-        while hidden.next_if(|range| range.end <= at).is_some() {}
-        match hidden.peek() {
-            Some(range) if range.start == at => {
-                text.push_str("***");
-                length += 3;
-            }
-            Some(range) if range.contains(&at) => {}
-            _ => {
-                text.push(character);
-                length += 1;
-            }
+        if within.is_some() {
+            text.push_str(STARS);
+        } else {
+            text.push(character);
         }
+        length += width;
     }
     let start = start.unwrap_or(length);
     let end = end.unwrap_or(length).max(start + 1);
@@ -221,6 +224,16 @@ mod tests {
         let excerpt = place.excerpt.unwrap();
         assert_eq!(excerpt.text, "k = { x = ***, y = 7 }");
         assert_eq!((excerpt.start, excerpt.end), (19, 20));
+    }
+
+    #[test]
+    fn a_mark_within_what_is_hidden_takes_its_stars() {
+        let map = map("password = [\"one\", \"two\"] # x");
+        for (marked, from, to) in [("\"two\"", 11, 14), ("password", 0, 8), ("= [", 9, 14)] {
+            let excerpt = map.place(span_of(&map, marked), "").unwrap().excerpt.unwrap();
+            assert_eq!(excerpt.text, "password = ***");
+            assert_eq!((excerpt.start, excerpt.end), (from, to), "{marked}");
+        }
     }
 
     #[test]

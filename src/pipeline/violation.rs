@@ -47,13 +47,11 @@ fn subject(root: &Node, pointer: &str, found: &Found<'_>) -> String {
     };
     let key = root.at(parent).and_then(|list| list.key.map(|(key, _)| key.to_owned()));
     let number = position.parse::<usize>().map_or(1, |at| at + 1);
-    key.map_or_else(
-        || "this item".to_owned(),
-        |key| match found.node.table() {
-            Some(_) => format!("this {key}"),
-            None => format!("item {number} of `{key}`"),
-        },
-    )
+    match key {
+        Some(key) if matches!(key.as_str(), "step" | "source" | "destination") => format!("this {key}"),
+        Some(key) => format!("item {number} of `{key}`"),
+        None => "this item".to_owned(),
+    }
 }
 
 /// What a schema says about a value: its first paragraph where that is short, else its first sentence.
