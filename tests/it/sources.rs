@@ -268,10 +268,28 @@ fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-#[test]
-fn every_kind_of_entry_comes_with_all_its_metadata() {
-    needs_root();
-    let scene = Scene::new();
+/// `security.capability` as the kernel keeps it: one permitted capability.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// An ACL with a named user as the kernel keeps it.
+fn acl() -> Vec<u8> {
+    let entry = |tag: u16, permissions: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    [
+        2_u32.to_le_bytes().to_vec(),
+        entry(0x01, 7, none),
+        entry(0x02, 5, 1234),
+        entry(0x04, 5, none),
+        entry(0x10, 5, none),
+        entry(0x20, 0, none),
+    ]
+    .concat()
+}
+
+/// Makes one entry of every kind below `root`.
+fn make_every_kind(scene: &Scene) {
     let at = |name: &str| scene.path(name);
     scene.write("root/file", "content");
     fs::set_permissions(at("root/file"), fs::Permissions::from_mode(0o6751)).unwrap();
@@ -283,24 +301,10 @@ fn every_kind_of_entry_comes_with_all_its_metadata() {
     set("root/file", "user.empty", b"");
     set("root/file", "user.binary", &[0, 255, 10, 0]);
     set("root/file", "trusted.note", b"kept");
-    let capability = [0x01, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    set("root/file", "security.capability", &capability);
+    set("root/file", "security.capability", &CAPABILITY);
     fs::create_dir(at("root/folder")).unwrap();
-    let entry = |tag: u16, permissions: u16, id: u32| {
-        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
-    };
-    let none = u32::MAX;
-    let acl = [
-        2_u32.to_le_bytes().to_vec(),
-        entry(0x01, 7, none),
-        entry(0x02, 5, 1234),
-        entry(0x04, 5, none),
-        entry(0x10, 5, none),
-        entry(0x20, 0, none),
-    ]
-    .concat();
-    set("root/folder", "system.posix_acl_access", &acl);
-    set("root/folder", "system.posix_acl_default", &acl);
+    set("root/folder", "system.posix_acl_access", &acl());
+    set("root/folder", "system.posix_acl_default", &acl());
     fs::set_permissions(at("root/folder"), fs::Permissions::from_mode(0o1750)).unwrap();
     symlink(OsStr::from_bytes(b"/nowhere/\xff"), at("root/link")).unwrap();
     set("root/link", "trusted.link", b"on the link itself");
@@ -316,7 +320,14 @@ fn every_kind_of_entry_comes_with_all_its_metadata() {
     set_times(&at("root/file"), -315_619_200, 123_456_789);
     set_times(&at("root/link"), 10_413_792_000, 1);
     set_times(&at("root"), 5, 6);
+}
 
+#[test]
+fn every_kind_of_entry_comes_with_all_its_metadata() {
+    needs_root();
+    let scene = Scene::new();
+    make_every_kind(&scene);
+    let at = |name: &str| scene.path(name);
     let (sink, captured) = scene.capture(&files(&at("root")));
     assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
     assert_eq!(captured.form, Form::Folder);
@@ -336,7 +347,7 @@ fn every_kind_of_entry_comes_with_all_its_metadata() {
     };
     assert_eq!(file.entry.metadata.mtime, mtime);
     let expected: BTreeMap<Vec<u8>, Vec<u8>> = [
-        (&b"security.capability"[..], &capability[..]),
+        (&b"security.capability"[..], &CAPABILITY[..]),
         (b"trusted.note", b"kept"),
         (b"user.binary", &[0, 255, 10, 0]),
         (b"user.empty", b""),
@@ -351,8 +362,8 @@ fn every_kind_of_entry_comes_with_all_its_metadata() {
 
     let folder = &sink.get("folder").entry.metadata;
     assert_eq!(folder.mode, 0o1750);
-    assert_eq!(folder.xattrs[&b"system.posix_acl_default"[..]], acl);
-    assert_eq!(folder.xattrs[&b"system.posix_acl_access"[..]], acl);
+    assert_eq!(folder.xattrs[&b"system.posix_acl_default"[..]], acl());
+    assert_eq!(folder.xattrs[&b"system.posix_acl_access"[..]], acl());
     let link = &sink.get("link").entry;
     let target = b"/nowhere/\xff".to_vec();
     assert_eq!(link.kind, Kind::Link { target });
@@ -475,7 +486,7 @@ fn a_large_file_that_changes_is_read_again_with_fresh_metadata() {
         (1, 2, 2 << 20)
     );
     assert!(
-        sink.superseded[0].data.ends_with(&[0; 1 << 20]),
+        sink.superseded[0].data.ends_with(&vec![0; 1 << 20]),
         "the missing end is filled with zeros"
     );
     assert_eq!(sink.get("big").data, vec![1; 2 << 20]);
@@ -512,7 +523,7 @@ fn a_large_file_that_changes_all_the_time_is_kept_with_a_warning() {
     assert_eq!(codes(&captured), [Code::SourceChanging]);
     assert_eq!(sink.superseded.len(), 2);
     assert_eq!(sink.get("big").verdict, Verdict::KeptChanging);
-    assert!(sink.get("big").data.starts_with(&[1; 3 << 20]));
+    assert!(sink.get("big").data.starts_with(&vec![1; 3 << 20]));
 }
 
 #[test]
@@ -832,9 +843,11 @@ fn what_cannot_be_kept_is_told_and_left_out() {
 fn other_file_systems_are_left_alone_when_asked() {
     // The kernel's own file systems lie inside each other on every host.
     let scene = Scene::new();
-    if fs::metadata("/dev").unwrap().dev() == fs::metadata("/dev/shm").unwrap().dev() {
-        panic!("this test needs /dev/shm to be a mount point");
-    }
+    let device = |path: &str| fs::metadata(path).unwrap().dev();
+    assert!(
+        device("/dev") != device("/dev/shm"),
+        "this test needs /dev/shm to be a mount point"
+    );
     let name = format!("strongroom-{}", std::process::id());
     fs::create_dir(Path::new("/dev/shm").join(&name)).unwrap();
     let source = |one: bool| {
@@ -987,7 +1000,7 @@ fn a_log_that_shrinks_while_it_is_read_stops_the_capture() {
             .open(scene.path("log"))
             .unwrap()
             .set_len(10)
-            .unwrap()
+            .unwrap();
     };
     let log = source("append-log", serde_json::json!({ "path": "log" }));
     let (_, captured) = scene.capture_while(&log, once(false, "log", act));
