@@ -201,7 +201,7 @@ impl<'de> Deserialize<'de> for BackupId {
     }
 }
 
-/// A run's id: a UUIDv7. It is the correlation id of everything the run does.
+/// A run's id: a `UUIDv7`. It is the correlation id of everything the run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(uuid::Uuid);
 

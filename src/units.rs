@@ -149,7 +149,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
         for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
-            if milliseconds >= size && milliseconds % size == 0 {
+            if milliseconds >= size && milliseconds.is_multiple_of(size) {
                 return write!(f, "{}{unit}", milliseconds / size);
             }
         }
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_bare_m_is_refused_with_a_hint() {
         assert_eq!("5m".parse::<Span>(), Err(UnitError::BareMinute("5m".into())));
-        assert_eq!("5min".parse(), Ok(Span(Duration::from_secs(300))));
+        assert_eq!("5min".parse(), Ok(Span(Duration::from_mins(5))));
         assert_eq!("36h".parse::<Span>().unwrap().to_string(), "36h");
     }
 

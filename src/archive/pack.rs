@@ -279,7 +279,7 @@ fn collect(stored: StoredOut, mut fan: Fan, complete: &AtomicBool) -> Result<(u6
     match stored {
         StoredOut::Frames(mut results) => {
             let mut lengths: Vec<FrameLength> = Vec::new();
-            while let Some(frame) = results.next() {
+            for frame in results.by_ref() {
                 let frame = frame?.map_err(CollectError::Frame)?;
                 lengths.push(frame.length);
                 give(frame.bytes, &mut fan)?;

@@ -90,6 +90,7 @@ pub fn render(source: &str, entry: &Entry) -> Vec<u8> {
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// How many zero bytes follow `length` bytes of data.
+#[expect(clippy::cast_possible_truncation, reason = "a remainder of 512")]
 pub const fn padding(length: u64) -> usize {
     (BLOCK - (length % BLOCK as u64) as usize) % BLOCK
 }
@@ -290,8 +291,11 @@ mod tests {
         Kind::File { size, extents: None }
     }
 
-    /// Reads the headers with the `tar` crate: path, link name, size, pax records.
-    fn read(blocks: &[u8]) -> (Vec<u8>, Vec<u8>, u64, Vec<(String, Vec<u8>)>) {
+    /// Path, link name, size, pax records.
+    type Read = (Vec<u8>, Vec<u8>, u64, Vec<(String, Vec<u8>)>);
+
+    /// Reads the headers with the `tar` crate.
+    fn read(blocks: &[u8]) -> Read {
         let mut whole = blocks.to_vec();
         whole.extend_from_slice(&END);
         let mut archive = tar::Archive::new(whole.as_slice());

@@ -174,7 +174,7 @@ mod tests {
         let text = |n: usize| vec![u8::try_from(n % 251).unwrap(); n * 1000];
         let feeder = std::thread::spawn(move || (0..100).try_for_each(|n| jobs.push(text(n))));
         let opener = std::thread::spawn(move || {
-            while let Some(frame) = results.next() {
+            for frame in results.by_ref() {
                 open.push(frame.unwrap().unwrap()).unwrap();
             }
         });

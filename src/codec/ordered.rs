@@ -75,9 +75,11 @@ impl<T, R> Jobs<T, R> {
     }
 }
 
-impl<R> Results<R> {
-    /// The next result; `None` after the last. An error where a worker died of a panic.
-    pub fn next(&mut self) -> Option<Result<R, Gone>> {
+/// The results in order; an error where a worker died of a panic.
+impl<R> Iterator for Results<R> {
+    type Item = Result<R, Gone>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         let result = self.order.recv().ok()?;
         Some(result.recv().map_err(|_| Gone))
     }

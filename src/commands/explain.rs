@@ -8,7 +8,7 @@ use super::request::ExplainRequest;
 use super::{Session, values};
 
 /// Explains the pipeline, or what stands at and below a path.
-pub async fn run(request: ExplainRequest, session: &Session) -> Outcome {
+pub fn run(request: ExplainRequest, session: &Session) -> Outcome {
     let context = match session.context() {
         Ok(context) => context,
         Err(problem) => return Outcome::failed("explain", "", vec![*problem]),

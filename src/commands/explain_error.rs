@@ -9,7 +9,7 @@ use super::request::ExplainErrorRequest;
 const PAGE: &str = include_str!("../../docs/errors.md");
 
 /// Gives the page's part on the code.
-pub async fn run(request: ExplainErrorRequest, _: &Session) -> Outcome {
+pub fn run(request: ExplainErrorRequest, _: &Session) -> Outcome {
     let wanted = request
         .code
         .trim()

@@ -10,7 +10,7 @@ use super::request::{JournalAction, JournalRequest};
 use super::{Session, values};
 
 /// Verifies or shows.
-pub async fn run(request: JournalRequest, session: &Session) -> Outcome {
+pub fn run(request: JournalRequest, session: &Session) -> Outcome {
     let folder = match folder(&request, session) {
         Ok(folder) => folder,
         Err(failure) => return Outcome::failed("journal", "", failure),
@@ -86,7 +86,7 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
         run,
         ..Filter::default()
     };
-    let records = journal::read(folder, filter).and_then(|records| records.collect::<Result<Vec<Record>, _>>());
+    let records = journal::read(folder, filter).and_then(Iterator::collect::<Result<Vec<Record>, _>>);
     let mut records = match records {
         Ok(records) => records,
         Err(error) => return Outcome::failed("journal", "", vec![Diagnostic::of(&error)]),

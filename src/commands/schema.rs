@@ -8,7 +8,7 @@ use super::Session;
 use super::request::SchemaRequest;
 
 /// Gives the schema as text.
-pub async fn run(request: SchemaRequest, _: &Session) -> Outcome {
+pub fn run(request: SchemaRequest, _: &Session) -> Outcome {
     let schema = match request {
         SchemaRequest::Pipeline => pipeline_schema(),
         SchemaRequest::Environment => environment_schema(),
@@ -23,6 +23,6 @@ pub async fn run(request: SchemaRequest, _: &Session) -> Outcome {
     }
     outcome
         .json
-        .insert("schema".into(), serde_json::to_value(&schema).unwrap_or_default());
+        .insert("schema".into(), serde_json::to_value(schema).unwrap_or_default());
     outcome
 }

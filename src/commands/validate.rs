@@ -9,7 +9,7 @@ use super::request::ValidateRequest;
 use super::{Session, values};
 
 /// Checks the pipelines asked for, all of the project where none is named, in each environment.
-pub async fn run(request: ValidateRequest, session: &Session) -> Outcome {
+pub fn run(request: ValidateRequest, session: &Session) -> Outcome {
     let context = match session.context() {
         Ok(context) => context,
         Err(problem) => return Outcome::failed("validate", "", vec![*problem]),

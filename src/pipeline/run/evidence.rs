@@ -33,7 +33,7 @@ pub(super) struct Evidence {
     journal: Option<Journal>,
     secrets: Store,
     needed: Needed,
-    _lock: Option<Lock>,
+    lock_held: Option<Lock>,
 }
 
 /// Whether a run may go on without a journal.
@@ -71,7 +71,7 @@ impl Evidence {
             journal: None,
             secrets,
             needed,
-            _lock: None,
+            lock_held: None,
         };
         match evidence.open_state(plan, options, context, warnings) {
             Ok(()) => Ok(evidence),
@@ -97,7 +97,7 @@ impl Evidence {
         let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
         let mut lock = take_lock(&state, plan, options, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
-        self._lock = Some(lock);
+        self.lock_held = Some(lock);
         let scrubber = context.scrubber.clone();
         let setup = Setup {
             clock: Arc::clone(&context.clock),
