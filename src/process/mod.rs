@@ -279,10 +279,10 @@ async fn attend(
     };
     // The leader is gone and its number may be given to another program: the group is not killed any more.
     group.0 = None;
-    match tokio::time::timeout(DRAIN, pipes).await {
-        Ok(read) => read?,
-        // A background child holds the pipe. What the program itself wrote was in the pipe when it ended and is read.
-        Err(_) => {}
+    // Where the time runs out, a background child holds the pipe. What the program itself wrote was in the pipe when it
+    // ended and is read.
+    if let Ok(read) = tokio::time::timeout(DRAIN, pipes).await {
+        read?;
     }
     Ok(status)
 }

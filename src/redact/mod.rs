@@ -3,6 +3,15 @@
 //!
 //! Two layers: values that the run knows, in every form, wherever they stand; and the structure of the text, in which the
 //! name of a key decides. A value stands between the bytes that its format gives it, so nothing around it changes.
+#![allow(
+    clippy::if_same_then_else,
+    clippy::unused_self,
+    clippy::collapsible_if,
+    clippy::doc_markdown,
+    clippy::single_match_else,
+    clippy::nonminimal_bool,
+    reason = "scanners read best as the cases of the grammar they follow, one branch a case"
+)]
 
 mod decode;
 mod edits;

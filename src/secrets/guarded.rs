@@ -44,7 +44,8 @@ pub(super) fn read_value(path: &Path) -> Result<Secret<String>, SecretError> {
         Err(error) => return Err(unreadable(path, error.into())),
     };
     let (mode, owner) = regular_mode(&file, path)?;
-    let closed = mode & 0o077 == 0 || (owner == 0 && mode & 0o027 == 0);
+    let open_to = |bits: u32| (mode & bits) > 0;
+    let closed = !open_to(0o077) || (owner == 0 && !open_to(0o027));
     let given = path.starts_with(CREDENTIALS) && !path.components().any(|part| part == Component::ParentDir);
     if !closed && !given {
         return Err(SecretError::Mode {

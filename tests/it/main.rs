@@ -3,6 +3,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::large_stack_arrays,
+    clippy::cast_possible_truncation,
+    clippy::collapsible_if,
+    clippy::unnecessary_debug_formatting,
+    clippy::manual_assert,
+    clippy::semicolon_if_nothing_returned,
     reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
 )]
 
