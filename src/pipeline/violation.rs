@@ -3,17 +3,14 @@
 //! No message holds a value of a secret field: those have their own problem before the schema is asked.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use schemars::JsonSchema;
 use serde_json::Value as Json;
 
 use super::plan::Layer;
 use super::problem::{Problem, list, suggest};
 use super::source_map::{SourceMap, Span};
+use super::spelling::{self, Misspelt};
 use super::tree::{Found, Node, Value};
-use crate::archive::policy::{KEEP_PATTERN, Window};
 use crate::diagnostic::Code;
-use crate::id::{NAME_PATTERN, StepId};
-use crate::units::{ByteCount, Share, Span as Duration};
 
 /// The problems that a violation stands for. `schema` is the part that is violated, `pointer` leads to the value.
 pub(super) fn problems(kind: &Kind, schema: &Json, root: &Node, pointer: &str, map: &SourceMap) -> Vec<Problem> {
@@ -87,9 +84,9 @@ fn unknown_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Pr
     let entry = found.node.table().and_then(|table| table.entry(key));
     let span = entry.map_or(found.node.span, |entry| entry.key_span);
     if schema.get("patternProperties").is_some() {
-        return Problem::new(Code::InvalidValue, name_reason(key), span, "")
+        return Problem::new(Code::InvalidValue, spelling::name_fault(key), span, "")
             .why(format!("the names below {subject} are written in kebab-case"))
-            .help(format!("call it `{}`", as_name(key)));
+            .help(format!("call it `{}`", spelling::as_name(key)));
     }
     let known: Vec<&str> = schema
         .get("properties")
@@ -246,76 +243,12 @@ fn wrong_text(pattern: &str, schema: &Json, found: &Found<'_>, subject: &str) ->
         )
         .help("correct the value");
     };
-    let reason = reason(pattern, text);
-    let help = if pattern == NAME_PATTERN {
-        format!("call it `{}`", as_name(text))
-    } else {
-        about(schema).unwrap_or_else(|| format!("write a value that matches `{pattern}`"))
+    let Some(Misspelt { what, help }) = spelling::explain(pattern, text) else {
+        let what = format!("{subject} cannot be `{text}`");
+        let help = about(schema).unwrap_or_else(|| format!("write a value that matches `{pattern}`"));
+        return Problem::new(Code::InvalidValue, what, found.node.span, "").help(help);
     };
-    let problem = Problem::new(
-        Code::InvalidValue,
-        reason.unwrap_or_else(|| format!("{subject} cannot be `{text}`")),
-        found.node.span,
-        "",
-    );
-    with_about(problem, schema).help(help)
-}
-
-/// Why a text is no size, duration, share or name, in the words of the type that reads it.
-fn reason(pattern: &str, text: &str) -> Option<String> {
-    fn pattern_of<T: JsonSchema>() -> Option<String> {
-        let schema = T::json_schema(&mut schemars::SchemaGenerator::default());
-        Some(schema.get("pattern")?.as_str()?.to_owned())
-    }
-    let is = |own: Option<String>| own.as_deref() == Some(pattern);
-    if pattern == NAME_PATTERN {
-        return Some(name_reason(text));
-    }
-    if is(pattern_of::<Duration>()) {
-        return text.parse::<Duration>().err().map(|error| error.to_string());
-    }
-    if is(pattern_of::<ByteCount>()) {
-        return text.parse::<ByteCount>().err().map(|error| error.to_string());
-    }
-    if is(pattern_of::<Window>()) {
-        return text.parse::<Window>().err().map(|error| error.to_string());
-    }
-    if pattern == KEEP_PATTERN {
-        return Some(format!("`{text}` is neither a number nor `unlimited`"));
-    }
-    if is(pattern_of::<Share>()) {
-        return text.parse::<Share>().err().map(|error| error.to_string());
-    }
-    None
-}
-
-fn name_reason(text: &str) -> String {
-    match text.parse::<StepId>() {
-        Err(error) => error.to_string(),
-        Ok(_) => format!("`{text}` does not fit"),
-    }
-}
-
-/// The kebab-case name that comes closest to a text.
-fn as_name(text: &str) -> String {
-    let mut name = String::new();
-    for character in text.chars() {
-        let previous_lower = name.chars().last().is_some_and(|last| last.is_ascii_lowercase());
-        if character.is_ascii_uppercase() && previous_lower {
-            name.push('-');
-        }
-        match character.to_ascii_lowercase() {
-            plain @ ('a'..='z' | '0'..='9') => name.push(plain),
-            _ if !name.is_empty() && !name.ends_with('-') => name.push('-'),
-            _ => {}
-        }
-    }
-    let name = name.trim_matches('-').to_owned();
-    if name.starts_with(|first: char| first.is_ascii_lowercase()) {
-        name.chars().take(63).collect()
-    } else {
-        format!("n{name}").chars().take(63).collect()
-    }
+    with_about(Problem::new(Code::InvalidValue, what, found.node.span, ""), schema).help(help)
 }
 
 fn wrong_value(kind: &Kind, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
@@ -360,35 +293,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_wrong_unit_is_explained_by_the_unit_itself() {
-        let pattern = |schema: schemars::Schema| schema.get("pattern").unwrap().as_str().unwrap().to_owned();
-        let generator = &mut schemars::SchemaGenerator::default();
-        let span = pattern(Duration::json_schema(generator));
-        let size = pattern(ByteCount::json_schema(generator));
-        assert!(reason(&span, "5m").unwrap().contains("write `min`"));
-        assert!(reason(&span, "soon").unwrap().contains("duration with its unit"));
-        assert!(reason(&size, "64").unwrap().contains("size with its unit"));
-        assert!(
-            reason(&pattern(Share::json_schema(generator)), "30")
-                .unwrap()
-                .contains("share")
-        );
-    }
-
-    #[test]
-    fn a_wrong_name_gets_a_right_one() {
-        for (wrong, right) in [
-            ("Keep_Daily", "keep-daily"),
-            ("keepDaily", "keep-daily"),
-            ("1st", "n1st"),
-            ("a b", "a-b"),
-        ] {
-            assert_eq!(as_name(wrong), right);
-            assert!(as_name(wrong).parse::<StepId>().is_ok());
-        }
-    }
 
     #[test]
     fn what_a_key_is_is_said_in_one_paragraph() {
