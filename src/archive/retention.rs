@@ -1,5 +1,7 @@
 //! Removes old backups: which of a line go, bounded, and one backup taken out of one target, its record first.
 
+use std::collections::BTreeMap;
+
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
@@ -86,14 +88,22 @@ pub fn choose<'a>(
     }
     let highest = line.iter().map(|backup| backup.record.sequence).max();
 
-    let started: Vec<Option<Zoned>> = line.iter().map(|backup| started(&backup.record.started)).collect();
-    let times: Vec<Zoned> = started.iter().flatten().cloned().collect();
-    let mut decisions = policy::decide(&times, now, policy).into_iter();
+    // Of backups that began in the same second the one with the higher sequence is the newer, and stands first.
+    let mut newest_first: Vec<(usize, Zoned)> = line
+        .iter()
+        .enumerate()
+        .filter_map(|(index, backup)| Some((index, started(&backup.record.started)?)))
+        .collect();
+    newest_first.sort_by_key(|(index, _)| std::cmp::Reverse(line.get(*index).map(|backup| backup.record.sequence)));
+    let times: Vec<Zoned> = newest_first.iter().map(|(_, time)| time.clone()).collect();
+    let decided = policy::decide(&times, now, policy);
+    let mut decisions: BTreeMap<usize, policy::Decision> =
+        newest_first.iter().map(|(index, _)| *index).zip(decided).collect();
 
     let (mut remove, mut keep) = (Vec::new(), Vec::new());
-    for (backup, started) in line.iter().zip(&started) {
+    for (index, backup) in line.iter().enumerate() {
         let record = &backup.record;
-        let decided = started.as_ref().and_then(|_| decisions.next());
+        let decided = decisions.remove(&index);
         let mut reasons = decided.map_or_else(|| vec!["unreadable time".to_owned()], |decision| decision.reasons);
         if reasons.is_empty() {
             if confirmed.is_none() {
@@ -271,6 +281,22 @@ mod tests {
         );
         assert_eq!(chosen.keep.len(), 3);
         assert!(chosen.keep.iter().all(|(_, reasons)| reasons == &["last"]));
+    }
+
+    #[test]
+    fn of_backups_of_one_second_the_higher_sequences_stay() {
+        let mut records: Vec<Record> = (1..=5).map(record).collect();
+        for (record, random) in records.iter_mut().zip(["d001", "f002", "b003", "a004", "c005"]) {
+            record.started = "2026-11-05T09:00:00+01:00".into();
+            record.id = format!("20261105T080000Z-{random}").parse().unwrap();
+        }
+        let newest = records[4].clone();
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        let backups = backups(records);
+        let chosen = choose_last(&backups, &newest, 3, "50%").unwrap();
+        let mut gone: Vec<u64> = chosen.remove.iter().map(|backup| backup.record.sequence).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, [1, 2]);
     }
 
     #[test]

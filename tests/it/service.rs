@@ -2,6 +2,7 @@
 //! wrong at night.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -363,12 +364,16 @@ fn a_run_that_is_interrupted_or_terminated_says_so_and_leaves_no_backup() {
         run.args(["backup", "-e", "dev", "--set", "step.pack.level=19"])
             .current_dir(scratch.project())
             .stdin(Stdio::null());
-        let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(1500));
+        let mut run = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let before: Vec<String> = lines
+            .by_ref()
+            .take_while(|line| !line.contains("store: started"))
+            .collect();
         expect(&scratch, 0, &format!("kill -{signal} {}", run.id()));
-        let output = run.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(exit), "{told}");
+        let after: Vec<String> = lines.collect();
+        let told = [before, after].concat().join("\n");
+        assert_eq!(run.wait().unwrap().code(), Some(exit), "{told}");
         assert!(told.contains("no backup was made"), "{told}");
         let left = expect(
             &scratch,

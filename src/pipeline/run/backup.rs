@@ -209,7 +209,9 @@ impl<'p> Runner<'p> {
         for (target, error) in &packed.left_out {
             self.left_out(target, &Diagnostic::of(error));
         }
-        self.check_stop()?;
+        if self.context.stop.is_requested() {
+            return Err(vec![self.stopped(NO_BACKUP)]);
+        }
         self.complete(packed, required, &listing, lineage, id).await
     }
 
