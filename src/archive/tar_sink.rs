@@ -10,7 +10,7 @@ use crate::codec::ordered::Gone;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Kind};
 use crate::id::SourceName;
-use crate::limits::{FRAME_LARGE, FRAME_SMALL, LARGE_FILE};
+use crate::limits::FRAME;
 use crate::source::{SinkError, TreeSink, Verdict};
 
 use super::catalog::{Line, Listed, ends_segment};
@@ -30,7 +30,6 @@ pub struct TarSink<P> {
     pieces: P,
     buffers: Buffers,
     frame: Vec<u8>,
-    room: usize,
     position: u64,
     source: SourceName,
     current: Option<Current>,
@@ -69,7 +68,6 @@ impl<P: Pieces> TarSink<P> {
             pieces,
             buffers,
             frame,
-            room: FRAME_SMALL,
             position: 0,
             source,
             current: None,
@@ -107,15 +105,15 @@ impl<P: Pieces> TarSink<P> {
     fn plain(&mut self, mut data: &[u8]) -> Result<(), SinkError> {
         self.position += data.len() as u64;
         while !data.is_empty() {
-            if self.frame.len() >= self.room {
+            if self.frame.len() >= FRAME {
                 let next = self.buffers.take();
                 let full = std::mem::replace(&mut self.frame, next);
                 self.pieces.frame(full).map_err(|Gone| SinkError::Stopped)?;
             }
-            if self.frame.capacity() < FRAME_SMALL {
-                self.frame.reserve_exact(FRAME_SMALL);
+            if self.frame.capacity() < FRAME {
+                self.frame.reserve_exact(FRAME);
             }
-            let room = self.room.saturating_sub(self.frame.len());
+            let room = FRAME.saturating_sub(self.frame.len());
             let (now, later) = data.split_at(room.min(data.len()));
             self.frame.extend_from_slice(now);
             data = later;
@@ -148,7 +146,6 @@ impl<P: Pieces> TreeSink for TarSink<P> {
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
         let headers = tar_header::render(self.source.as_str(), entry);
         let length = entry.kind.data_bytes();
-        self.room = if length >= LARGE_FILE { FRAME_LARGE } else { FRAME_SMALL };
         let header = self.position;
         self.plain(&headers)?;
         self.current = Some(Current {
@@ -289,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn large_files_are_cut_into_small_frames_and_small_files_share_large_ones() {
+    fn frames_are_full_whatever_files_they_hold() {
         let mut sink = TarSink::new(
             Memory::default(),
             Buffers::default(),
@@ -302,7 +299,7 @@ mod tests {
         put(&mut sink, "b", &vec![2; 9_000_000], Verdict::Kept);
         let (memory, plain) = sink.finish().unwrap();
         assert_eq!(memory.frames.iter().map(Vec::len).sum::<usize>() as u64, plain);
-        assert!(memory.frames.iter().take(3).all(|f| f.len() == FRAME_SMALL));
-        assert!(memory.frames.iter().skip(4).all(|f| f.len() <= FRAME_LARGE));
+        let (_, full) = memory.frames.split_last().unwrap();
+        assert!(full.iter().all(|f| f.len() == FRAME));
     }
 }

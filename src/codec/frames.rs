@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::effort::Effort;
 use super::ordered::{self, Jobs, Results};
 use super::seek_table::FrameLength;
 use crate::limits::FRAMES_QUEUED;
@@ -85,25 +86,19 @@ pub type Compressor = (
 /// When zstd has no memory or the system gives no thread.
 pub fn compressors(level: i32, buffers: &Buffers) -> std::io::Result<Compressor> {
     ordered::ordered(ordered::cores(), FRAMES_QUEUED, || {
-        let mut context = zstd::bulk::Compressor::new(level)?;
+        let mut effort = Effort::new(level)?;
         let (buffers, mut scratch) = (buffers.clone(), Vec::new());
         Ok(move |plain: Vec<u8>| {
-            let stored = compress(&mut context, &plain, &mut scratch);
+            let stored = compress(&mut effort, &plain, &mut scratch);
             buffers.give(plain);
             stored
         })
     })
 }
 
-fn compress(
-    context: &mut zstd::bulk::Compressor<'_>,
-    plain: &[u8],
-    scratch: &mut Vec<u8>,
-) -> Result<StoredFrame, FrameError> {
-    scratch.clear();
-    scratch.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-    let length = context.compress_to_buffer(plain, scratch).map_err(FrameError::Zstd)?;
-    let bytes = Bytes::copy_from_slice(scratch.get(..length).unwrap_or_default());
+fn compress(effort: &mut Effort, plain: &[u8], scratch: &mut Vec<u8>) -> Result<StoredFrame, FrameError> {
+    effort.compress(plain, scratch).map_err(FrameError::Zstd)?;
+    let bytes = Bytes::copy_from_slice(scratch);
     let length = FrameLength {
         stored: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         plain: u32::try_from(plain.len()).unwrap_or(u32::MAX),
