@@ -10,6 +10,7 @@ parts=(
     gzip:gzip
     rsync:rsync
     b3sum:b3sum
+    age:age
     setfattr:attr
     setfacl:acl
     tar:tar

@@ -14,6 +14,7 @@
     reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
 )]
 
+mod age;
 mod architecture;
 mod archive;
 mod cli;
