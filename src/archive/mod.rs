@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod catalog;
+pub mod chunks;
 pub mod fan;
 pub mod layout;
 pub mod pack;
