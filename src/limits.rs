@@ -16,6 +16,10 @@ pub const FRAMES_QUEUED: usize = 4;
 pub const UPLOAD_PART: usize = 8 << 20;
 /// Parts that wait for one target.
 pub const UPLOAD_PARTS_QUEUED: usize = 2;
+/// Seconds within which two changes of a file may bear the same times: the coarsest clock of a common file system.
+pub const RACY_SECONDS: i64 = 2;
+/// A database may lie in one run for so many pages; one in more is stored anew, which a day of scattered changes never causes.
+pub const PAGES_RUN_SHARE: u64 = 2;
 /// Tries to read a file that changes under the reader, the first one included.
 pub const READ_TRIES: u32 = 3;
 /// Bytes of plain text in one catalog segment that a reader takes: the writer's mean is 400 KiB.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 /// Distinguishes the temporary names of one process.
@@ -33,6 +33,33 @@ pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path, mode)?;
     file.write_all(content)?;
     file.commit()
+}
+
+/// A file in `folder` that has no name, for reading and writing: when it is closed, by a crash too, nothing is left.
+pub fn unnamed(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => return Ok(file.into()),
+        // Some file systems know no such files: one is made and its name removed.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    for _ in 0..TRIES {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = folder.join(format!(".tmp-{}-{number}", std::process::id()));
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&name)
+        {
+            Ok(file) => return std::fs::remove_file(&name).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Makes renames in `folder` durable.

@@ -299,6 +299,23 @@ impl Item {
         if taker.0.is_empty() { Ok(item) } else { Err(NotAnItem) }
     }
 
+    /// Reads a file's digest and where its data lies, and passes over the rest.
+    pub fn read_content(body: &[u8]) -> Result<(Option<Digest>, Content), NotAnItem> {
+        let mut taker = Taker(body);
+        let (flags, glance) = glance(&mut taker)?;
+        if glance.marks.gone {
+            return Ok((None, Content::Nothing));
+        }
+        skip_metadata(&mut taker, flags & WITH_XATTRS != 0)?;
+        skip_kind(&mut taker, glance.kind)?;
+        let digest = if flags & WITH_DIGEST != 0 {
+            Some(Digest::from(blake3::Hash::from_bytes(taker.fixed()?)))
+        } else {
+            None
+        };
+        Ok((digest, read_content(&mut taker)?))
+    }
+
     /// Reads the beginning of an item's body.
     pub fn glance(body: &[u8]) -> Result<Glance, NotAnItem> {
         glance(&mut Taker(body)).map(|(_, glance)| glance)
@@ -368,6 +385,31 @@ fn read_metadata(taker: &mut Taker<'_>, with_xattrs: bool) -> Result<Metadata, N
         }
     }
     Ok(metadata)
+}
+
+fn skip_metadata(taker: &mut Taker<'_>, with_xattrs: bool) -> Result<(), NotAnItem> {
+    for _ in 0..3 {
+        taker.number()?;
+    }
+    taker.bytes()?;
+    taker.bytes()?;
+    taker.moment()?;
+    if with_xattrs {
+        for _ in 0..taker.number()? {
+            taker.bytes()?;
+            taker.bytes()?;
+        }
+    }
+    Ok(())
+}
+
+fn skip_kind(taker: &mut Taker<'_>, number: u8) -> Result<(), NotAnItem> {
+    match number {
+        // A plain file's size stands alone: the common case costs nothing.
+        1 => drop(taker.number()?),
+        other => drop(read_kind(taker, other)?),
+    }
+    Ok(())
 }
 
 fn write_kind(kind: &Kind, into: &mut Vec<u8>) {
@@ -580,6 +622,7 @@ pub(super) mod tests {
             item.write(&mut body);
             assert_eq!(Item::read(item.entry.path.clone(), &body), Ok(item.clone()));
             assert_eq!(Item::glance(&body).unwrap().stat, item.entry.stat);
+            assert_eq!(Item::read_content(&body), Ok((item.blake3, item.content.clone())));
             for length in 0..body.len() {
                 assert!(Item::read(item.entry.path.clone(), &body[..length]).is_err());
             }

@@ -1,4 +1,9 @@
 //! Backups in chunks: what an earlier backup holds is not stored again.
 
+pub mod base;
 pub mod index;
 pub mod item;
+mod large;
+pub mod pages;
+pub mod shelf;
+pub mod sink;
