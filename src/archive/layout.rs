@@ -30,6 +30,13 @@ pub fn archive(environment: &EnvName, id: &BackupId, codec: Codec) -> String {
     format!("archives/{environment}/{id}.{}", codec.suffix())
 }
 
+/// `packs/<2 hex>/<blake3>.tar.zst`, with `.age` behind it where it is sealed.
+pub fn pack(stored: &Digest, sealed: &str) -> String {
+    let name = stored.to_string();
+    let folder = name.get(..2).unwrap_or_default();
+    format!("packs/{folder}/{name}.tar.zst{sealed}")
+}
+
 /// `catalogs/<blake3>.jsonl.zst`.
 pub fn catalog(stored: &Digest) -> String {
     format!("catalogs/{stored}.jsonl.zst")

@@ -4,6 +4,7 @@ pub mod base;
 pub mod index;
 pub mod item;
 mod large;
+pub mod packer;
 pub mod pages;
 pub mod shelf;
 pub mod sink;
