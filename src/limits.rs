@@ -56,6 +56,8 @@ pub const SECRET_COMMAND_SECONDS: u64 = 30;
 pub const WARNINGS_LISTED: usize = 100;
 /// Minutes that a backup may be dated ahead of the clock before retention takes its date for wrong: clocks of hosts differ.
 pub const RETAIN_AHEAD_MINUTES: i64 = 10;
+/// Bytes of a list of times on which a policy is tried: a million of them.
+pub const TIMES_MAX: u64 = 64 << 20;
 /// Bytes of one line of the journal.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
 /// Bytes of one part of an object's name: what file systems allow for a file name.

@@ -10,6 +10,7 @@ pub mod pack;
 pub mod plain;
 pub mod policy;
 pub mod record;
+pub mod refs;
 pub mod repository;
 pub mod retention;
 pub mod tar_header;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::frames;
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::event::{Event, Events};
@@ -17,8 +16,7 @@ use crate::target::{Created, Target, TargetError};
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
-
-const REFS_LEVEL: i32 = 3;
+use super::refs::{Ref, Refs};
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -496,19 +494,21 @@ async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<(),
     Ok(())
 }
 
-/// The list of objects: name, stored size, live plain bytes; sorted, compressed.
+/// The list of objects as it is stored.
 fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
     let archive = &packed.archive;
-    let mut lines = vec![format!("{} {} {}\n", archive.name, archive.bytes, archive.plain_bytes)];
-    lines.extend(
-        packed
-            .segments
-            .iter()
-            .map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)),
-    );
-    lines.sort();
-    lines.dedup();
-    frames::compress_whole(lines.concat().as_bytes(), REFS_LEVEL).map_err(|e| RepositoryError::Write(e.into()))
+    let archive = Ref {
+        name: archive.name.clone(),
+        bytes: archive.bytes,
+        plain_bytes: archive.plain_bytes,
+    };
+    let segments = packed.segments.iter().map(|segment| Ref {
+        name: segment.name.clone(),
+        bytes: segment.bytes,
+        plain_bytes: segment.plain_bytes,
+    });
+    let refs = Refs::new(std::iter::once(archive).chain(segments));
+    refs.to_object().map_err(|e| RepositoryError::Write(e.into()))
 }
 
 /// Reads one object whole and compares it.

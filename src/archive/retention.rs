@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::fmt::temporal::Pieces;
-use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
 
@@ -92,11 +90,11 @@ pub fn choose<'a>(
     let mut newest_first: Vec<(usize, Zoned)> = line
         .iter()
         .enumerate()
-        .filter_map(|(index, backup)| Some((index, started(&backup.record.started)?)))
+        .filter_map(|(index, backup)| Some((index, policy::moment(&backup.record.started)?)))
         .collect();
     newest_first.sort_by_key(|(index, _)| std::cmp::Reverse(line.get(*index).map(|backup| backup.record.sequence)));
     let times: Vec<Zoned> = newest_first.iter().map(|(_, time)| time.clone()).collect();
-    let decided = policy::decide(&times, now, policy);
+    let decided = policy::guarded(&times, now, policy);
     let mut decisions: BTreeMap<usize, policy::Decision> =
         newest_first.iter().map(|(index, _)| *index).zip(decided).collect();
 
@@ -136,14 +134,6 @@ fn allowed(share: Share, total: usize) -> usize {
     } else {
         share.of(total).max(1)
     }
-}
-
-/// The time of a record with the UTC offset that it was stored with.
-fn started(text: &str) -> Option<Zoned> {
-    let pieces = Pieces::parse(text).ok()?;
-    let offset: Offset = pieces.to_numeric_offset()?;
-    let moment = offset.to_timestamp(pieces.date().to_datetime(pieces.time()?)).ok()?;
-    Some(moment.to_zoned(TimeZone::fixed(offset)))
 }
 
 /// Removes a backup from one target and gives the bytes that this freed.
@@ -372,13 +362,6 @@ mod tests {
         let chosen = choose_last(&backups, &record(9), 1, "100%").unwrap();
         assert!(chosen.remove.is_empty());
         assert_eq!(chosen.keep.len(), 4);
-    }
-
-    #[test]
-    fn the_offset_of_a_record_is_the_one_it_was_stored_with() {
-        let moment = started("2026-11-21T00:30:00+01:00").unwrap();
-        assert_eq!(moment.date(), jiff::civil::date(2026, 11, 21));
-        assert_eq!(started("2026-11-21T00:30:00Z").unwrap().offset(), Offset::UTC);
     }
 
     async fn filled(days: std::ops::RangeInclusive<u8>) -> Target {
