@@ -135,7 +135,8 @@ fn unsealed(file: &str) -> &str {
 }
 
 fn is_digest(file: &str, suffix: &str) -> bool {
-    file.strip_suffix(suffix).is_some_and(|stem| stem.parse::<Digest>().is_ok())
+    file.strip_suffix(suffix)
+        .is_some_and(|stem| stem.parse::<Digest>().is_ok())
 }
 
 fn is_id(text: Option<&str>) -> bool {

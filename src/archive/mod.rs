@@ -13,6 +13,8 @@ pub mod record;
 pub mod refs;
 pub mod repository;
 pub mod retention;
+pub mod survey;
+pub mod sweep;
 pub mod tar_header;
 pub mod tar_sink;
 pub mod unpack;

@@ -112,7 +112,11 @@ impl Refs {
             }
             refs.push(one);
         }
-        if ended { Ok(Self(refs)) } else { Err("ends in the middle of a line") }
+        if ended {
+            Ok(Self(refs))
+        } else {
+            Err("ends in the middle of a line")
+        }
     }
 }
 

@@ -23,7 +23,11 @@ pub(super) fn text(folder: &Path, path: &Path, limit: u64) -> Result<String, Ref
     let read = opened.and_then(|source| source.take(limit.saturating_add(1)).read_to_string(&mut text));
     let refused = |why: String| {
         let what = format!("{name} cannot be read");
-        Box::new(Diagnostic::error(Code::Usage, what).why(why).state("nothing was started"))
+        Box::new(
+            Diagnostic::error(Code::Usage, what)
+                .why(why)
+                .state("nothing was started"),
+        )
     };
     match read {
         Ok(_) if text.len() as u64 > limit => Err(refused(format!("it is larger than {limit} bytes"))),

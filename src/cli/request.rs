@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode, RetentionOfBackups,
-    RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest, VerifyRequest,
+    ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
+    RetentionOfBackups, RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest,
+    VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -14,8 +15,8 @@ use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
-use super::input;
 use super::args::{self, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]

@@ -163,7 +163,11 @@ pub fn compress_whole(plain: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
 pub fn skippable(content: &[u8]) -> Vec<u8> {
     let content = content.get(..SKIPPABLE_MAX).unwrap_or(content);
     let length = u32::try_from(content.len()).unwrap_or(0);
-    [SKIPPABLE_MAGIC, length.to_le_bytes()].concat().into_iter().chain(content.iter().copied()).collect()
+    [SKIPPABLE_MAGIC, length.to_le_bytes()]
+        .concat()
+        .into_iter()
+        .chain(content.iter().copied())
+        .collect()
 }
 
 /// Unpacks one small object that has exactly `expected` plain bytes.

@@ -71,15 +71,18 @@ fn answer(texts: &[&str], decisions: &[Decision]) -> Outcome {
             (&mut remove, "removed", vec![NO_RULE.to_owned()])
         };
         list.push(*text);
-        table
-            .rows
-            .push(vec![(*text).to_owned(), is.into(), because.join(", ")]);
+        table.rows.push(vec![(*text).to_owned(), is.into(), because.join(", ")]);
         let said = reasons.entry(text).or_default();
         said.extend(because);
     }
     for said in reasons.values_mut() {
         let mut seen = Vec::new();
-        said.retain(|reason| !seen.contains(reason) && { seen.push(reason.clone()); true });
+        said.retain(|reason| {
+            !seen.contains(reason) && {
+                seen.push(reason.clone());
+                true
+            }
+        });
     }
     let mut outcome = Outcome::new(
         "retention",

@@ -54,7 +54,13 @@ fn the_offset_of_a_time_is_the_one_it_is_written_with() {
         jiff::civil::date(2026, 11, 21)
     );
     assert_eq!(moment("2026-11-21T00:30:00.123456789Z").offset(), Offset::UTC);
-    for text in ["", "yesterday", "2026-11-03", "2026-11-04T09:00:00", "2026-11-04T09:00:00[Europe/Berlin]"] {
+    for text in [
+        "",
+        "yesterday",
+        "2026-11-03",
+        "2026-11-04T09:00:00",
+        "2026-11-04T09:00:00[Europe/Berlin]",
+    ] {
         assert!(super::moment(text).is_none(), "{text}");
     }
 }

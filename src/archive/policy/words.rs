@@ -100,14 +100,10 @@ impl FromStr for Policy {
             match policy.slot(word) {
                 None => return Err(PolicyError::Unknown(owned)),
                 Some(Slot::Count(slot)) => {
-                    *slot = value
-                        .parse()
-                        .map_err(|why| PolicyError::Keep { word: owned, why })?;
+                    *slot = value.parse().map_err(|why| PolicyError::Keep { word: owned, why })?;
                 }
                 Some(Slot::Within(slot)) => {
-                    let window = value
-                        .parse()
-                        .map_err(|why| PolicyError::Window { word: owned, why })?;
+                    let window = value.parse().map_err(|why| PolicyError::Window { word: owned, why })?;
                     *slot = Some(window);
                 }
             }
@@ -149,12 +145,24 @@ mod tests {
     #[test]
     fn what_is_no_policy_says_why() {
         for (text, why) in [
-            ("keep-daily", "`keep-daily` is not a word, `=` and a value, such as `keep-daily=7`"),
+            (
+                "keep-daily",
+                "`keep-daily` is not a word, `=` and a value, such as `keep-daily=7`",
+            ),
             ("keep-dayly=7", "`keep-dayly` is not a word of retention"),
             ("keep-daily=7,keep-daily=8", "`keep-daily` stands twice"),
-            ("keep-daily=-1", "`keep-daily`: `-1` is not a number from 0 to 4294967295, or `unlimited`"),
-            ("keep-daily=+1", "`keep-daily`: `+1` is not a number from 0 to 4294967295, or `unlimited`"),
-            ("keep-within=7", "`keep-within`: `7` is not a span of years, months, days and hours, such as `7d` or `1y6m`"),
+            (
+                "keep-daily=-1",
+                "`keep-daily`: `-1` is not a number from 0 to 4294967295, or `unlimited`",
+            ),
+            (
+                "keep-daily=+1",
+                "`keep-daily`: `+1` is not a number from 0 to 4294967295, or `unlimited`",
+            ),
+            (
+                "keep-within=7",
+                "`keep-within`: `7` is not a span of years, months, days and hours, such as `7d` or `1y6m`",
+            ),
             ("", "no rule of it keeps a backup"),
             ("keep-daily=0,keep-within=0d", "no rule of it keeps a backup"),
         ] {
