@@ -190,6 +190,10 @@ codes! {
     TargetLeftOut = "target-left-out" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
+    /// A backup that was taken back because a sweep deleted what it relied on.
+    BackupWithdrawn = "backup-withdrawn" => Failed;
+    /// A run that took longer than it may.
+    RunTooLong = "run-too-long" => Failed;
     /// No space left.
     DiskFull = "disk-full" => Failed;
 
@@ -236,6 +240,10 @@ codes! {
     Terminated = "terminated" => Terminated;
     /// Retention that would remove more than it may.
     RetentionHeldBack = "retention-held-back" => Warnings;
+    /// Nothing was deleted in a target, because it is not known what is needed there.
+    SweepHeldBack = "sweep-held-back" => Warnings;
+    /// The newest backup of a line was to be let go without a further word.
+    NewestBackup = "newest-backup" => Refused;
     /// Another program could not be run or failed.
     ProcessFailed = "process-failed" => Failed;
     /// A fault of this program.

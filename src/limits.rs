@@ -62,8 +62,26 @@ pub const SCRUB_LINE_MAX: usize = 1 << 20;
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
 /// Warnings that a report lists one by one; the rest is counted.
 pub const WARNINGS_LISTED: usize = 100;
+/// Records that are read at once when a target is surveyed: hides the distance to a store, well below its own limits.
+pub const SURVEY_READS: usize = 16;
+/// Objects that one list of a sweep names: 5 MiB of names, 800 GiB of packs. What is beyond waits for the next sweep.
+pub const SWEEP_LISTED: usize = 50_000;
+/// Bytes of a list of a sweep.
+pub const SWEEP_LIST_MAX: usize = 16 << 20;
+/// Objects that a sweep deletes before it reads all records again; all of them stand in one record of the journal.
+pub const SWEEP_BATCH: usize = 128;
+/// Objects that are looked for one by one after a backup's record was written; where there are more the target is listed.
+pub const REUSED_HEADS: usize = 256;
+/// Hours that a backup may take where the environment does not say: what it relies on may be swept later.
+pub const MAX_RUN_HOURS: u64 = 24;
+/// Hours between the listing of an unneeded object and its deletion where the environment does not say.
+pub const GRACE_HOURS: u64 = 72;
+/// Hours that the grace must have beyond twice the longest run: clocks of stores are coarse.
+pub const GRACE_MARGIN_HOURS: u64 = 1;
 /// Minutes that a backup may be dated ahead of the clock before retention takes its date for wrong: clocks of hosts differ.
 pub const RETAIN_AHEAD_MINUTES: i64 = 10;
+/// Bytes of a list of times on which a policy is tried: a million of them.
+pub const TIMES_MAX: u64 = 64 << 20;
 /// Bytes of one line of the journal.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
 /// Bytes of one part of an object's name: what file systems allow for a file name.

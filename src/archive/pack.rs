@@ -2,6 +2,7 @@
 //!
 //! What is in memory at once is bounded by the queues: a few frames a core and a few pieces a target.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,7 +19,7 @@ use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
 use crate::event::Events;
-use crate::id::SourceName;
+use crate::id::{SourceName, TargetName};
 use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::source::SinkError;
 use crate::target::{Target, TargetError};
@@ -26,6 +27,7 @@ use crate::target::{Target, TargetError};
 use super::fan::{Fan, Item, fan_out};
 use super::layout;
 use super::record::{ArchiveRecord, ObjectRecord, SegmentRecord};
+use super::sweep::doomed::Doomed;
 use super::tar_sink::{Pieces, TarSink};
 
 /// Level of the small objects, catalogs and refs.
@@ -44,6 +46,8 @@ pub struct Packing {
     pub targets: Vec<Target>,
     /// How many of them must take it.
     pub required: usize,
+    /// Objects that must not be relied on where they are there already.
+    pub doomed: Arc<Doomed>,
     /// Ends the capture once it is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -58,6 +62,10 @@ pub struct Packed<T> {
     pub segments: Vec<SegmentRecord>,
     /// Targets that took everything.
     pub targets: Vec<Target>,
+    /// By target: objects that it had before and that the backup relies on.
+    pub reused: BTreeMap<TargetName, Vec<String>>,
+    /// Objects that must not be relied on where they are there already.
+    pub doomed: Arc<Doomed>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, TargetError)>,
 }
@@ -106,11 +114,14 @@ where
     let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
     let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
     let stop = Arc::clone(&packing.stop);
+    let (doomed, salt) = (Arc::clone(&packing.doomed), packing.archive.clone());
     let capturer = tokio::task::spawn_blocking(move || {
         let outlet = Outlet {
             plain,
             fan,
             segments: Vec::new(),
+            doomed,
+            salt,
         };
         let mut sink = TarSink::new(outlet, buffers, first, stop);
         let captured = capture(&mut sink)?;
@@ -148,7 +159,13 @@ where
             blake3,
         },
         segments,
-        targets: uploaded.stored,
+        reused: uploaded
+            .stored
+            .iter()
+            .map(|(target, had)| (target.name().clone(), had.clone()))
+            .collect(),
+        targets: uploaded.stored.into_iter().map(|(target, _)| target).collect(),
+        doomed: packing.doomed,
         left_out: uploaded.failed,
     })
 }
@@ -218,6 +235,9 @@ pub struct Outlet {
     plain: PlainIn,
     fan: Fan,
     segments: Vec<SegmentRecord>,
+    doomed: Arc<Doomed>,
+    /// What makes an object this backup's own where one of the same name is doomed.
+    salt: String,
 }
 
 impl Outlet {
@@ -238,7 +258,9 @@ impl Pieces for Outlet {
     fn segment(&mut self, plain: Vec<u8>, lines: u64) -> Result<(), SinkError> {
         let failed = |_| SinkError::Stopped;
         let stored = frames::compress_whole(&plain, SMALL_OBJECT_LEVEL).map_err(failed)?;
-        let name = layout::catalog(&Digest::of(&stored));
+        let (name, stored) = self
+            .doomed
+            .avoid(stored, &self.salt, |stored| layout::catalog(&Digest::of(stored)));
         self.segments.push(SegmentRecord {
             name: name.clone(),
             bytes: stored.len() as u64,

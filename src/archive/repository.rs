@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::frames;
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::event::{Event, Events};
@@ -17,8 +16,7 @@ use crate::target::{Created, Target, TargetError};
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
-
-const REFS_LEVEL: i32 = 3;
+use super::refs::{Ref, Refs};
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +78,14 @@ pub enum RepositoryError {
         /// Id.
         id: BackupId,
     },
+    /// What the backup relied on was swept before its record was there.
+    #[error("target `{target}`: `{object}`, which the backup relies on, was deleted meanwhile")]
+    Swept {
+        /// Target.
+        target: TargetName,
+        /// Object.
+        object: String,
+    },
     /// A small object of the backup cannot be made.
     #[error("the record or the list of objects cannot be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -93,6 +99,7 @@ impl Diagnose for RepositoryError {
             Self::Unreadable { .. } | Self::Damaged { .. } => Code::Damaged,
             Self::Newer { .. } => Code::FormatNewer,
             Self::Taken { .. } => Code::TargetFailed,
+            Self::Swept { .. } => Code::BackupWithdrawn,
             Self::Write(_) => Code::Internal,
         }
     }
@@ -109,6 +116,7 @@ impl Diagnose for RepositoryError {
                 "use another target or another backup; copy the damaged one away before anything else".into()
             }
             Self::Taken { .. } => "run it again: the id is drawn anew".into(),
+            Self::Swept { .. } => "run it again; it stores anew what was deleted".into(),
             Self::Write(_) => "run it again with -v and report what it prints".into(),
         })
     }
@@ -274,13 +282,18 @@ impl Backup {
             instance: self.record.instance.clone(),
         }
     }
+
+    /// What orders the backups of a line: the sequence, ties by id, whatever the clocks say.
+    pub fn rank(&self) -> (u64, &BackupId) {
+        (self.record.sequence, &self.record.id)
+    }
 }
 
 impl Listing {
     /// The newest backup of a line: the highest sequence, ties by id.
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
-        line.max_by(|a, b| (a.record.sequence, &a.record.id).cmp(&(b.record.sequence, &b.record.id)))
+        line.max_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
     /// Finds the backup that `wanted` names: an id, a unique prefix, `latest`, `latest~2`.
@@ -320,7 +333,7 @@ impl Listing {
             });
         }
         let mut ordered = fitting.clone();
-        ordered.sort_by(|a, b| (b.record.sequence, &b.record.id).cmp(&(a.record.sequence, &a.record.id)));
+        ordered.sort_by(|a, b| b.rank().cmp(&a.rank()));
         ordered.get(back).copied().ok_or_else(unknown)
     }
 }
@@ -397,10 +410,17 @@ impl Stored {
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
+
+    /// The backup without a target from which its record was taken back; `None` where none is left.
+    #[must_use]
+    pub fn without(mut self, withdrawn: &TargetName) -> Option<Self> {
+        self.targets.retain(|target| target.name() != withdrawn);
+        (!self.targets.is_empty()).then_some(self)
+    }
 }
 
 /// Every object of a backup but its record and sums: name, stored bytes, digest.
-fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
+pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
     let mut objects = vec![
         (
             record.archive.name.clone(),
@@ -424,6 +444,9 @@ fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
 pub struct Completed {
     /// The backup, where enough targets took it.
     pub stored: Option<Stored>,
+    /// By target: objects that it had before and that the backup relies on. They must be looked for again once the record is
+    /// written: `sweep::doomed::check_reused`.
+    pub reused: BTreeMap<TargetName, Vec<String>>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, RepositoryError)>,
 }
@@ -439,7 +462,8 @@ pub async fn complete<T>(
     required: usize,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
-    let refs_bytes = refs(&packed)?;
+    let refs_named = |stored: &[u8]| object(layout::refs, stored).name;
+    let (_, refs_bytes) = packed.doomed.avoid(refs(&packed)?, &packed.archive.name, refs_named);
     let refs_object = object(layout::refs, &refs_bytes);
     let record = describe(&packed, refs_object);
     let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
@@ -457,9 +481,13 @@ pub async fn complete<T>(
         (&sums_object.name, Bytes::from(sums)),
     ];
     let (mut targets, mut left_out) = (Vec::new(), Vec::new());
+    let mut reused = packed.reused;
     for target in &packed.targets {
         match complete_target(target, &small).await {
-            Ok(()) => targets.push(target.clone()),
+            Ok(had) => {
+                reused.entry(target.name().clone()).or_default().extend(had);
+                targets.push(target.clone());
+            }
             Err(error) => left_out.push((target.clone(), error)),
         }
     }
@@ -486,29 +514,40 @@ pub async fn complete<T>(
         sums: sums_object,
         targets: with_record,
     });
-    Ok(Completed { stored, left_out })
+    Ok(Completed {
+        stored,
+        reused,
+        left_out,
+    })
 }
 
-async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<(), RepositoryError> {
+/// Stores the small objects, and says which of them were there before.
+async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<Vec<String>, RepositoryError> {
+    let mut had = Vec::new();
     for (name, bytes) in small {
-        target.create(name, bytes.clone()).await.map_err(failed(target))?;
+        let created = target.create(name, bytes.clone()).await.map_err(failed(target))?;
+        if created == Created::Existed {
+            had.push((*name).to_owned());
+        }
     }
-    Ok(())
+    Ok(had)
 }
 
-/// The list of objects: name, stored size, live plain bytes; sorted, compressed.
+/// The list of objects as it is stored.
 fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
     let archive = &packed.archive;
-    let mut lines = vec![format!("{} {} {}\n", archive.name, archive.bytes, archive.plain_bytes)];
-    lines.extend(
-        packed
-            .segments
-            .iter()
-            .map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)),
-    );
-    lines.sort();
-    lines.dedup();
-    frames::compress_whole(lines.concat().as_bytes(), REFS_LEVEL).map_err(|e| RepositoryError::Write(e.into()))
+    let archive = Ref {
+        name: archive.name.clone(),
+        bytes: archive.bytes,
+        plain_bytes: archive.plain_bytes,
+    };
+    let segments = packed.segments.iter().map(|segment| Ref {
+        name: segment.name.clone(),
+        bytes: segment.bytes,
+        plain_bytes: segment.plain_bytes,
+    });
+    let refs = Refs::new(std::iter::once(archive).chain(segments));
+    refs.to_object().map_err(|e| RepositoryError::Write(e.into()))
 }
 
 /// Reads one object whole and compares it.

@@ -15,8 +15,8 @@ use crate::report::Format;
 
 pub use verbs::{
     BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction, JournalVerb, ListVerb,
-    ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, ValidateVerb,
-    VerifyLevel, VerifyVerb,
+    ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb,
+    ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -150,6 +150,11 @@ pub enum Verb {
         strongroom verify latest --env dev\n  \
         strongroom verify latest --env live --level objects")]
     Verify(VerifyVerb),
+    /// Say which backups a retention policy keeps, and why; change nothing.
+    #[command(after_help = "Examples:\n  \
+        strongroom retention --env live --set step.retention.keep-daily=30\n  \
+        strongroom retention --policy keep-daily=7,keep-within=2m --times times.txt --json")]
+    Retention(RetentionVerb),
     /// Read or verify the journal of an environment.
     #[command(
         subcommand_required = true,
@@ -192,6 +197,7 @@ impl Verb {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Retention(_) => "retention",
             Self::Journal(_) => "journal",
             Self::ExplainError(_) => "explain-error",
             Self::Completions(_) => "completions",
@@ -213,6 +219,7 @@ impl Verb {
             | Self::Schema(_)
             | Self::List(_)
             | Self::Show(_)
+            | Self::Retention(_)
             | Self::ExplainError(_)
             | Self::Completions(_)
             | Self::Man(_) => false,

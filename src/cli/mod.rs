@@ -7,6 +7,7 @@ pub mod generate;
 pub mod request;
 
 mod dispatch;
+mod input;
 mod output;
 mod progress;
 mod prompt;

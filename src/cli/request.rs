@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, JournalAction, JournalRequest, ListRequest, Mode, RunRequest, SchemaRequest,
-    ShowRequest, ValidateRequest, VerifyRequest,
+    ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
+    RetentionOfBackups, RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest,
+    VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
+use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
 use super::args::{self, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,8 @@ pub enum Request {
     Show(ShowRequest),
     /// `verify`.
     Verify(VerifyRequest),
+    /// `retention`.
+    Retention(RetentionRequest),
     /// `journal`.
     Journal(JournalRequest),
     /// `explain-error`.
@@ -111,6 +116,7 @@ impl Typed<'_> {
             })),
             Verb::Show(verb) => self.show(verb),
             Verb::Verify(verb) => self.verify(verb),
+            Verb::Retention(verb) => self.retention(verb),
             Verb::Journal(verb) => self.journal(&verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
@@ -182,6 +188,31 @@ impl Typed<'_> {
             pipeline: verb.pipeline,
             targets: verb.targets,
         }))
+    }
+
+    fn retention(&self, verb: args::RetentionVerb) -> Result<Request, Refused> {
+        let Some(file) = &verb.times else {
+            return Ok(Request::Retention(RetentionRequest::Backups(RetentionOfBackups {
+                environment: self.environment()?,
+                policy: verb.policy,
+                at: verb.at,
+                pipeline: verb.pipeline,
+                sets: verb.sets,
+                targets: verb.targets,
+            })));
+        };
+        if self.environment.is_some() {
+            let what = "rules are applied either to the times of a file or to the backups of an environment";
+            return Err(Box::new(
+                Diagnostic::error(Code::Usage, what).help("leave `--times` or `--env` out"),
+            ));
+        }
+        Ok(Request::Retention(RetentionRequest::Times(RetentionOfTimes {
+            text: input::text(self.folder, file, limits::TIMES_MAX)?,
+            policy: verb.policy.unwrap_or_default(),
+            at: verb.at,
+            guards: if verb.guards { Guarding::On } else { Guarding::Off },
+        })))
     }
 
     fn journal(&self, action: &args::JournalAction) -> Result<Request, Refused> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, TargetName};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
@@ -120,6 +123,54 @@ pub struct VerifyRequest {
     pub pipeline: Option<PipelineName>,
     /// Only in these targets; empty for all of the environment.
     pub targets: Vec<TargetName>,
+}
+
+/// Says what a retention policy keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RetentionRequest {
+    /// Of the backups of an environment.
+    Backups(RetentionOfBackups),
+    /// Of times.
+    Times(RetentionOfTimes),
+}
+
+/// Says what a policy keeps of real backups.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetentionOfBackups {
+    /// The environment.
+    pub environment: EnvName,
+    /// The rules; `None` for those of the pipeline's `retain` steps.
+    pub policy: Option<Policy>,
+    /// The present moment; `None` for what the clock says.
+    pub at: Option<Timestamp>,
+    /// The pipeline; `None` for `backup`, and with a policy for all.
+    pub pipeline: Option<PipelineName>,
+    /// As in [`RunRequest`].
+    pub sets: Vec<String>,
+    /// Only in these targets; empty for all.
+    pub targets: Vec<TargetName>,
+}
+
+/// Says what a policy keeps of times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionOfTimes {
+    /// One RFC 3339 time a line.
+    pub text: String,
+    /// The rules.
+    pub policy: Policy,
+    /// The present moment; `None` for what the clock says.
+    pub at: Option<Timestamp>,
+    /// Whether the guards keep more.
+    pub guards: Guarding,
+}
+
+/// Whether guards stand on top of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarding {
+    /// They do.
+    On,
+    /// The rules alone decide.
+    Off,
 }
 
 /// Reads or verifies the journal of an environment.

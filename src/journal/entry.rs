@@ -84,6 +84,8 @@ words! {
         Swapped = "swapped",
         /// Destinations were put back as they were.
         RolledBack = "rolled_back",
+        /// Objects that no backup needs are about to be listed for a later deletion.
+        SweepListed = "sweep_listed",
         /// Objects are about to be deleted.
         DeleteIntended = "delete_intended",
         /// Objects were deleted.

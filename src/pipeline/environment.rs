@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ArgName, Instance, TargetName};
+use crate::limits::{GRACE_HOURS, GRACE_MARGIN_HOURS, MAX_RUN_HOURS};
 use crate::target::TargetSettings;
+use crate::units::Span;
 
 /// An environment: where its data lies, where its backups go, how strict it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +35,9 @@ pub struct Environment {
     /// Where the environment's secrets lie. The file may be absent while nothing refers to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretFile>,
+    /// How long runs may take, and what is deleted when.
+    #[serde(default, skip_serializing_if = "Maintenance::is_default")]
+    pub maintenance: Maintenance,
     /// Paths by name; `{{path.data}}` in a manifest stands for the value of `data`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<ArgName, String>")]
@@ -53,4 +59,44 @@ pub struct SecretFile {
     /// `pipelines/`.
     #[schemars(length(min = 1))]
     pub file: PathBuf,
+}
+
+/// How long runs may take, and what is deleted when. Environments that share a repository say the same here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Maintenance {
+    /// How long a run may take, default `24h`. A backup that takes longer fails: what it relies on may have been deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_run: Option<Span>,
+    /// How long an object that no backup needs stays after it was listed, default `72h`; at least twice `max-run` and an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
+}
+
+impl Maintenance {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How long a run may take.
+    pub fn max_run(&self) -> Duration {
+        self.max_run.map_or(hours(MAX_RUN_HOURS), |span| span.0)
+    }
+
+    /// How long an object that no backup needs stays after it was listed.
+    pub fn grace(&self) -> Duration {
+        self.grace.map_or(hours(GRACE_HOURS), |span| span.0)
+    }
+
+    /// The shortest grace that `max-run` allows.
+    pub fn least_grace(&self) -> Duration {
+        self.max_run()
+            .saturating_mul(2)
+            .saturating_add(hours(GRACE_MARGIN_HOURS))
+    }
+}
+
+const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
 }

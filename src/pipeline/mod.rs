@@ -15,6 +15,7 @@ mod explain;
 mod flow;
 mod layers;
 mod locations;
+mod maintenance;
 mod manifest;
 mod mask;
 mod overlay;
@@ -95,6 +96,7 @@ pub fn compile(request: &Request) -> Result<Plan, Vec<Diagnostic>> {
     let steps = flow::chain(&resolved, &mut problems);
     references::check(&resolved, &mut problems);
     locations::check(&resolved, &mut problems);
+    maintenance::check(&resolved, &mut problems);
     if !problems.is_empty() {
         return Err(problems.finish(&resolved.map, resolved.name.as_str(), &request.environment));
     }
@@ -129,6 +131,7 @@ pub fn environment(project: &Path, name: &EnvName, run: &RunValues) -> Result<En
         let resolved = resolved::resolve(manifest::load_environment(&request)?, &request)?;
         let mut problems = Problems::default();
         locations::check(&resolved, &mut problems);
+        maintenance::check(&resolved, &mut problems);
         if problems.is_empty() {
             Ok(resolved.environment)
         } else {

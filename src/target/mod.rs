@@ -2,6 +2,7 @@
 //!
 //! Every put is create-only. A target never overwrites.
 
+pub mod dated;
 mod error;
 pub mod faulty;
 pub mod local;

@@ -74,6 +74,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
         archive,
         targets: targets.to_vec(),
         required: targets.len(),
+        doomed: Arc::default(),
         stop: Arc::default(),
     };
     for target in targets {
@@ -201,6 +202,7 @@ async fn a_capture_that_fails_leaves_no_archive_and_no_record() {
             archive,
             targets: vec![target.clone()],
             required: 1,
+            doomed: Arc::default(),
             stop: Arc::default(),
         };
         let result = pack(packing, name("one"), &Events::none(), |sink| {

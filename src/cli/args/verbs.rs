@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use jiff::Timestamp;
 
+use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, TargetName};
 use crate::steps::verify::Level;
 use crate::units::Span;
@@ -214,6 +216,32 @@ impl From<VerifyLevel> for Level {
             VerifyLevel::Content => Self::Content,
         }
     }
+}
+
+/// `retention`.
+#[derive(Debug, Args)]
+pub struct RetentionVerb {
+    /// Try these rules, `keep-daily=7,keep-within=2m`. Default: those of the pipeline's `retain` steps.
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<Policy>,
+    /// Apply the rules to the times in FILE instead of to backups: one RFC 3339 time a line, `-` for standard input.
+    #[arg(long, value_name = "FILE", requires = "policy", value_hint = ValueHint::FilePath)]
+    pub times: Option<PathBuf>,
+    /// Take TIME (RFC 3339) for the present moment.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+    /// With `--times`: let the guards keep the newest and what is dated in the future, as they do for backups.
+    #[arg(long, requires = "times")]
+    pub guards: bool,
+    /// The pipeline whose backups and rules are looked at. Default: `backup`; with `--policy` the backups of all.
+    #[arg(long, value_name = "PIPELINE", conflicts_with = "times")]
+    pub pipeline: Option<PipelineName>,
+    /// Set one value of the pipeline first, `step.retention.keep-daily=30`. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with_all = ["times", "policy"])]
+    pub sets: Vec<String>,
+    /// Look only in this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET", conflicts_with = "times")]
+    pub targets: Vec<TargetName>,
 }
 
 /// `journal`.

@@ -8,6 +8,7 @@ use crate::archive::layout::{self, FORMAT};
 use crate::archive::pack::{self, PackError, PackSink, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record, RedactionRecord, SourceRecord};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
+use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
@@ -185,6 +186,7 @@ impl<'p> Runner<'p> {
             codec,
             level,
             archive: layout::archive(&environment, &id, codec),
+            doomed: Arc::new(Doomed::read(&targets).await),
             targets,
             required,
             stop: Arc::clone(self.context.stop.flag()),
@@ -226,7 +228,8 @@ impl<'p> Runner<'p> {
         let parent = listing.newest(&lineage);
         let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
         let redaction = redaction_record(&packed.captured);
-        let completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| {
+        self.check_duration(NO_BACKUP)?;
+        let mut completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| {
             Record {
                 format: FORMAT,
                 id,
@@ -259,7 +262,8 @@ impl<'p> Runner<'p> {
                 problems.push(diagnostic.state(NO_BACKUP));
             }
         }
-        let stored = completed.stored.ok_or(problems)?;
+        let stored = completed.stored.take().ok_or(problems)?;
+        let stored = self.withdraw_where_swept(&completed, stored, required).await?;
         self.evidence.backup_stored(&stored)?;
         self.describe_stored(&stored);
         Ok(stored)

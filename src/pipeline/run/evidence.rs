@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, StepId, TargetName};
+use crate::id::{BackupId, PipelineName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
@@ -21,8 +21,13 @@ use crate::secrets::{Origins, Store};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
-use super::stores::state_path;
+use super::stores::state_of;
+use super::whose::Whose;
 use super::{Context, Failure, Options, StopSignal};
+
+mod keeping;
+
+pub(super) use keeping::Told;
 
 /// How long a wait for another run goes on without looking whether this one should end.
 const DEAF: Duration = Duration::from_millis(200);
@@ -34,6 +39,8 @@ pub(super) struct Evidence {
     secrets: Store,
     needed: Needed,
     lock_held: Option<Lock>,
+    /// Records that a full disk did not take.
+    unrecorded: u64,
 }
 
 /// Whether a run may go on without a journal.
@@ -41,26 +48,26 @@ pub(super) struct Evidence {
 pub(super) enum Needed {
     /// A backup: without state it does not begin, without a record nothing is done.
     Always,
-    /// A restore: a state that cannot be had or is full does not stop it.
+    /// A restore over protected data: a state that cannot be had or is full does not stop it, a journal in which something
+    /// was changed does.
+    Unbroken,
+    /// Any other restore: nothing that is wrong with the state stops it.
     WhereItCanBeHad,
 }
 
 impl Evidence {
     /// Opens state, lock, journal and secrets.
     pub(super) fn open(
-        plan: &Plan,
+        whose: &Whose<'_>,
         options: &Options,
         context: &Context,
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
+        let secrets = whose.environment.secrets.as_ref();
         let origins = Origins {
-            file: plan
-                .environment()
-                .secrets
-                .as_ref()
-                .map(|secrets| plan.project().join(&secrets.file)),
-            folder: plan.project().to_owned(),
+            file: secrets.map(|secrets| whose.project.join(&secrets.file)),
+            folder: whose.project.to_owned(),
             environment: context.variables.clone(),
             scrubber: context.scrubber.clone(),
         };
@@ -72,11 +79,17 @@ impl Evidence {
             secrets,
             needed,
             lock_held: None,
+            unrecorded: 0,
         };
-        match evidence.open_state(plan, options, context, warnings) {
+        match evidence.open_state(whose, options, context, warnings) {
             Ok(()) => Ok(evidence),
             Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
+            }
+            Err(problem) if problem.code == Code::JournalBroken && needed == Needed::Unbroken => {
+                let help = "restore into an empty folder with `--to`, or look at the journal and begin a new one: \
+                            `strongroom journal verify`, then `strongroom journal restart`";
+                Err(vec![problem.state("nothing was started").help(help)])
             }
             Err(mut problem) => {
                 problem.severity = Severity::Warning;
@@ -89,13 +102,14 @@ impl Evidence {
 
     fn open_state(
         &mut self,
-        plan: &Plan,
+        whose: &Whose<'_>,
         options: &Options,
         context: &Context,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
-        let mut lock = take_lock(&state, plan, options, context)?;
+        let path = state_of(whose.environment, whose.project, whose.name);
+        let state = StateFolder::open(&path).map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = take_lock(&state, whose.pipeline, options, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self.lock_held = Some(lock);
         let scrubber = context.scrubber.clone();
@@ -115,7 +129,10 @@ impl Evidence {
                     )),
             );
         }
-        self.journal = Some(journal.with_run(context.run, &context.actor, plan.environment_name(), plan.pipeline()));
+        if whose.environment.protected {
+            keeping::whole_journal(&state)?;
+        }
+        self.journal = Some(journal.with_run(context.run, &context.actor, whose.name, whose.pipeline));
         self.state = Some(state);
         Ok(())
     }
@@ -148,8 +165,11 @@ impl Evidence {
         };
         match journal.append(entry, sync) {
             Ok(()) => Ok(()),
-            // A restore goes on: the disk that is full may be the very reason for it.
-            Err(JournalError::Full { .. }) if self.needed == Needed::WhereItCanBeHad => Ok(()),
+            // A restore goes on: the disk that is full may be the very reason for it. The run's end tells of it.
+            Err(JournalError::Full { .. }) if self.needed != Needed::Always => {
+                self.unrecorded += 1;
+                Ok(())
+            }
             Err(error) => Err(vec![
                 Diagnostic::of(&error).state("nothing more was done: what is not in the journal is not done"),
             ]),
@@ -262,24 +282,6 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
-    /// Comes before the first deletion of a backup: no record, no effect.
-    pub(super) fn delete_intended(&mut self, target: &TargetName, id: &BackupId) -> Result<(), Failure> {
-        let entry = Entry::new(Event::DeleteIntended)
-            .status(Status::Started)
-            .with(Field::Target, target.as_str())
-            .with(Field::Backup, id.as_str());
-        self.write(&entry, Sync::Now)
-    }
-
-    pub(super) fn deleted(&mut self, target: &TargetName, id: &BackupId, freed: u64) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Deleted)
-            .status(Status::Ok)
-            .with(Field::Target, target.as_str())
-            .with(Field::Backup, id.as_str())
-            .with(Field::Bytes, freed);
-        self.write(&entry, Sync::Grouped)
-    }
-
     pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
         let entry = Entry::new(Event::BackupChosen)
             .status(Status::Ok)
@@ -323,11 +325,16 @@ impl Evidence {
 }
 
 /// Takes the pipeline's lock. The wait for it is cut into short ones, so that a signal ends it.
-fn take_lock(state: &StateFolder, plan: &Plan, options: &Options, context: &Context) -> Result<Lock, Diagnostic> {
+fn take_lock(
+    state: &StateFolder,
+    pipeline: &PipelineName,
+    options: &Options,
+    context: &Context,
+) -> Result<Lock, Diagnostic> {
     let begin = Instant::now();
     loop {
         let left = options.wait.map(|wait| wait.saturating_sub(begin.elapsed()));
-        match state.lock(plan.pipeline(), left.map(|left| left.min(DEAF))) {
+        match state.lock(pipeline, left.map(|left| left.min(DEAF))) {
             Err(StateError::Held { .. }) if context.stop.is_requested() => {
                 let code = context.stop.signal().map_or(Code::Interrupted, StopSignal::code);
                 return Err(Diagnostic::error(

@@ -11,9 +11,12 @@ mod preview;
 mod restore;
 mod retain;
 mod stores;
+mod sweeping;
 mod wanted;
+mod whose;
+mod withdraw;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
@@ -31,6 +34,7 @@ use crate::steps::{Flow, Step};
 use backup::Pending;
 use evidence::{Evidence, Needed};
 use restore::{Chosen, Staged, Verified};
+use whose::Whose;
 
 /// What ended a run: problems, worst first.
 pub(crate) type Failure = Vec<Diagnostic>;
@@ -58,6 +62,8 @@ struct Runner<'p> {
     outcome: Outcome,
     confirmed: Confirmation,
     skipped: Vec<String>,
+    /// When it began, by the host's clock that runs on while it sleeps.
+    began: Duration,
 }
 
 /// Whether the operator has confirmed the environment in this run.
@@ -112,17 +118,25 @@ impl<'p> Runner<'p> {
     /// Everything that must be in order before the first step.
     fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
         fence::before(plan, context)?;
+        let began = context.clock.uptime();
         let writes = plan
             .steps()
             .iter()
             .any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
         let mut warnings = Vec::new();
+        let replaces = options.to.is_none()
+            && plan
+                .steps()
+                .iter()
+                .any(|s| s.enabled && matches!(s.step, Step::Swap(_)));
         let needed = if writes {
             Needed::Always
+        } else if replaces && plan.environment().protected {
+            Needed::Unbroken
         } else {
             Needed::WhereItCanBeHad
         };
-        let evidence = Evidence::open(plan, options, context, needed, &mut warnings)?;
+        let evidence = Evidence::open(&Whose::of(plan), options, context, needed, &mut warnings)?;
         Ok(Self {
             plan,
             options,
@@ -133,6 +147,7 @@ impl<'p> Runner<'p> {
             outcome: Outcome::new(command, ""),
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
+            began,
         })
     }
 
@@ -161,6 +176,9 @@ impl<'p> Runner<'p> {
         outcome.diagnostics.append(&mut self.warnings);
         if !self.skipped.is_empty() {
             outcome.field("skipped", "skipped", self.skipped.join(", "), &self.skipped);
+        }
+        if self.evidence.unrecorded() > 0 {
+            outcome.diagnostics.push(self.evidence.gap());
         }
         let exit = outcome.exit_code();
         if let Err(failure) = self.evidence.run_finished(exit, &outcome) {
