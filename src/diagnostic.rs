@@ -174,8 +174,12 @@ codes! {
     SqliteFailed = "sqlite-failed" => Failed;
     /// A log with an unfinished record that is not at its end.
     LogUnfinished = "log-unfinished" => Warnings;
-    /// A log that became shorter while it was read.
+    /// A log that is shorter than it was.
     LogShrank = "log-shrank" => Refused;
+    /// A log that has other bytes than its last backup.
+    LogRewritten = "log-rewritten" => Refused;
+    /// A log of which rotation removed everything that the last backup has.
+    LogGap = "log-gap" => Warnings;
 
     // Redaction.
     /// A file that redaction cannot read as text.
@@ -218,6 +222,8 @@ codes! {
     DestinationInvalid = "destination-invalid" => Refused;
     /// No destination is known for a source.
     DestinationUnknown = "destination-unknown" => Refused;
+    /// A log that a restore would rewind.
+    LogRewind = "log-rewind" => Refused;
 
     // Running.
     /// A confirmation that was not given.

@@ -5,7 +5,7 @@ use std::io;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::fs::glob::GlobError;
 use crate::id::SourceName;
-use crate::source::SinkError;
+use crate::source::{Breach, BreachKind, SinkError};
 
 /// Why a source cannot be captured. Paths are written for people.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,14 @@ pub enum SourceError {
     LogShrank {
         /// The file.
         path: String,
+    },
+    /// A log does not continue what its last backup has.
+    #[error("the log `{name}` is not what its last backup has and something more: {}", .breach.kind)]
+    LogBroken {
+        /// The source.
+        name: SourceName,
+        /// In what.
+        breach: Box<Breach>,
     },
     /// A file that a `sqlite` source matches is no database.
     #[error("`{path}` is not an SQLite database")]
@@ -118,6 +126,10 @@ impl Diagnose for SourceError {
             Self::Spool { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
             Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
             Self::LogShrank { .. } => Code::LogShrank,
+            Self::LogBroken { breach, .. } => match breach.kind {
+                BreachKind::Shorter | BreachKind::Gone(_) => Code::LogShrank,
+                BreachKind::Differs => Code::LogRewritten,
+            },
             Self::NotSqlite { .. } | Self::Sqlite { .. } | Self::SqliteCopy { .. } => Code::SqliteFailed,
             Self::Stopped => Code::Interrupted,
             Self::Sink(diagnostic) => diagnostic.code,
@@ -126,7 +138,9 @@ impl Diagnose for SourceError {
 
     fn why(&self) -> Option<String> {
         match self {
-            Self::LogShrank { .. } => Some("an append-log only ever grows, so what was cut may be lost".to_owned()),
+            Self::LogShrank { .. } | Self::LogBroken { .. } => {
+                Some("an append-log only ever grows, so what was there before may be lost".to_owned())
+            }
             Self::NotSqlite { .. } => Some("its first bytes are not those of a database".to_owned()),
             Self::Sink(diagnostic) => diagnostic.why.clone(),
             _ => None,
@@ -151,6 +165,10 @@ impl Diagnose for SourceError {
             Self::LogShrank { .. } => {
                 "find out what cut the log; a file that may shrink belongs to a `files` source".to_owned()
             }
+            Self::LogBroken { name, .. } => format!(
+                "find out what changed it; where the change is meant, `--accept-log-rewrite {name}` lets this one run \
+                 begin a new generation of the log"
+            ),
             Self::NotSqlite { .. } => {
                 "leave it out with `exclude`, narrow the glob, or capture it with a `files` source".to_owned()
             }
