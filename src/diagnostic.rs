@@ -162,6 +162,14 @@ codes! {
     // Sources.
     /// A source that is not there.
     SourceMissing = "source-missing" => Refused;
+    /// A source in which there is nothing.
+    SourceEmpty = "source-empty" => Refused;
+    /// A source without the file that tells the right disk from a wrong one.
+    SentinelMissing = "sentinel-missing" => Refused;
+    /// A source of which there is less than there must be.
+    SourceTooSmall = "source-too-small" => Refused;
+    /// A source of which there is much less than the last time.
+    SourceShrank = "source-shrank" => Refused;
     /// A file or folder that could not be read and is not in the backup.
     SourceUnreadable = "source-unreadable" => Warnings;
     /// A file that kept changing while it was read.

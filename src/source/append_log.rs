@@ -58,7 +58,7 @@ pub enum Record {
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Rotate {
-    /// None: the log keeps every record that it ever had.
+    /// No file: the log keeps every record that it ever had.
     #[default]
     Never,
     /// The oldest ones, whole: the log is a folder or a glob, and the names of its files ascend with their age.

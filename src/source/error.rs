@@ -4,8 +4,9 @@ use std::io;
 
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::fs::glob::GlobError;
-use crate::id::SourceName;
+use crate::id::{BackupId, SourceName};
 use crate::source::{Breach, BreachKind, SinkError};
+use crate::units::{ByteCount, Share};
 
 /// Why a source cannot be captured. Paths are written for people.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum SourceError {
         path: String,
     },
     /// The root is there, but nothing in it is what the source is made of.
-    #[error("the source `{name}` is not there: {what} in `{root}`")]
+    #[error("the source `{name}` is empty: {what} in `{root}`")]
     Empty {
         /// The source.
         name: SourceName,
@@ -27,6 +28,38 @@ pub enum SourceError {
         what: &'static str,
         /// Where.
         root: String,
+    },
+    /// The file that tells the right disk from a wrong one is not there.
+    #[error("the source `{name}` lacks its sentinel `{sentinel}` in `{root}`")]
+    SentinelMissing {
+        /// The source.
+        name: SourceName,
+        /// Its sentinel.
+        sentinel: String,
+        /// Where it should be.
+        root: String,
+    },
+    /// Too little was captured.
+    #[error("the source `{name}` holds {bytes}, less than the {min} that it must")]
+    TooSmall {
+        /// The source.
+        name: SourceName,
+        /// How much there is.
+        bytes: ByteCount,
+        /// How much there must be.
+        min: ByteCount,
+    },
+    /// Much less was captured than the last time.
+    #[error("the source `{name}` shrank since backup `{backup}`: it has {what} left")]
+    Shrank {
+        /// The source.
+        name: SourceName,
+        /// How much of how much.
+        what: String,
+        /// How much it may lose.
+        most: Share,
+        /// The last backup.
+        backup: BackupId,
     },
     /// A glob cannot be used.
     #[error("the source `{name}` has a glob that cannot be used")]
@@ -121,7 +154,11 @@ impl SourceError {
 impl Diagnose for SourceError {
     fn code(&self) -> Code {
         match self {
-            Self::Missing { .. } | Self::Empty { .. } => Code::SourceMissing,
+            Self::Missing { .. } => Code::SourceMissing,
+            Self::Empty { .. } => Code::SourceEmpty,
+            Self::SentinelMissing { .. } => Code::SentinelMissing,
+            Self::TooSmall { .. } => Code::SourceTooSmall,
+            Self::Shrank { .. } => Code::SourceShrank,
             Self::Glob { .. } => Code::InvalidValue,
             Self::Spool { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
             Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
@@ -141,6 +178,12 @@ impl Diagnose for SourceError {
             Self::LogShrank { .. } | Self::LogBroken { .. } => {
                 Some("an append-log only ever grows, so what was there before may be lost".to_owned())
             }
+            Self::Empty { .. } => Some("an empty folder is most often a disk that is not mounted".to_owned()),
+            Self::SentinelMissing { .. } => {
+                Some("without it this is most often another disk than the right one, or none".to_owned())
+            }
+            Self::TooSmall { .. } => Some("`min-size` says that less than that cannot be all of it".to_owned()),
+            Self::Shrank { most, .. } => Some(format!("`max-shrink` lets it lose {most} from one backup to the next")),
             Self::NotSqlite { .. } => Some("its first bytes are not those of a database".to_owned()),
             Self::Sink(diagnostic) => diagnostic.why.clone(),
             _ => None,
@@ -158,7 +201,18 @@ impl Diagnose for SourceError {
         let text = match self {
             Self::Missing { name, .. } | Self::Empty { name, .. } => format!(
                 "check `path` of the source `{name}`: values in `{{{{…}}}}` come from the environment file or `--set`, and \
-                 `strongroom explain` shows from where; relative paths start at the folder above `pipelines/`"
+                 `strongroom explain` shows from where; relative paths start at the folder above `pipelines/`. Where it may \
+                 be so, write `allow-empty = true`"
+            ),
+            Self::SentinelMissing { .. } => {
+                "mount the disk; where this is the right one, make the file on it".to_owned()
+            }
+            Self::TooSmall { name, .. } => format!(
+                "look at what is there; where it is right, lower `min-size` of the source `{name}`, for one run with `--set`"
+            ),
+            Self::Shrank { name, .. } => format!(
+                "look at what is gone; where it is right, let this run pass with \
+                 `--set step.<id>.source.{name}.max-shrink=\"100%\"`, the id being that of the `snapshot` step"
             ),
             Self::Glob { .. } => "a character that stands for itself is written as a class, `[*]`".to_owned(),
             Self::Unreadable { .. } => "let the user who runs the backup read it, or leave it out with `exclude`".to_owned(),

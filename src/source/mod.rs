@@ -5,6 +5,7 @@ pub mod append_log;
 mod error;
 mod feed;
 pub mod files;
+pub mod guard;
 pub mod lineage;
 pub mod log_head;
 mod place;
@@ -16,6 +17,7 @@ pub use append_log::difference::{Compared, Comparison, Difference};
 pub use append_log::proof::{Breach, BreachKind, History, Past, Rewrite};
 pub use append_log::reader::LogReader;
 pub use error::SourceError;
+pub use guard::{Amount, Before, Guards};
 pub use log_head::LogHead;
 pub use place::{Form, Selects};
 
@@ -46,6 +48,8 @@ pub struct Source {
     pub name: SourceName,
     /// What it captures.
     pub kind: SourceKind,
+    /// What must be true of it.
+    pub guards: Guards,
 }
 
 /// What a capture would read, as far as it can be known without reading.
@@ -108,7 +112,10 @@ impl Source {
 
     /// Looks at what a capture would read. Reads no content, but for the first bytes of what may be a database.
     pub fn survey(&self, base: &Path, owners: &Owners) -> Result<Survey, SourceError> {
-        let place = place::find(self, base)?;
+        let place = match place::find(self, base) {
+            Err(error) if self.may_be_absent(&error) => return Ok(Survey::default()),
+            found => found?,
+        };
         match &self.kind {
             SourceKind::Files(files) => feed::survey(&place, owners, files.file_systems(), |_, _| Ok(true)),
             SourceKind::AppendLog(_) => feed::survey(&place, owners, FileSystems::All, |_, _| Ok(true)),
@@ -144,7 +151,11 @@ impl Source {
         context.events.tell(&Event::SourceStarted {
             source: self.name.to_string(),
         });
-        let place = place::find(self, base)?;
+        let place = match place::find(self, base) {
+            // What is not there has no root either, so nothing of it is handed on.
+            Err(error) if self.may_be_absent(&error) => return Ok(Captured::default()),
+            found => found?,
+        };
         let mut feed = feed::Feed::new(sink, context, place.form);
         match &self.kind {
             SourceKind::Files(files) => files::capture(files, &place, &mut feed)?,

@@ -18,7 +18,7 @@ use strongroom::event::{Event, Events, Listener};
 use strongroom::fs::entry::{Entry, Kind, Moment, TreePath};
 use strongroom::fs::owners::Owners;
 use strongroom::source::{
-    CaptureContext, Captured, Form, SinkError, Source, SourceError, SourceKind, TreeSink, Verdict,
+    CaptureContext, Captured, Form, Guards, SinkError, Source, SourceError, SourceKind, TreeSink, Verdict,
 };
 
 /// What a sink was given of one entry.
@@ -135,6 +135,7 @@ fn source(kind: &str, settings: serde_json::Value) -> Source {
     Source {
         name: "data".parse().unwrap(),
         kind: SourceKind::decode(kind, settings).unwrap(),
+        guards: Guards::default(),
     }
 }
 
@@ -867,16 +868,16 @@ fn other_file_systems_are_left_alone_when_asked() {
 #[test]
 fn a_missing_source_says_so() {
     let scene = Scene::new();
-    for (kind, path) in [
-        ("files", "gone"),
-        ("append-log", "gone/*.log"),
-        ("append-log", "*.log"),
-        ("sqlite", "*.db"),
+    for (kind, path, expected) in [
+        ("files", "gone", Code::SourceMissing),
+        ("append-log", "gone/*.log", Code::SourceMissing),
+        ("append-log", "*.log", Code::SourceEmpty),
+        ("sqlite", "*.db", Code::SourceEmpty),
     ] {
         let source = source(kind, serde_json::json!({ "path": path }));
         let (_, captured) = scene.capture_while(&source, |_| Ok(()));
         let error = captured.unwrap_err();
-        assert_eq!(error.code(), Code::SourceMissing, "{kind} {path}");
+        assert_eq!(error.code(), expected, "{kind} {path}");
         assert_eq!(error.code().exit().number(), 5);
         assert!(error.help().unwrap().contains("`data`"));
     }

@@ -8,6 +8,7 @@ use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::event::Event;
 use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
 use crate::steps::redact::Redact;
@@ -16,7 +17,7 @@ use crate::steps::upload::Upload;
 use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::capture::{Captures, redaction_record};
+use super::capture::{self, Captures, redaction_record};
 use super::logs;
 use super::stores::open_targets;
 use super::{Failure, Runner};
@@ -104,11 +105,23 @@ impl<'p> Runner<'p> {
             required,
             stop: Arc::clone(self.context.stop.flag()),
         };
-        let capture = self.capture(&pending, &logs).await?;
+        let before = capture::amounts(&listing, &lineage);
+        let expected: u64 = pending
+            .snapshot
+            .source
+            .iter()
+            .filter_map(|source| before.get(&source.name))
+            .map(|before| before.amount.bytes)
+            .sum();
+        let capture = self.capture(&pending, &logs, before).await?;
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
             vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
         })?;
         self.evidence.backup_started(&id, &packing.targets)?;
+        // The last backup's bytes are the best guess that costs nothing.
+        if expected > 0 {
+            self.context.events.tell(&Event::TotalKnown { bytes: expected });
+        }
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
         let packed = match packed {
             Ok(packed) => packed,

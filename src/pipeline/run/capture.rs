@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use crate::archive::pack::{PackError, PackSink};
 use crate::archive::record::{RedactionRecord, SourceRecord};
+use crate::archive::repository::{Lineage, Listing};
+use crate::archive::tar_sink::Counts;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
 use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
 use crate::redact::Redactor;
-use crate::source::{CaptureContext, Captured, History, SinkError, Source, SourceError};
+use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError};
 use crate::steps::redact::{Binary, Redacted, RedactingSink};
 
 use super::backup::{NO_BACKUP, Pending};
@@ -38,6 +40,8 @@ pub(super) enum CaptureError {
 pub(super) struct Capture {
     sources: Vec<Source>,
     histories: BTreeMap<SourceName, History>,
+    /// How much of each source the last backup has.
+    before: BTreeMap<SourceName, Before>,
     redaction: BTreeMap<SourceName, (Arc<Redactor>, Binary)>,
     project: PathBuf,
     spool: PathBuf,
@@ -64,14 +68,18 @@ impl Capture {
                 sink.source(source.name.clone()).map_err(CaptureError::Sink)?;
             }
             let captured = self.source(source, sink, &mut captures)?;
+            let Counts { entries, bytes } = sink.counts();
+            source
+                .check_amount(&self.project, Amount { entries, bytes }, self.before.get(&source.name))
+                .map_err(|error| CaptureError::Source(source.name.clone(), error))?;
             captures.warning_count += captured.warning_count;
             captures.sources.push(SourceRecord {
                 name: source.name.clone(),
                 kind: source.kind.name().to_owned(),
                 root: source.root(&self.project).display().to_string(),
                 form: captured.form,
-                entries: sink.counts().entries,
-                bytes: sink.counts().bytes,
+                entries,
+                bytes,
                 warnings: captured.warning_count,
                 log_head: captured.log_head,
             });
@@ -110,7 +118,28 @@ impl Capture {
 
 impl<'p> Runner<'p> {
     /// Gathers what the capturing thread needs.
-    pub(super) async fn capture(&mut self, pending: &Pending<'p>, logs: &Logs) -> Result<Capture, Failure> {
+    ///
+    /// Looks at every source first, so that one that is not there ends the run before anything is read.
+    pub(super) async fn capture(
+        &mut self,
+        pending: &Pending<'p>,
+        logs: &Logs,
+        before: BTreeMap<SourceName, Before>,
+    ) -> Result<Capture, Failure> {
+        let missing: Failure = pending
+            .snapshot
+            .source
+            .iter()
+            .filter_map(|source| source.guard(self.plan.project()).err())
+            .map(|error| {
+                let mut problem = Diagnostic::of(&error).state(NO_BACKUP);
+                problem.step = Some(pending.snapshot_step.to_string());
+                problem
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
         let mut redaction = BTreeMap::new();
         for settings in &pending.redact {
             let known = self.evidence.known_values(&settings.values).await?;
@@ -142,6 +171,7 @@ impl<'p> Runner<'p> {
         Ok(Capture {
             sources: pending.snapshot.source.clone(),
             histories: logs.histories(),
+            before,
             redaction,
             project: self.plan.project().to_owned(),
             spool: self.evidence.spool()?,
@@ -188,6 +218,27 @@ impl<'p> Runner<'p> {
             PackError::Table(error) => internal("the archive is too large for its table of frames", error.to_string()),
         }
     }
+}
+
+/// How much of each source the newest backup of a line that has it holds.
+pub(super) fn amounts(listing: &Listing, lineage: &Lineage) -> BTreeMap<SourceName, Before> {
+    let mut line: Vec<_> = listing
+        .backups
+        .iter()
+        .filter(|backup| backup.lineage() == *lineage)
+        .collect();
+    line.sort_by_key(|backup| (backup.record.sequence, backup.record.id.clone()));
+    let of_each = line.into_iter().flat_map(|backup| {
+        backup.record.sources.iter().map(|source| {
+            let amount = Amount {
+                entries: source.entries,
+                bytes: source.bytes,
+            };
+            let backup = backup.record.id.clone();
+            (source.name.clone(), Before { backup, amount })
+        })
+    });
+    of_each.collect()
 }
 
 /// What redaction did, for the record.

@@ -147,9 +147,11 @@ impl<'p> Runner<'p> {
             () = self.context.stop.token().cancelled() => None,
         };
         let id = &backup.record.id;
+        let changed = found.as_ref().is_some_and(|found| found.is.is_some());
         let code = match breach.kind {
-            BreachKind::Shorter | BreachKind::Gone(_) => Code::LogShrank,
-            BreachKind::Differs => Code::LogRewritten,
+            BreachKind::Gone(_) => Code::LogShrank,
+            BreachKind::Shorter if !changed => Code::LogShrank,
+            BreachKind::Shorter | BreachKind::Differs => Code::LogRewritten,
         };
         let what = match &found {
             Some(found) => describe(found, &breach.kind, id.as_str()),

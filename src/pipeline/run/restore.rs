@@ -144,7 +144,9 @@ impl Runner<'_> {
 
     /// Unpacks beside the destinations, or into the folder of `--to`.
     pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
-        let Verified { record, target, .. } = verified;
+        let Verified { mut record, target, .. } = verified;
+        // A source that was not there when the backup was made replaces nothing.
+        record.sources.retain(|source| source.entries > 0);
         let wanted = Wanted::new(&self.options.include, &self.options.exclude)
             .map_err(|error| vec![Diagnostic::error(Code::Usage, error.to_string()).state(UNTOUCHED)])?;
         if !wanted.is_everything() && self.options.to.is_none() {

@@ -11,7 +11,7 @@ use crate::id::SourceName;
 use crate::limits;
 use crate::source::append_log::AppendLog;
 use crate::source::lineage::{self, LineageEntry, Newest};
-use crate::source::{Compared, Comparison, Form, LogHead, LogReader, Source, SourceError, SourceKind};
+use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
 use crate::units::ByteCount;
 
 use super::stores::open_targets;
@@ -250,6 +250,7 @@ fn as_a_whole(name: &SourceName) -> Source {
             path: ".".to_owned(),
             ..AppendLog::default()
         }),
+        guards: Guards::default(),
     }
 }
 
