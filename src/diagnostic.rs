@@ -162,6 +162,14 @@ codes! {
     // Sources.
     /// A source that is not there.
     SourceMissing = "source-missing" => Refused;
+    /// A source in which there is nothing.
+    SourceEmpty = "source-empty" => Refused;
+    /// A source without the file that tells the right disk from a wrong one.
+    SentinelMissing = "sentinel-missing" => Refused;
+    /// A source of which there is less than there must be.
+    SourceTooSmall = "source-too-small" => Refused;
+    /// A source of which there is much less than the last time.
+    SourceShrank = "source-shrank" => Refused;
     /// A file or folder that could not be read and is not in the backup.
     SourceUnreadable = "source-unreadable" => Warnings;
     /// A file that kept changing while it was read.
@@ -174,8 +182,12 @@ codes! {
     SqliteFailed = "sqlite-failed" => Failed;
     /// A log with an unfinished record that is not at its end.
     LogUnfinished = "log-unfinished" => Warnings;
-    /// A log that became shorter while it was read.
+    /// A log that is shorter than it was.
     LogShrank = "log-shrank" => Refused;
+    /// A log that has other bytes than its last backup.
+    LogRewritten = "log-rewritten" => Refused;
+    /// A log of which rotation removed everything that the last backup has.
+    LogGap = "log-gap" => Warnings;
 
     // Redaction.
     /// A file that redaction cannot read as text.
@@ -222,6 +234,8 @@ codes! {
     DestinationInvalid = "destination-invalid" => Refused;
     /// No destination is known for a source.
     DestinationUnknown = "destination-unknown" => Refused;
+    /// A log that a restore would rewind.
+    LogRewind = "log-rewind" => Refused;
 
     // Running.
     /// A confirmation that was not given.

@@ -58,6 +58,14 @@ pub const SECRET_MAX: usize = 64 << 10;
 pub const SECRET_FILE_MAX: u64 = 1 << 20;
 /// Bytes of a line of a log that is held back until it is whole, so that no secret passes in two halves.
 pub const SCRUB_LINE_MAX: usize = 1 << 20;
+/// Files of a log that have a row of their own in a record: half a megabyte of it, and every listing reads all records.
+pub const LOG_FILES_LISTED: usize = 4096;
+/// Bytes of a log's record that are kept to be shown: secrets are taken out of them before they are cut short.
+pub const LOG_RECORD_KEPT: usize = 8 << 10;
+/// Characters of a log's record that a message shows: enough to know it by, and a line of a terminal or two.
+pub const LOG_RECORD_SHOWN: usize = 160;
+/// Plain bytes of a stored backup that are unpacked to find the first record in which a log differs: about a minute.
+pub const LOG_COMPARE_MAX: u64 = 32 << 30;
 /// Seconds that a secret's command may take.
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
 /// Warnings that a report lists one by one; the rest is counted.

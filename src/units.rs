@@ -171,6 +171,11 @@ impl Share {
     pub fn of(self, total: usize) -> usize {
         total.saturating_mul(usize::from(self.0)) / 10_000
     }
+
+    /// Whether `part` is more than this share of `total`.
+    pub fn is_exceeded(self, part: u64, total: u64) -> bool {
+        u128::from(part) * 10_000 > u128::from(total) * u128::from(self.0)
+    }
 }
 
 impl FromStr for Share {

@@ -215,6 +215,10 @@ impl<P: Pieces> TreeSink for TarSink<P> {
             current.redacted = true;
         }
     }
+
+    fn digest(&self) -> Option<blake3::Hash> {
+        self.current.as_ref().map(|current| current.content.finalize())
+    }
 }
 
 #[cfg(test)]

@@ -222,7 +222,9 @@ struct Unpacking<S> {
 
 impl<S: BackupSink> Unpacking<S> {
     fn new(record: &Record, plain: PlainReader, sink: S) -> Self {
-        let sources = record.sources.iter().map(|s| s.name.clone()).collect();
+        // A source that was allowed to be absent, and was, has not even a root.
+        let there = record.sources.iter().filter(|source| source.entries > 0);
+        let sources = there.map(|source| source.name.clone()).collect();
         let archive = record.archive.name.clone();
         Self {
             archive,

@@ -14,9 +14,9 @@ use crate::id::EnvName;
 use crate::report::Format;
 
 pub use verbs::{
-    BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction, JournalVerb, ListVerb,
-    ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb,
-    ValidateVerb, VerifyLevel, VerifyVerb,
+    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction,
+    JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RunOptions, RunVerb,
+    SchemaOf, SchemaVerb, ShowVerb, ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()

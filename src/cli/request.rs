@@ -15,7 +15,7 @@ use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
-use super::args::{self, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::args::{self, BackupOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
 use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
@@ -80,17 +80,18 @@ impl Typed<'_> {
                 command,
                 &verb.pipeline,
                 mode(verb.dry_run),
-                (verb.options, verb.restore),
+                (verb.options, verb.backups, verb.restore),
             ),
             Verb::Backup(verb) => self.run(
                 command,
                 "backup",
                 mode(verb.dry_run),
-                (verb.options, RestoreOptions::default()),
+                (verb.options, verb.backups, RestoreOptions::default()),
             ),
             Verb::Restore(verb) => {
                 let options = self.with_backup(verb.options, &verb.backup)?;
-                self.run(command, "restore", mode(verb.dry_run), (options, verb.restore))
+                let options = (options, BackupOptions::default(), verb.restore);
+                self.run(command, "restore", mode(verb.dry_run), options)
             }
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
@@ -98,7 +99,7 @@ impl Typed<'_> {
                     None => verb.options,
                 };
                 let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
-                self.run(command, &verb.pipeline, mode, (options, verb.restore))
+                self.run(command, &verb.pipeline, mode, (options, verb.backups, verb.restore))
             }
             Verb::Validate(verb) => Ok(Request::Validate(ValidateRequest {
                 pipelines: verb.pipelines.iter().map(|name| self.pipeline(name)).collect(),
@@ -134,7 +135,7 @@ impl Typed<'_> {
         command: &'static str,
         pipeline: &str,
         mode: Mode,
-        (options, restore): (RunOptions, RestoreOptions),
+        (options, backup, restore): (RunOptions, BackupOptions, RestoreOptions),
     ) -> Result<Request, Refused> {
         let environment = self.environment()?;
         let owner = match (restore.no_owner, restore.numeric_owner) {
@@ -155,6 +156,8 @@ impl Typed<'_> {
             include: restore.include,
             exclude: restore.exclude,
             owner,
+            accept_log_rewrites: backup.accept_log_rewrites,
+            rewind_logs: restore.rewind_logs,
             wait: options.wait.map(|span| span.0),
         }))
     }

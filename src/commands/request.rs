@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::archive::policy::Policy;
-use crate::id::{EnvName, PipelineName, RunId, TargetName};
+use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
+use jiff::Timestamp;
 
 /// Runs a pipeline, or says what a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +37,10 @@ pub struct RunRequest {
     pub exclude: Vec<String>,
     /// Whom restored files belong to, where the command line says so.
     pub owner: Option<Owner>,
+    /// Logs that may begin a generation with this backup.
+    pub accept_log_rewrites: Vec<SourceName>,
+    /// Logs that a restore may rewind.
+    pub rewind_logs: Vec<SourceName>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
 }

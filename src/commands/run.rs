@@ -41,6 +41,8 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         include: request.include,
         exclude: request.exclude,
         owner: request.owner,
+        accept_log_rewrites: request.accept_log_rewrites,
+        rewind_logs: request.rewind_logs,
         wait: request.wait,
     };
     if let Some(problem) = misplaced(&options, &plan) {
@@ -53,23 +55,38 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
     }
 }
 
-/// The problem of an option that is for restores on a run that restores nothing: left unheard, a backup would hold what its
-/// operator believes to be left out.
+/// The problem of an option on a run that it is not for: left unheard, a backup would hold what its operator believes to be
+/// left out.
 fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
-    let given = [
+    let has = |wanted: fn(&Step) -> bool| plan.steps().iter().any(|planned| wanted(&planned.step));
+    let for_restores = [
         ("--to", options.to.is_some()),
         ("--include", !options.include.is_empty()),
         ("--exclude", !options.exclude.is_empty()),
         ("--no-owner` or `--numeric-owner", options.owner.is_some()),
+        ("--rewind-log", !options.rewind_logs.is_empty()),
     ];
-    let (option, _) = given.into_iter().find(|(_, given)| *given)?;
-    if plan.steps().iter().any(|step| matches!(step.step, Step::Restore(_))) {
-        return None;
+    let for_backups = [("--accept-log-rewrite", !options.accept_log_rewrites.is_empty())];
+    let given = |options: &[(&'static str, bool)]| options.iter().find(|(_, given)| *given).map(|(option, _)| *option);
+    let misplaced = |option: &str, whose: &str, what: &str, help: &str| {
+        let what = format!(
+            "`{option}` is for {whose}, and pipeline `{}` {what} nothing",
+            plan.pipeline()
+        );
+        Diagnostic::error(Code::Usage, what)
+            .state("nothing was started")
+            .help(help)
+    };
+    match (given(&for_restores), given(&for_backups)) {
+        (Some(option), _) if !has(|step| matches!(step, Step::Restore(_))) => Some(misplaced(
+            option,
+            "restores",
+            "restores",
+            "leave it out; what a backup leaves out stands under `exclude` of its source",
+        )),
+        (_, Some(option)) if !has(|step| matches!(step, Step::Snapshot(_))) => {
+            Some(misplaced(option, "backups", "captures", "leave it out"))
+        }
+        _ => None,
     }
-    let what = format!(
-        "`{option}` is for restores, and pipeline `{}` restores nothing",
-        plan.pipeline()
-    );
-    let problem = Diagnostic::error(Code::Usage, what).state("nothing was started");
-    Some(problem.help("leave it out; what a backup leaves out stands under `exclude` of its source"))
 }

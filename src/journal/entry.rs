@@ -64,6 +64,10 @@ words! {
         SecretUsed = "secret_used",
         /// A source was captured.
         SourceCaptured = "source_captured",
+        /// A log began a generation: it does not go on from the last backup of it.
+        LogForked = "log_forked",
+        /// A log is about to be replaced by one with fewer or other records.
+        LogRewound = "log_rewound",
         /// A target is new to this host, and a repository was made in it.
         RepositoryCreated = "repository_created",
         /// A backup is whole in a target.
@@ -172,6 +176,14 @@ words! {
         Secret = "secret",
         /// The kind of a problem.
         Code = "code",
+        /// A log's generation.
+        Generation = "generation",
+        /// Records of a log.
+        Records = "records",
+        /// The backup that was restored before.
+        Restored = "restored",
+        /// The backup that is not continued.
+        Replaces = "replaces",
         /// One line for people.
         Message = "message",
         /// Why.

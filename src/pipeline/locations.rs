@@ -37,6 +37,14 @@ fn check_globs(step: &ResolvedStep, position: usize, source: &Source, problems: 
         .get("source")
         .and_then(|list| list.items().get(position)?.table());
     let node = |key: &str| table.and_then(|table| table.get(key));
+    if !source.guards.sentinel_is_below() {
+        let span = node("sentinel").map_or(step.span, |node| node.span);
+        let what = "`sentinel` is not a path below the source's root";
+        let problem = Problem::new(Code::InvalidValue, what, span, "")
+            .why("it is looked for below the root, so it has no leading `/`, no `..` and no empty part")
+            .help("write it relative to the root, such as `sentinel = \".mounted\"`");
+        problems.push(problem.step(step.id.as_str()));
+    }
     let (_, glob) = split_root(source.kind.path());
     if let Some(Err(error)) = glob.as_deref().map(Pattern::new) {
         let span = node("path").map_or(step.span, |node| node.span);

@@ -1,13 +1,21 @@
-//! Settings of an `append-log` source, and its capture: files in name order, the last one cut after its last whole record.
+//! Settings of an `append-log` source, and its capture: files in name order, the last one cut after its last whole record,
+//! held against what the last backup has of it.
+
+pub mod difference;
+pub mod proof;
+pub mod reader;
 
 use std::os::fd::OwnedFd;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::proof::{History, Origin, Proof, Rotation};
 use super::feed::{self, Feed};
+use super::log_head::{LogFile, LogHead, Rows};
 use super::place::Place;
-use super::{LogHead, SourceError, Verdict};
+use super::{SourceError, Verdict};
+use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::fs::folder;
@@ -17,7 +25,7 @@ use crate::fs::walk::{FileSystems, Found, NoteKind, SecondNames, Step};
 use crate::limits;
 
 /// A log that only ever grows: a file, or a folder of files in name order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AppendLog {
     /// The log file, its folder, or a glob of its files. Relative paths start at the folder above `pipelines/`.
@@ -30,6 +38,9 @@ pub struct AppendLog {
     /// What ends a record. The last file is captured up to its last whole record.
     #[serde(default)]
     pub record: Record,
+    /// Which of its files may be removed. Anything else that is missing from the log stops the run.
+    #[serde(default)]
+    pub rotate: Rotate,
 }
 
 /// What ends a record.
@@ -42,12 +53,29 @@ pub enum Record {
     Line,
 }
 
-/// What ends a record.
-const END: u8 = b'\n';
+/// Which files of a log may be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Rotate {
+    /// No file: the log keeps every record that it ever had.
+    #[default]
+    Never,
+    /// The oldest ones, whole: the log is a folder or a glob, and the names of its files ascend with their age.
+    OldestFiles,
+}
 
-pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
+/// What ends a record.
+pub(super) const END: u8 = b'\n';
+
+pub(super) fn capture(
+    settings: &AppendLog,
+    place: &Place,
+    history: &History,
+    feed: &mut Feed<'_>,
+) -> Result<(), SourceError> {
     let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Linked)?;
-    let mut log = Log::new(place);
+    let mut log = Log::new(place, Proof::new(history, settings.rotate));
     for step in &mut walk {
         feed.check_stop()?;
         match step {
@@ -73,12 +101,17 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
 /// other follows: so one file waits, with what stands behind it that is no part of the log.
 struct Log<'a> {
     place: &'a Place,
+    proof: Proof<'a>,
     waiting: Option<Segment>,
     behind: Vec<Found>,
     files: u64,
     length: u64,
     records: u64,
-    hasher: blake3::Hasher,
+    /// Of all bytes so far.
+    whole: blake3::Hasher,
+    /// Of the file under way, where neither the sink hashes it nor `whole` has nothing else.
+    own: Option<blake3::Hasher>,
+    rows: Rows,
     buffer: Vec<u8>,
 }
 
@@ -96,15 +129,18 @@ enum Standing {
 }
 
 impl<'a> Log<'a> {
-    fn new(place: &'a Place) -> Self {
+    fn new(place: &'a Place, proof: Proof<'a>) -> Self {
         Self {
             place,
+            proof,
             waiting: None,
             behind: Vec::new(),
             files: 0,
             length: 0,
             records: 0,
-            hasher: blake3::Hasher::new(),
+            whole: blake3::Hasher::new(),
+            own: None,
+            rows: Rows::default(),
             buffer: vec![0; limits::READ_BLOCK],
         }
     }
@@ -135,12 +171,42 @@ impl<'a> Log<'a> {
                 root: self.place.shown(&TreePath::root()),
             });
         }
+        let (earlier, files) = self.rows.finish();
+        let broken = |breach| SourceError::LogBroken {
+            name: self.place.name.clone(),
+            breach: Box::new(breach),
+        };
+        let Origin {
+            generation,
+            fork,
+            rotated,
+            rotation,
+        } = self.proof.conclude().map_err(broken)?;
+        if rotation == Rotation::Gap {
+            feed.warn(gap(&self.place.shown(&TreePath::root())));
+        }
         feed.captured.log_head = Some(LogHead {
             length: self.length,
             records: self.records,
-            blake3: self.hasher.finalize().to_hex().to_string(),
+            blake3: self.whole.finalize().into(),
+            generation,
+            fork,
+            rotated,
+            earlier,
+            files,
         });
         Ok(())
+    }
+
+    /// Ends the capture as soon as it is known that the log is not what the last backup has.
+    fn check_proof(&self) -> Result<(), SourceError> {
+        match self.proof.lost() {
+            Some(breach) => Err(SourceError::LogBroken {
+                name: self.place.name.clone(),
+                breach: Box::new(breach),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Hands on the file that waits and what stands behind it.
@@ -182,17 +248,32 @@ impl<'a> Log<'a> {
             ..metadata::metadata_of(&stat, feed.context.owners)
         };
         entry.stat = Some(metadata::stat_of(&stat));
+        self.proof.begin(&entry.path);
         feed.begin(&entry)?;
-        self.stream(feed, &file, cut, &path)?;
+        self.own = (self.length > 0 && feed.digest().is_none()).then(blake3::Hasher::new);
+        let records = self.stream(feed, &file, cut, &path)?;
         let now = folder::stat(&file).map_err(cannot)?;
         if now.stx_size < cut {
             return Err(SourceError::LogShrank { path });
         }
-        feed.end(Verdict::Kept)
+        let blake3 = file_digest(self.own.as_ref(), feed, &self.whole);
+        feed.end(Verdict::Kept)?;
+        self.proof.end(blake3);
+        self.check_proof()?;
+        self.length += cut;
+        self.records += records;
+        self.rows.push(LogFile {
+            path: entry.path,
+            length: cut,
+            records,
+            blake3,
+        });
+        Ok(())
     }
 
-    fn stream(&mut self, feed: &mut Feed<'_>, file: &OwnedFd, cut: u64, path: &str) -> Result<(), SourceError> {
-        let mut at = 0;
+    /// Hands on the first `cut` bytes of a file; gives how many records end in them.
+    fn stream(&mut self, feed: &mut Feed<'_>, file: &OwnedFd, cut: u64, path: &str) -> Result<u64, SourceError> {
+        let (mut at, mut records) = (0, 0);
         while at < cut {
             let wanted = usize::try_from(cut - at).map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
             let block = self.buffer.get_mut(..wanted).unwrap_or_default();
@@ -203,13 +284,40 @@ impl<'a> Log<'a> {
             if read < wanted {
                 return Err(SourceError::LogShrank { path: path.to_owned() });
             }
-            self.hasher.update(block);
-            self.records += ends(block);
-            feed.write(block)?;
+            records += ends(block);
+            self.block(feed, wanted)?;
             at += wanted as u64;
         }
-        self.length += cut;
-        Ok(())
+        Ok(records)
+    }
+
+    /// Hands on what is in the buffer, and looks at the digests wherever a past head ended.
+    fn block(&mut self, feed: &mut Feed<'_>, length: usize) -> Result<(), SourceError> {
+        let Self {
+            proof,
+            whole,
+            own,
+            buffer,
+            ..
+        } = self;
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        while !rest.is_empty() {
+            let stop = proof.until_stop().and_then(|left| usize::try_from(left).ok());
+            let (now, later) = rest.split_at(stop.map_or(rest.len(), |stop| stop.min(rest.len())));
+            whole.update(now);
+            if let Some(own) = own.as_mut() {
+                own.update(now);
+            }
+            feed.write(now)?;
+            let own = own.as_ref();
+            proof.read(
+                now.len() as u64,
+                || whole.finalize().into(),
+                || file_digest(own, feed, whole),
+            );
+            rest = later;
+        }
+        self.check_proof()
     }
 
     /// The offset behind the last record's end among the first `size` bytes.
@@ -234,10 +342,17 @@ impl<'a> Log<'a> {
     }
 }
 
+/// The digest of the file under way: its own, the sink's, or that of the log where nothing came before the file.
+fn file_digest(own: Option<&blake3::Hasher>, feed: &Feed<'_>, whole: &blake3::Hasher) -> Digest {
+    let digest = own.map(blake3::Hasher::finalize).or_else(|| feed.digest());
+    digest.unwrap_or_else(|| whole.finalize()).into()
+}
+
 /// Bytes looked at in one step backwards.
 const LOOK_BACK: u64 = 64 << 10;
 
-fn ends(block: &[u8]) -> u64 {
+/// How many records end in a block.
+pub(super) fn ends(block: &[u8]) -> u64 {
     // Counted in stretches whose count fits a byte, which the compiler turns into vector code.
     block
         .chunks(255)
@@ -264,4 +379,14 @@ fn unfinished(path: &str, bytes: u64) -> Diagnostic {
     ))
     .state("it is in the backup as it is")
     .help("whoever wrote it was interrupted there; the service must pass over such a record")
+}
+
+fn gap(root: &str) -> Diagnostic {
+    Diagnostic::warning(
+        Code::LogGap,
+        format!("every log file that the last backup has is gone from `{root}`"),
+    )
+    .why("rotation removed them all since, so a record that was written and removed between two backups is in none")
+    .state("the files that are there now are in the backup")
+    .help("back up more often than the log rotates, or let rotation keep its files for longer")
 }

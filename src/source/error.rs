@@ -4,8 +4,9 @@ use std::io;
 
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::fs::glob::GlobError;
-use crate::id::SourceName;
-use crate::source::SinkError;
+use crate::id::{BackupId, SourceName};
+use crate::source::{Breach, BreachKind, SinkError};
+use crate::units::{ByteCount, Share};
 
 /// Why a source cannot be captured. Paths are written for people.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum SourceError {
         path: String,
     },
     /// The root is there, but nothing in it is what the source is made of.
-    #[error("the source `{name}` is not there: {what} in `{root}`")]
+    #[error("the source `{name}` is empty: {what} in `{root}`")]
     Empty {
         /// The source.
         name: SourceName,
@@ -27,6 +28,38 @@ pub enum SourceError {
         what: &'static str,
         /// Where.
         root: String,
+    },
+    /// The file that tells the right disk from a wrong one is not there.
+    #[error("the source `{name}` lacks its sentinel `{sentinel}` in `{root}`")]
+    SentinelMissing {
+        /// The source.
+        name: SourceName,
+        /// Its sentinel.
+        sentinel: String,
+        /// Where it should be.
+        root: String,
+    },
+    /// Too little was captured.
+    #[error("the source `{name}` holds {bytes}, less than the {min} that it must")]
+    TooSmall {
+        /// The source.
+        name: SourceName,
+        /// How much there is.
+        bytes: ByteCount,
+        /// How much there must be.
+        min: ByteCount,
+    },
+    /// Much less was captured than the last time.
+    #[error("the source `{name}` shrank since backup `{backup}`: it has {what} left")]
+    Shrank {
+        /// The source.
+        name: SourceName,
+        /// How much of how much.
+        what: String,
+        /// How much it may lose.
+        most: Share,
+        /// The last backup.
+        backup: BackupId,
     },
     /// A glob cannot be used.
     #[error("the source `{name}` has a glob that cannot be used")]
@@ -51,6 +84,14 @@ pub enum SourceError {
     LogShrank {
         /// The file.
         path: String,
+    },
+    /// A log does not continue what its last backup has.
+    #[error("the log `{name}` is not what its last backup has and something more: {}", .breach.kind)]
+    LogBroken {
+        /// The source.
+        name: SourceName,
+        /// In what.
+        breach: Box<Breach>,
     },
     /// A file that a `sqlite` source matches is no database.
     #[error("`{path}` is not an SQLite database")]
@@ -113,11 +154,19 @@ impl SourceError {
 impl Diagnose for SourceError {
     fn code(&self) -> Code {
         match self {
-            Self::Missing { .. } | Self::Empty { .. } => Code::SourceMissing,
+            Self::Missing { .. } => Code::SourceMissing,
+            Self::Empty { .. } => Code::SourceEmpty,
+            Self::SentinelMissing { .. } => Code::SentinelMissing,
+            Self::TooSmall { .. } => Code::SourceTooSmall,
+            Self::Shrank { .. } => Code::SourceShrank,
             Self::Glob { .. } => Code::InvalidValue,
             Self::Spool { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
             Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
             Self::LogShrank { .. } => Code::LogShrank,
+            Self::LogBroken { breach, .. } => match breach.kind {
+                BreachKind::Shorter | BreachKind::Gone(_) => Code::LogShrank,
+                BreachKind::Differs => Code::LogRewritten,
+            },
             Self::NotSqlite { .. } | Self::Sqlite { .. } | Self::SqliteCopy { .. } => Code::SqliteFailed,
             Self::Stopped => Code::Interrupted,
             Self::Sink(diagnostic) => diagnostic.code,
@@ -126,7 +175,15 @@ impl Diagnose for SourceError {
 
     fn why(&self) -> Option<String> {
         match self {
-            Self::LogShrank { .. } => Some("an append-log only ever grows, so what was cut may be lost".to_owned()),
+            Self::LogShrank { .. } | Self::LogBroken { .. } => {
+                Some("an append-log only ever grows, so what was there before may be lost".to_owned())
+            }
+            Self::Empty { .. } => Some("an empty folder is most often a disk that is not mounted".to_owned()),
+            Self::SentinelMissing { .. } => {
+                Some("without it this is most often another disk than the right one, or none".to_owned())
+            }
+            Self::TooSmall { .. } => Some("`min-size` says that less than that cannot be all of it".to_owned()),
+            Self::Shrank { most, .. } => Some(format!("`max-shrink` lets it lose {most} from one backup to the next")),
             Self::NotSqlite { .. } => Some("its first bytes are not those of a database".to_owned()),
             Self::Sink(diagnostic) => diagnostic.why.clone(),
             _ => None,
@@ -144,13 +201,28 @@ impl Diagnose for SourceError {
         let text = match self {
             Self::Missing { name, .. } | Self::Empty { name, .. } => format!(
                 "check `path` of the source `{name}`: values in `{{{{…}}}}` come from the environment file or `--set`, and \
-                 `strongroom explain` shows from where; relative paths start at the folder above `pipelines/`"
+                 `strongroom explain` shows from where; relative paths start at the folder above `pipelines/`. Where it may \
+                 be so, write `allow-empty = true`"
+            ),
+            Self::SentinelMissing { .. } => {
+                "mount the disk; where this is the right one, make the file on it".to_owned()
+            }
+            Self::TooSmall { name, .. } => format!(
+                "look at what is there; where it is right, lower `min-size` of the source `{name}`, for one run with `--set`"
+            ),
+            Self::Shrank { name, .. } => format!(
+                "look at what is gone; where it is right, let this run pass with \
+                 `--set step.<id>.source.{name}.max-shrink=\"100%\"`, the id being that of the `snapshot` step"
             ),
             Self::Glob { .. } => "a character that stands for itself is written as a class, `[*]`".to_owned(),
             Self::Unreadable { .. } => "let the user who runs the backup read it, or leave it out with `exclude`".to_owned(),
             Self::LogShrank { .. } => {
                 "find out what cut the log; a file that may shrink belongs to a `files` source".to_owned()
             }
+            Self::LogBroken { name, .. } => format!(
+                "find out what changed it; where the change is meant, `--accept-log-rewrite {name}` lets this one run \
+                 begin a new generation of the log"
+            ),
             Self::NotSqlite { .. } => {
                 "leave it out with `exclude`, narrow the glob, or capture it with a `files` source".to_owned()
             }

@@ -113,6 +113,11 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
+    /// What the sink computes of the entry under way.
+    pub(super) fn digest(&self) -> Option<blake3::Hash> {
+        self.sink.digest()
+    }
+
     pub(super) fn end(&mut self, verdict: Verdict) -> Result<(), SourceError> {
         self.sink.end(verdict)?;
         if verdict != Verdict::Superseded {

@@ -5,12 +5,20 @@ pub mod append_log;
 mod error;
 mod feed;
 pub mod files;
+pub mod guard;
+pub mod lineage;
+pub mod log_head;
 mod place;
 pub mod sqlite;
 
 use std::path::{Path, PathBuf};
 
+pub use append_log::difference::{Compared, Comparison, Difference};
+pub use append_log::proof::{Breach, BreachKind, History, Past, Rewrite};
+pub use append_log::reader::LogReader;
 pub use error::SourceError;
+pub use guard::{Amount, Before, Guards};
+pub use log_head::LogHead;
 pub use place::{Form, Selects};
 
 use crate::crypto::Digest;
@@ -41,6 +49,8 @@ pub struct Source {
     pub name: SourceName,
     /// What it captures.
     pub kind: SourceKind,
+    /// What must be true of it.
+    pub guards: Guards,
 }
 
 /// What a capture would read, as far as it can be known without reading.
@@ -78,9 +88,35 @@ impl Source {
         })
     }
 
+    /// The bytes of this log as it is now; as far as they reach, a record that is being written included.
+    ///
+    /// # Errors
+    /// When the source is not there or its folder cannot be read.
+    pub fn log(&self, base: &Path) -> Result<LogReader, SourceError> {
+        let place = place::find(self, base)?;
+        LogReader::open(place.open()?, &place.selection).map_err(|cause| place.unreadable(cause))
+    }
+
+    /// The bytes of a log of this source that lies below `root`, whatever is at the source's own path.
+    ///
+    /// # Errors
+    /// When a glob cannot be used or the folder cannot be read.
+    pub fn log_below(&self, base: &Path, root: &Path, form: Form) -> Result<LogReader, SourceError> {
+        let selection = place::selection(self, base, form)?;
+        let unreadable = |cause| SourceError::Unreadable {
+            path: place::shown(root),
+            cause,
+        };
+        let folder = crate::fs::folder::Folder::open(root).map_err(unreadable)?;
+        LogReader::open(folder, &selection).map_err(unreadable)
+    }
+
     /// Looks at what a capture would read. Reads no content, but for the first bytes of what may be a database.
     pub fn survey(&self, base: &Path, owners: &Owners) -> Result<Survey, SourceError> {
-        let place = place::find(self, base)?;
+        let place = match place::find(self, base) {
+            Err(error) if self.may_be_absent(&error) => return Ok(Survey::default()),
+            found => found?,
+        };
         match &self.kind {
             SourceKind::Files(files) => feed::survey(&place, owners, files.file_systems(), |_, _| Ok(true)),
             SourceKind::AppendLog(_) => feed::survey(&place, owners, FileSystems::All, |_, _| Ok(true)),
@@ -99,14 +135,32 @@ impl Source {
         sink: &mut dyn TreeSink,
         context: &CaptureContext<'_>,
     ) -> Result<Captured, SourceError> {
+        self.capture_after(base, sink, context, &History::default())
+    }
+
+    /// Captures the source as [`Source::capture`] does; a log must continue what `history` has of it.
+    ///
+    /// # Errors
+    /// As there, and where a log is shorter than it was or has other bytes.
+    pub fn capture_after(
+        &self,
+        base: &Path,
+        sink: &mut dyn TreeSink,
+        context: &CaptureContext<'_>,
+        history: &History,
+    ) -> Result<Captured, SourceError> {
         context.events.tell(&Event::SourceStarted {
             source: self.name.to_string(),
         });
-        let place = place::find(self, base)?;
+        let place = match place::find(self, base) {
+            // What is not there has no root either, so nothing of it is handed on.
+            Err(error) if self.may_be_absent(&error) => return Ok(Captured::default()),
+            found => found?,
+        };
         let mut feed = feed::Feed::new(sink, context, place.form);
         match &self.kind {
             SourceKind::Files(files) => files::capture(files, &place, &mut feed)?,
-            SourceKind::AppendLog(_) => append_log::capture(&place, &mut feed)?,
+            SourceKind::AppendLog(log) => append_log::capture(log, &place, history, &mut feed)?,
             SourceKind::Sqlite(_) => sqlite::capture(&place, &mut feed)?,
         }
         Ok(feed.finish())
@@ -169,6 +223,11 @@ pub trait TreeSink {
 
     /// Tells, between `begin` and `end`, that redaction changed the content of the entry under way.
     fn redacted(&mut self) {}
+
+    /// The BLAKE3 of what was written of the entry under way, where the sink computes it anyway; always or never.
+    fn digest(&self) -> Option<blake3::Hash> {
+        None
+    }
 }
 
 /// What a sink knows of an entry that is unchanged.
@@ -216,18 +275,6 @@ pub struct Captured {
     pub warning_count: u64,
     /// What the source's path stood for. Whoever restores needs it where the path is not there any more.
     pub form: Form,
-    /// For a log: whole records and bytes handed on, and the BLAKE3 of all of them in name order.
+    /// For a log: how far it reaches, and how it goes on from what it was held against.
     pub log_head: Option<LogHead>,
-}
-
-/// The end of a log as captured.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct LogHead {
-    /// Bytes, all files in name order.
-    pub length: u64,
-    /// Whole records: line ends.
-    pub records: u64,
-    /// Hex BLAKE3 of those bytes.
-    pub blake3: String,
 }

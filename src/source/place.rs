@@ -32,6 +32,7 @@ pub(super) struct Place {
     pub(super) root: PathBuf,
     pub(super) form: Form,
     pub(super) has_glob: bool,
+    pub(super) may_be_empty: bool,
     pub(super) selection: Selection,
 }
 
@@ -105,6 +106,7 @@ pub(super) fn find(source: &Source, base: &Path) -> Result<Place, SourceError> {
         root: root_as(source.kind.path(), base, form),
         form,
         has_glob: glob.is_some(),
+        may_be_empty: source.guards.allow_empty,
         selection: selection(source, base, form)?,
     })
 }
@@ -132,7 +134,7 @@ impl Place {
 
     /// Whether the operator chose files by a glob or by name, so that finding none is a mistake.
     pub(super) fn is_chosen(&self) -> bool {
-        self.has_glob || self.form == Form::File
+        !self.may_be_empty && (self.has_glob || self.form == Form::File)
     }
 
     pub(super) fn unreadable(&self, cause: io::Error) -> SourceError {
@@ -203,6 +205,7 @@ mod tests {
                 exclude: vec![],
                 one_file_system: false,
             }),
+            guards: crate::source::Guards::default(),
         }
     }
 

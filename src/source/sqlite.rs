@@ -78,7 +78,7 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
             databases += u64::from(entry(place, feed, folder, found)?);
         }
     }
-    if databases == 0 {
+    if databases == 0 && (unreadable || !place.may_be_empty) {
         return Err(SourceError::Empty {
             name: place.name.clone(),
             what: if unreadable {

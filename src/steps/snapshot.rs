@@ -5,7 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::id::SourceName;
-use crate::source::{Source, SourceKind};
+use crate::source::{Guards, Source, SourceKind};
 
 /// Captures the sources, strictly in the order in which they stand.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -22,8 +22,13 @@ impl<'de> Deserialize<'de> for Source {
         let mut take = |key: &'static str| table.shift_remove(key).ok_or_else(|| D::Error::missing_field(key));
         let name: SourceName = serde_json::from_value(take("name")?).map_err(D::Error::custom)?;
         let kind: String = serde_json::from_value(take("type")?).map_err(D::Error::custom)?;
+        let guards: serde_json::Map<_, _> = Guards::KEYS
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), table.shift_remove(*key)?)))
+            .collect();
+        let guards = serde_json::from_value(guards.into()).map_err(D::Error::custom)?;
         let kind = SourceKind::decode(&kind, table.into()).map_err(D::Error::custom)?;
-        Ok(Self { name, kind })
+        Ok(Self { name, kind, guards })
     }
 }
 
@@ -50,6 +55,14 @@ impl JsonSchema for Source {
                         serde_json::json!({ "type": "string", "enum": [name], "description": "The kind of source." });
                     properties.shift_insert(0, "type".into(), kind_key);
                     properties.shift_insert(0, "name".into(), name_key);
+                    let guards = Guards::json_schema(generator).to_value();
+                    let guards = guards.get("properties").and_then(|properties| properties.as_object());
+                    properties.extend(
+                        guards
+                            .into_iter()
+                            .flatten()
+                            .map(|(key, value)| (key.clone(), value.clone())),
+                    );
                 }
                 let required = schema
                     .as_object_mut()?

@@ -11,7 +11,7 @@ use strongroom::fs::owners::Owners;
 use strongroom::restore::stage::Stage;
 use strongroom::restore::writer::{OwnerMapping, TreeWriter, WriteOptions, Written};
 use strongroom::source::files::Files;
-use strongroom::source::{CaptureContext, Captured, Source, SourceKind};
+use strongroom::source::{CaptureContext, Captured, Guards, Source, SourceKind};
 
 use crate::trees;
 
@@ -24,6 +24,7 @@ fn copy(from: &Path, to: &Path, owner: OwnerMapping) -> (Captured, Written) {
             exclude: vec![],
             one_file_system: false,
         }),
+        guards: Guards::default(),
     };
     let owners = Owners::of_host().unwrap();
     let stage = Stage::inside(

@@ -18,7 +18,7 @@ use strongroom::event::{Event, Events, Listener};
 use strongroom::fs::entry::{Entry, Kind, Moment, TreePath};
 use strongroom::fs::owners::Owners;
 use strongroom::source::{
-    CaptureContext, Captured, Form, SinkError, Source, SourceError, SourceKind, TreeSink, Verdict,
+    CaptureContext, Captured, Form, Guards, SinkError, Source, SourceError, SourceKind, TreeSink, Verdict,
 };
 
 /// What a sink was given of one entry.
@@ -135,6 +135,7 @@ fn source(kind: &str, settings: serde_json::Value) -> Source {
     Source {
         name: "data".parse().unwrap(),
         kind: SourceKind::decode(kind, settings).unwrap(),
+        guards: Guards::default(),
     }
 }
 
@@ -867,16 +868,16 @@ fn other_file_systems_are_left_alone_when_asked() {
 #[test]
 fn a_missing_source_says_so() {
     let scene = Scene::new();
-    for (kind, path) in [
-        ("files", "gone"),
-        ("append-log", "gone/*.log"),
-        ("append-log", "*.log"),
-        ("sqlite", "*.db"),
+    for (kind, path, expected) in [
+        ("files", "gone", Code::SourceMissing),
+        ("append-log", "gone/*.log", Code::SourceMissing),
+        ("append-log", "*.log", Code::SourceEmpty),
+        ("sqlite", "*.db", Code::SourceEmpty),
     ] {
         let source = source(kind, serde_json::json!({ "path": path }));
         let (_, captured) = scene.capture_while(&source, |_| Ok(()));
         let error = captured.unwrap_err();
-        assert_eq!(error.code(), Code::SourceMissing, "{kind} {path}");
+        assert_eq!(error.code(), expected, "{kind} {path}");
         assert_eq!(error.code().exit().number(), 5);
         assert!(error.help().unwrap().contains("`data`"));
     }
@@ -947,7 +948,7 @@ fn a_log_is_cut_behind_its_last_whole_record() {
     let all = b"one\ntwo\nhalfthree\nfour\n";
     let head = captured.log_head.unwrap();
     assert_eq!((head.length, head.records), (all.len() as u64, 4));
-    assert_eq!(head.blake3, blake3::hash(all).to_hex().to_string());
+    assert_eq!(head.blake3, blake3::hash(all).into());
 }
 
 #[test]
@@ -1045,7 +1046,7 @@ fn a_log_under_a_writer_is_always_a_prefix_of_what_it_becomes() {
             assert_eq!(captured.warning_count, 0, "{:?}", captured.warnings);
             let data: Vec<u8> = sink.given.iter().flat_map(|given| given.data.clone()).collect();
             let head = captured.log_head.unwrap();
-            assert_eq!(head.blake3, blake3::hash(&data).to_hex().to_string());
+            assert_eq!(head.blake3, blake3::hash(&data).into());
             assert_eq!(head.length, data.len() as u64);
             prefixes.push(data);
         }

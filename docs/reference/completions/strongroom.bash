@@ -141,7 +141,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__backup)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -164,6 +164,10 @@ _strongroom() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept-log-rewrite)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -862,7 +866,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__plan)
-            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -888,6 +892,10 @@ _strongroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --accept-log-rewrite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --to)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -900,6 +908,10 @@ _strongroom() {
                     return 0
                     ;;
                 --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -964,7 +976,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__restore)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --rewind-log --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1002,6 +1014,10 @@ _strongroom() {
                     return 0
                     ;;
                 --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1066,7 +1082,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__run)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1092,6 +1108,10 @@ _strongroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --accept-log-rewrite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --to)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1104,6 +1124,10 @@ _strongroom() {
                     return 0
                     ;;
                 --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -58,9 +58,11 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l arg -d 'Gi
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -83,6 +85,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l arg -d 
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand backup" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -106,6 +109,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l wait -
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -128,9 +132,11 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l arg -d 'G
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l exclude -d 'Do not restore paths that match. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
 
 use crate::archive::policy::Policy;
-use crate::id::{EnvName, PipelineName, RunId, TargetName};
+use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
 use crate::steps::verify::Level;
 use crate::units::Span;
 
@@ -22,6 +22,9 @@ pub struct RunVerb {
     /// What to run it with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it backs up.
+    #[command(flatten)]
+    pub backups: BackupOptions,
     /// How it restores.
     #[command(flatten)]
     pub restore: RestoreOptions,
@@ -36,6 +39,9 @@ pub struct BackupVerb {
     /// What to run it with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it backs up.
+    #[command(flatten)]
+    pub backups: BackupOptions,
 }
 
 /// `restore`.
@@ -70,6 +76,9 @@ pub struct PlanVerb {
     /// What it would be run with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// How it would back up.
+    #[command(flatten)]
+    pub backups: BackupOptions,
     /// How it restores.
     #[command(flatten)]
     pub restore: RestoreOptions,
@@ -95,6 +104,15 @@ pub struct RunOptions {
     pub wait: Option<Span>,
 }
 
+/// What a pipeline is run with that backs up.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Backup options")]
+pub struct BackupOptions {
+    /// Back up this `append-log` source although it is not what its last backup has and something more. Repeatable.
+    #[arg(long = "accept-log-rewrite", value_name = "SOURCE")]
+    pub accept_log_rewrites: Vec<SourceName>,
+}
+
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
@@ -114,6 +132,9 @@ pub struct RestoreOptions {
     /// Restored files belong to the same numbers, whatever their names are here.
     #[arg(long)]
     pub numeric_owner: bool,
+    /// Put this log back although records written since the backup go with what is replaced. Repeatable.
+    #[arg(long = "rewind-log", value_name = "SOURCE")]
+    pub rewind_logs: Vec<SourceName>,
 }
 
 /// `validate`.

@@ -1,35 +1,31 @@
 //! A backup: everything from `snapshot` to `upload` as one dataflow, then the proof.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::layout::{self, FORMAT};
-use crate::archive::pack::{self, PackError, PackSink, Packed, Packing};
-use crate::archive::record::{ObjectRecord, Record, RedactionRecord, SourceRecord};
+use crate::archive::pack::{self, Packed, Packing};
+use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
 use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::Events;
-use crate::fs::owners::Owners;
-use crate::id::{BackupId, Instance, SourceName, StepId};
-use crate::limits::WARNINGS_LISTED;
-use crate::redact::Redactor;
-use crate::source::{CaptureContext, Captured, SinkError, Source, SourceError};
+use crate::event::Event;
+use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
-use crate::steps::redact::{Binary, Redact, Redacted, RedactingSink};
+use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::target::Target;
 use crate::units::ByteCount;
 
+use super::capture::{self, Captures, redaction_record};
+use super::logs;
 use super::stores::open_targets;
 use super::{Failure, Runner};
 
 const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: i32 = 6;
-const NO_BACKUP: &str = "no backup was made; the source and the backups made before are as they were";
+pub(super) const NO_BACKUP: &str = "no backup was made; the source and the backups made before are as they were";
 
 /// The steps before `upload`, gathered until it runs.
 pub(super) struct Pending<'p> {
@@ -79,90 +75,6 @@ pub(super) fn stored_summary(stored: &Stored) -> String {
     )
 }
 
-/// What a capture of all sources gave.
-struct Captures {
-    sources: Vec<SourceRecord>,
-    warnings: Vec<Diagnostic>,
-    warning_count: u64,
-    redacted: BTreeMap<SourceName, Redacted>,
-    fingerprint: Option<String>,
-}
-
-/// Why a capture ended early.
-enum CaptureError {
-    Source(SourceName, SourceError),
-    Sink(SinkError),
-}
-
-/// What the capturing thread takes with it.
-struct Capture {
-    sources: Vec<Source>,
-    redaction: BTreeMap<SourceName, (Arc<Redactor>, Binary)>,
-    project: PathBuf,
-    spool: PathBuf,
-    owners: Owners,
-    events: Events,
-    stop: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Capture {
-    fn run(self, sink: &mut PackSink) -> Result<Captures, CaptureError> {
-        let mut captures = Captures {
-            sources: Vec::new(),
-            warnings: Vec::new(),
-            warning_count: 0,
-            redacted: BTreeMap::new(),
-            fingerprint: self
-                .redaction
-                .values()
-                .next()
-                .map(|(redactor, _)| redactor.fingerprint().to_owned()),
-        };
-        for (number, source) in self.sources.iter().enumerate() {
-            if number > 0 {
-                sink.source(source.name.clone()).map_err(CaptureError::Sink)?;
-            }
-            let captured = self.source(source, sink, &mut captures)?;
-            captures.warning_count += captured.warning_count;
-            captures.sources.push(SourceRecord {
-                name: source.name.clone(),
-                kind: source.kind.name().to_owned(),
-                root: source.root(&self.project).display().to_string(),
-                form: captured.form,
-                entries: sink.counts().entries,
-                bytes: sink.counts().bytes,
-                warnings: captured.warning_count,
-                log_head: captured.log_head,
-            });
-            let room = WARNINGS_LISTED.saturating_sub(captures.warnings.len());
-            captures.warnings.extend(captured.warnings.into_iter().take(room));
-        }
-        Ok(captures)
-    }
-
-    fn source(&self, source: &Source, sink: &mut PackSink, captures: &mut Captures) -> Result<Captured, CaptureError> {
-        let context = CaptureContext {
-            events: &self.events,
-            spool: self.spool.clone(),
-            owners: &self.owners,
-            stop: &self.stop,
-        };
-        let failed = |error| CaptureError::Source(source.name.clone(), error);
-        let Some((redactor, binary)) = self.redaction.get(&source.name) else {
-            return source.capture(&self.project, sink, &context).map_err(failed);
-        };
-        let mut redacting = RedactingSink::new(sink, redactor, *binary);
-        let mut captured = source
-            .capture(&self.project, &mut redacting, &context)
-            .map_err(failed)?;
-        let redacted = redacting.finish();
-        captured.warnings.extend(redacted.warnings.iter().cloned());
-        captured.warning_count += redacted.warning_count;
-        captures.redacted.insert(source.name.clone(), redacted);
-        Ok(captured)
-    }
-}
-
 impl<'p> Runner<'p> {
     /// Captures, packs and stores.
     pub(super) async fn backup(&mut self, pending: Pending<'p>, upload: &Upload) -> Result<Stored, Failure> {
@@ -176,10 +88,14 @@ impl<'p> Runner<'p> {
         let targets = self.repositories(targets, required).await?;
         let environment = self.plan.environment_name().clone();
         let listing = repository::list(&targets, &environment).await;
+        for warning in &listing.warnings {
+            self.warn(warning.clone());
+        }
         let lineage = Lineage {
             pipeline: self.plan.pipeline().clone(),
             instance: self.instance(),
         };
+        let logs = self.logs(pending.snapshot, &listing, &lineage)?;
         let id = self.backup_id()?;
         let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
         let packing = Packing {
@@ -191,15 +107,27 @@ impl<'p> Runner<'p> {
             required,
             stop: Arc::clone(self.context.stop.flag()),
         };
-        let capture = self.capture(&pending).await?;
+        let before = capture::amounts(&listing, &lineage);
+        let expected: u64 = pending
+            .snapshot
+            .source
+            .iter()
+            .filter_map(|source| before.get(&source.name))
+            .map(|before| before.amount.bytes)
+            .sum();
+        let capture = self.capture(&pending, &logs, before).await?;
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
             vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
         })?;
         self.evidence.backup_started(&id, &packing.targets)?;
+        // The last backup's bytes are the best guess that costs nothing.
+        if expected > 0 {
+            self.context.events.tell(&Event::TotalKnown { bytes: expected });
+        }
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
         let packed = match packed {
             Ok(packed) => packed,
-            Err(error) => return Err(self.not_packed(error, pending.snapshot_step)),
+            Err(error) => return Err(self.not_packed(error, &pending, &logs).await),
         };
         for warning in &packed.captured.warnings {
             self.warn(warning.clone());
@@ -214,7 +142,9 @@ impl<'p> Runner<'p> {
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
-        self.complete(packed, required, &listing, lineage, id).await
+        let stored = self.complete(packed, required, &listing, lineage, id).await?;
+        self.tell_forks(&stored, &logs)?;
+        Ok(stored)
     }
 
     async fn complete(
@@ -304,8 +234,9 @@ impl<'p> Runner<'p> {
             ]);
         }
         outcome.tables.push(table);
-        let sources = serde_json::to_value(&record.sources).unwrap_or_default();
-        outcome.json.insert("sources".into(), sources);
+        outcome
+            .json
+            .insert("sources".into(), logs::without_files(&record.sources));
     }
 
     /// Targets that are, or now become, repositories of one id.
@@ -386,77 +317,6 @@ impl<'p> Runner<'p> {
         Ok(BackupId::new(self.context.started.timestamp(), self.random::<2>()?))
     }
 
-    async fn capture(&mut self, pending: &Pending<'p>) -> Result<Capture, Failure> {
-        let mut redaction = BTreeMap::new();
-        for settings in &pending.redact {
-            let known = self.evidence.known_values(&settings.values).await?;
-            let redactor = settings
-                .redactor(&known)
-                .map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
-            let redactor = Arc::new(redactor);
-            for source in &settings.sources {
-                if redaction
-                    .insert(source.clone(), (Arc::clone(&redactor), settings.binary))
-                    .is_some()
-                {
-                    let what = format!("source `{source}` is redacted by two steps");
-                    return Err(vec![
-                        Diagnostic::error(Code::InvalidValue, what)
-                            .state(NO_BACKUP)
-                            .help("name it in one `redact` step"),
-                    ]);
-                }
-            }
-        }
-        let owners = Owners::of_host().map_err(|error| {
-            vec![
-                Diagnostic::error(Code::SourceFailed, "the host's users and groups cannot be read")
-                    .why(error.to_string())
-                    .state(NO_BACKUP),
-            ]
-        })?;
-        Ok(Capture {
-            sources: pending.snapshot.source.clone(),
-            redaction,
-            project: self.plan.project().to_owned(),
-            spool: self.evidence.spool()?,
-            owners,
-            events: self.context.events.clone(),
-            stop: Arc::clone(self.context.stop.flag()),
-        })
-    }
-
-    fn not_packed(&self, error: PackError<CaptureError>, snapshot: &StepId) -> Failure {
-        if self.context.stop.is_requested() {
-            return vec![self.stopped(NO_BACKUP)];
-        }
-        let internal =
-            |what: &str, why: String| vec![Diagnostic::error(Code::Internal, what).why(why).state(NO_BACKUP)];
-        match error {
-            PackError::Capture(CaptureError::Source(source, error)) => {
-                let mut diagnostic = match error {
-                    SourceError::Sink(diagnostic) => *diagnostic,
-                    error => Diagnostic::of(&error),
-                };
-                diagnostic.what = format!("source `{source}`: {}", diagnostic.what);
-                diagnostic.step = Some(snapshot.to_string());
-                vec![diagnostic.state(NO_BACKUP)]
-            }
-            PackError::Capture(CaptureError::Sink(SinkError::Failed(diagnostic))) => vec![diagnostic.state(NO_BACKUP)],
-            PackError::Capture(CaptureError::Sink(SinkError::Stopped)) | PackError::Died => internal(
-                "the backup ended early",
-                "a part of the program ended before the others".into(),
-            ),
-            PackError::Targets(failed) => failed
-                .iter()
-                .map(|(_, error)| Diagnostic::of(error).state(NO_BACKUP))
-                .collect(),
-            PackError::Compress(error) => internal("compression failed", error.to_string()),
-            PackError::Stream(error) => internal("compression failed", error.to_string()),
-            PackError::Table(error) => internal("the archive is too large for its table of frames", error.to_string()),
-        }
-    }
-
     /// Reads everything back that was stored.
     pub(super) async fn read_back(&mut self, stored: Stored) -> Result<Confirmed, Failure> {
         let id = stored.record().id.clone();
@@ -488,17 +348,4 @@ impl<'p> Runner<'p> {
             _ => Err(problems),
         }
     }
-}
-
-/// What redaction did, for the record.
-fn redaction_record(captures: &Captures) -> Option<RedactionRecord> {
-    Some(RedactionRecord {
-        fingerprint: captures.fingerprint.clone()?,
-        files: captures
-            .redacted
-            .iter()
-            .map(|(source, r)| (source.clone(), r.changed.len() as u64))
-            .collect(),
-        values: captures.redacted.values().map(|r| r.findings).sum(),
-    })
 }

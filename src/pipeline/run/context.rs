@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::diagnostic::Code;
 use crate::event::Events;
-use crate::id::{EnvName, RunId, TargetName};
+use crate::id::{EnvName, RunId, SourceName, TargetName};
 use crate::secrets::Scrubber;
 use crate::steps::restore::Owner;
 
@@ -127,6 +127,10 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// Whom restored files belong to, instead of what the manifest says.
     pub owner: Option<Owner>,
+    /// Logs that may begin a generation with this backup, whatever became of them.
+    pub accept_log_rewrites: Vec<SourceName>,
+    /// Logs that a restore may rewind.
+    pub rewind_logs: Vec<SourceName>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
 }

@@ -12,12 +12,14 @@ use serde_json::json;
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, PipelineName, StepId, TargetName};
+use crate::id::{BackupId, PipelineName, SourceName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
 use crate::secrets::{Origins, Store};
+use crate::source::log_head::{Fork, ForkReason};
+use crate::source::{Compared, LogHead};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
@@ -270,6 +272,44 @@ impl Evidence {
             .with(Field::Bytes, record.source_bytes())
             .with(Field::StoredBytes, record.stored_bytes())
             .with(Field::Blake3, record.archive.blake3.to_string());
+        self.write(&entry, Sync::Now)
+    }
+
+    pub(super) fn log_forked(
+        &mut self,
+        source: &SourceName,
+        backup: &BackupId,
+        head: &LogHead,
+        fork: &Fork,
+    ) -> Result<(), Failure> {
+        let why = match fork.why {
+            ForkReason::Restored => "restored",
+            ForkReason::Accepted => "accepted",
+        };
+        let entry = Entry::new(Event::LogForked)
+            .status(Status::Ok)
+            .with(Field::Source, source.as_str())
+            .with(Field::Backup, backup.as_str())
+            .with(Field::Generation, head.generation)
+            .with(Field::Reason, why)
+            .with(Field::Restored, json!(fork.backup))
+            .with(Field::Replaces, json!(fork.replaces));
+        self.write(&entry, Sync::Now)
+    }
+
+    /// Comes before the first rename: no record, no effect. Nothing is known of a log that cannot be read.
+    pub(super) fn log_rewound(
+        &mut self,
+        source: &SourceName,
+        record: &Record,
+        compared: Option<&Compared>,
+    ) -> Result<(), Failure> {
+        let entry = Entry::new(Event::LogRewound)
+            .status(Status::Started)
+            .with(Field::Source, source.as_str())
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Records, json!(compared.map(|compared| compared.other_records)))
+            .with(Field::Bytes, json!(compared.map(|compared| compared.other_bytes)));
         self.write(&entry, Sync::Now)
     }
 

@@ -4,12 +4,15 @@
 //! at run time is a type of its own, so that no step can be run without what it needs.
 
 mod backup;
+mod capture;
 pub mod context;
 mod evidence;
 mod fence;
+mod logs;
 mod preview;
 mod restore;
 mod retain;
+mod rewind;
 mod stores;
 mod sweeping;
 mod wanted;

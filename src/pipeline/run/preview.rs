@@ -110,7 +110,10 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
     let mut list = Vec::new();
     for source in &snapshot.source {
         let root = source.root(plan.project()).display().to_string();
-        match source.survey(plan.project(), &owners) {
+        let survey = source
+            .guard(plan.project())
+            .and_then(|()| source.survey(plan.project(), &owners));
+        match survey {
             Ok(survey) => {
                 list.push(json!({ "name": source.name, "type": source.kind.name(), "root": root,
                     "entries": survey.entries, "bytes": survey.bytes, "left-out": survey.left_out }));

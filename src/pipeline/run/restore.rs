@@ -26,6 +26,7 @@ use crate::steps::verify::Level;
 use crate::target::Target;
 use crate::units::ByteCount;
 
+use super::rewind::Placing;
 use super::stores::open_targets;
 use super::wanted::{Filtered, Wanted};
 use super::{Failure, Runner};
@@ -143,7 +144,9 @@ impl Runner<'_> {
 
     /// Unpacks beside the destinations, or into the folder of `--to`.
     pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
-        let Verified { record, target, .. } = verified;
+        let Verified { mut record, target, .. } = verified;
+        // A source that was not there when the backup was made replaces nothing.
+        record.sources.retain(|source| source.entries > 0);
         let wanted = Wanted::new(&self.options.include, &self.options.exclude)
             .map_err(|error| vec![Diagnostic::error(Code::Usage, error.to_string()).state(UNTOUCHED)])?;
         if !wanted.is_everything() && self.options.to.is_none() {
@@ -298,7 +301,7 @@ impl Runner<'_> {
     }
 
     /// The sources of the pipeline that made the backup, as this environment has it now.
-    fn sources_here(&self, record: &Record) -> Result<Vec<Source>, Failure> {
+    pub(super) fn sources_here(&self, record: &Record) -> Result<Vec<Source>, Failure> {
         let request = Request {
             project: self.plan.project().to_owned(),
             pipeline: record.pipeline.to_string(),
@@ -401,6 +404,16 @@ impl Runner<'_> {
                 destination,
             });
         }
+        let stages: Vec<PathBuf> = swaps.iter().map(|item| item.stage.path()).collect();
+        let placing = facts.iter().zip(&swaps).zip(&stages);
+        let placing: Vec<Placing<'_>> = placing
+            .map(|(((name, ..), item), stage)| Placing {
+                name,
+                destination: &item.destination,
+                stage,
+            })
+            .collect();
+        self.check_rewinds(&record, &placing).await?;
         let sources: Vec<&str> = facts.iter().map(|(name, ..)| name.as_str()).collect();
         self.evidence.swap_intended(&record, &sources)?;
         let now = self.context.clock.now().timestamp();
@@ -409,6 +422,11 @@ impl Runner<'_> {
         let swapped =
             swapped.map_err(|e| vec![Diagnostic::error(Code::Internal, "the swap ended early").why(e.to_string())])?;
         let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?;
+        let placed = facts
+            .iter()
+            .zip(&swapped)
+            .map(|((name, ..), swapped)| (name.clone(), swapped.destination.clone()));
+        self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
         let mut list = Vec::new();
         for ((name, entries, bytes), swapped) in facts.iter().zip(&swapped) {
             let replaced = swapped.replaced.as_ref().map(|p| p.display().to_string());

@@ -1,0 +1,278 @@
+//! Logs in a restore: one is rewound openly or not at all, and what was put in its place is noted beside it, so that the
+//! next backup knows where it goes on from.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::archive::record::{Record, SourceRecord};
+use crate::archive::repository::{self, Backup, Lineage};
+use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::id::SourceName;
+use crate::limits;
+use crate::source::append_log::AppendLog;
+use crate::source::lineage::{self, LineageEntry, Newest};
+use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
+use crate::units::ByteCount;
+
+use super::stores::open_targets;
+use super::{Failure, Runner};
+
+const UNTOUCHED: &str = "nothing present was touched";
+
+/// A source that is about to be put in place.
+pub(super) struct Placing<'a> {
+    pub(super) name: &'a SourceName,
+    /// Where it goes.
+    pub(super) destination: &'a Path,
+    /// Where it lies until then.
+    pub(super) stage: &'a Path,
+}
+
+/// A log that would lose records.
+struct Rewound {
+    name: SourceName,
+    compared: Result<Compared, String>,
+}
+
+/// The log of a source in a record.
+fn log_in<'r>(record: &'r Record, name: &SourceName) -> Option<(&'r SourceRecord, &'r LogHead)> {
+    let source = record.sources.iter().find(|source| source.name == *name)?;
+    Some((source, source.log_head.as_ref()?))
+}
+
+impl Runner<'_> {
+    /// Compares each log with the one that it would replace, before anything is replaced.
+    ///
+    /// A log that is a beginning of the present one may be put back where nothing is protected; what goes is told and
+    /// journalled. Any other log with fewer or other records, and any in a protected environment, must be named by the
+    /// operator.
+    pub(super) async fn check_rewinds(&mut self, record: &Record, placing: &[Placing<'_>]) -> Result<(), Failure> {
+        let unknown = self
+            .options
+            .rewind_logs
+            .iter()
+            .find(|name| log_in(record, name).is_none());
+        if let Some(name) = unknown {
+            let logs = record.sources.iter().filter(|source| source.log_head.is_some());
+            let problem = super::logs::not_a_log("--rewind-log", name, logs.map(|source| &source.name));
+            return Err(vec![problem.state(UNTOUCHED)]);
+        }
+        let described = self.sources_here(record).unwrap_or_default();
+        let mut rewound = Vec::new();
+        for item in placing {
+            let Some((source, _)) = log_in(record, item.name) else {
+                continue;
+            };
+            let here = described.iter().find(|here| here.name == *item.name);
+            rewound.extend(self.rewinds(item, source, here).await?);
+        }
+        let refused: Failure = rewound
+            .iter()
+            .filter_map(|rewound| self.refused(rewound, record))
+            .collect();
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        for Rewound { name, compared } in &rewound {
+            self.evidence.log_rewound(name, record, compared.as_ref().ok())?;
+            let (text, json) = match compared {
+                Ok(compared) => (
+                    format!(
+                        "`{name}` loses {} records ({}) that the backup does not have",
+                        compared.other_records,
+                        ByteCount(compared.other_bytes)
+                    ),
+                    serde_json::json!({
+                        "source": name, "records": compared.other_records, "bytes": compared.other_bytes,
+                        "kept-records": compared.same_records,
+                    }),
+                ),
+                Err(why) => (
+                    format!("`{name}` loses what cannot be read: {why}"),
+                    serde_json::json!({ "source": name, "unreadable": why }),
+                ),
+            };
+            self.outcome.field("rewound", "rewound", text, json);
+        }
+        Ok(())
+    }
+
+    /// What the present log would lose; nothing where every whole record of it is in the restored one.
+    async fn rewinds(
+        &self,
+        item: &Placing<'_>,
+        source: &SourceRecord,
+        here: Option<&Source>,
+    ) -> Result<Option<Rewound>, Failure> {
+        let whole = as_a_whole(item.name);
+        let (here, form) = match here.filter(|here| matches!(here.kind, SourceKind::AppendLog(_))) {
+            Some(here) => (here, source.form),
+            // A destination that no source of this environment describes is a log as a whole.
+            None => (&whole, Form::Folder),
+        };
+        let is_absent = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        if std::fs::symlink_metadata(item.destination).is_err_and(is_absent) {
+            return Ok(None);
+        }
+        let project = self.plan.project();
+        let restored = here
+            .log_below(project, item.stage, form)
+            .map_err(|error| vec![Diagnostic::of(&error).state(UNTOUCHED)])?;
+        let compared = match here.log_below(project, item.destination, form) {
+            Ok(present) => {
+                let stop = std::sync::Arc::clone(self.context.stop.flag());
+                let work = move || compare(restored, present, &stop);
+                let compared = tokio::task::spawn_blocking(work).await;
+                compared
+                    .map_err(|error| error.to_string())
+                    .and_then(|compared| compared.map_err(|error| error.to_string()))
+            }
+            Err(error) => Err(why_of(&error)),
+        };
+        if self.context.stop.is_requested() {
+            return Err(vec![self.stopped(UNTOUCHED)]);
+        }
+        let name = item.name.clone();
+        Ok(match compared {
+            Ok(compared) if compared.other_records == 0 => None,
+            compared => Some(Rewound { name, compared }),
+        })
+    }
+
+    fn refused(&self, rewound: &Rewound, record: &Record) -> Option<Diagnostic> {
+        let Rewound { name, compared } = rewound;
+        if self.options.rewind_logs.contains(name) {
+            return None;
+        }
+        let protected = self.plan.environment().protected;
+        let (what, why) = match compared {
+            Ok(compared) if compared.difference.is_none() && !protected => return None,
+            Ok(compared) => {
+                let what = format!(
+                    "the log `{name}` would lose {} records ({}) that backup `{}` does not have",
+                    compared.other_records,
+                    ByteCount(compared.other_bytes),
+                    record.id
+                );
+                let why = match &compared.difference {
+                    Some(found) => format!(
+                        "the backup's log and the present one differ from record {} on, so records of both would exist \
+                         under one number",
+                        found.record
+                    ),
+                    None => "in a protected environment records go only when they are named".to_owned(),
+                };
+                (what, why)
+            }
+            Err(why) => (
+                format!(
+                    "the log `{name}` cannot be compared with that of backup `{}`",
+                    record.id
+                ),
+                why.clone(),
+            ),
+        };
+        Some(
+            Diagnostic::error(Code::LogRewind, what)
+                .why(why)
+                .state(UNTOUCHED)
+                .help(format!(
+                    "take a newer backup, or restore with `--to DIR` and look; where the log is meant to go back, add \
+                 `--rewind-log {name}`: what is replaced is kept beside it"
+                )),
+        )
+    }
+
+    /// Notes beside each log what was put in its place. Where that cannot be done the restore stands, and the next backup
+    /// asks what became of the log.
+    pub(super) async fn note_lineage(&mut self, record: &Record, placed: &[(SourceName, PathBuf)]) {
+        let logs: Vec<_> = placed
+            .iter()
+            .filter_map(|(name, destination)| Some((name, destination, log_in(record, name)?.1)))
+            .collect();
+        if logs.is_empty() {
+            return;
+        }
+        let newest = self.newest().await;
+        for (name, destination, head) in logs {
+            let entry = LineageEntry {
+                source: name.clone(),
+                environment: self.plan.environment_name().clone(),
+                run: self.context.run,
+                restored: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                backup: Some(record.id.clone()),
+                made_in: record.environment.clone(),
+                head: head.clone(),
+                newest: newest.clone(),
+            };
+            if let Err(error) = lineage::write(destination, entry) {
+                self.warn(
+                    Diagnostic::warning(
+                        Code::RestoreIncomplete,
+                        format!("that the log `{name}` was restored could not be noted beside it"),
+                    )
+                    .why(error.to_string())
+                    .state("the log is in place")
+                    .help(format!(
+                        "where the next backup says that it shrank or was rewritten, run it with \
+                         `--accept-log-rewrite {name}`"
+                    )),
+                );
+            }
+        }
+    }
+
+    /// The newest backup of each lineage of this environment, as far as its targets can be read.
+    async fn newest(&mut self) -> Vec<Newest> {
+        let environment = self.plan.environment();
+        let targets = open_targets(environment, self.plan.project(), &[], &[]).unwrap_or_default();
+        let listing = repository::list(&targets, self.plan.environment_name()).await;
+        let mut lineages: Vec<Lineage> = listing.backups.iter().map(Backup::lineage).collect();
+        lineages.sort();
+        lineages.dedup();
+        let newest = lineages.into_iter().filter_map(|lineage| {
+            let sequence = listing.newest(&lineage)?.record.sequence;
+            Some(Newest {
+                pipeline: lineage.pipeline,
+                instance: lineage.instance,
+                sequence,
+            })
+        });
+        newest.collect()
+    }
+}
+
+/// A log that is everything in a folder.
+fn as_a_whole(name: &SourceName) -> Source {
+    Source {
+        name: name.clone(),
+        kind: SourceKind::AppendLog(AppendLog {
+            path: ".".to_owned(),
+            ..AppendLog::default()
+        }),
+        guards: Guards::default(),
+    }
+}
+
+fn why_of(error: &SourceError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    match cause.or_else(|| error.why()) {
+        Some(why) => format!("{error}: {why}"),
+        None => error.to_string(),
+    }
+}
+
+fn compare(mut restored: LogReader, present: LogReader, stop: &AtomicBool) -> std::io::Result<Compared> {
+    let mut comparison = Comparison::new(present);
+    let mut buffer = vec![0; limits::READ_BLOCK];
+    loop {
+        let read = restored.read(&mut buffer)?;
+        if read == 0 {
+            return comparison.finish();
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        comparison.take(buffer.get(..read).unwrap_or_default())?;
+    }
+}

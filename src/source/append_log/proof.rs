@@ -1,0 +1,441 @@
+//! Proves, while a log is read, that it is what a past head says and something more.
+//!
+//! Where the log begins as it did, one digest at the past length decides, whatever the files are called by now: a log is
+//! the row of its bytes. Where declared rotation removed its oldest files the past digest cannot be had any more, so the
+//! files that are left are compared one by one. Rows of files also say early, and where, a log differs.
+
+use super::Rotate;
+use crate::crypto::Digest;
+use crate::fs::entry::TreePath;
+use crate::id::BackupId;
+use crate::source::log_head::{Fork, ForkReason, LogHead, Removed};
+
+/// A head of the past, and the backup that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The backup; absent where the log came from elsewhere.
+    pub backup: Option<BackupId>,
+    /// Its log.
+    pub head: LogHead,
+}
+
+/// What a log is held against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The newest backup of the log, if there is one.
+    pub head: Option<Past>,
+    /// What a restore put in its place since.
+    pub restored: Option<Past>,
+    /// What becomes of a log that continues neither.
+    pub rewrite: Rewrite,
+}
+
+/// What becomes of a log that does not continue its last backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The run stops.
+    #[default]
+    Refused,
+    /// The operator knows: a generation begins.
+    Accepted,
+}
+
+/// In what a log does not continue a past head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// In what way.
+    pub kind: BreachKind,
+    /// The file of the log that is known to differ.
+    pub file: Option<TreePath>,
+    /// Whole records, counted from the log's first, that are known to be as they were.
+    pub sound_records: u64,
+}
+
+/// In what way a log does not continue a past head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BreachKind {
+    /// It ends before.
+    Shorter,
+    /// A file is not there any more.
+    Gone(TreePath),
+    /// It has other bytes.
+    Differs,
+}
+
+impl std::fmt::Display for BreachKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shorter => f.write_str("it ends before"),
+            Self::Gone(path) => write!(f, "its file `{}` is gone", path.display()),
+            Self::Differs => f.write_str("it has other bytes"),
+        }
+    }
+}
+
+/// What a log is, now that it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) generation: u32,
+    pub(super) fork: Option<Fork>,
+    pub(super) rotated: Removed,
+    pub(super) rotation: Rotation,
+}
+
+/// What rotation did since the last backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// What it removed, if anything, is in the last backup.
+    #[default]
+    Seen,
+    /// Every file of the last backup is gone, so records between the two may be in none.
+    Gap,
+}
+
+/// The heads that a log under way is held against.
+#[derive(Debug)]
+pub(super) struct Proof<'a> {
+    history: &'a History,
+    head: Option<Claim<'a>>,
+    restored: Option<Claim<'a>>,
+    rotate: Rotate,
+    position: u64,
+    file_start: u64,
+    file: TreePath,
+}
+
+/// One past head.
+#[derive(Debug)]
+struct Claim<'a> {
+    head: &'a LogHead,
+    course: Course,
+    /// The first row whose name was not come by.
+    next_name: usize,
+    gone: Option<TreePath>,
+    standing: Standing,
+}
+
+/// How the rows of a head are compared.
+#[derive(Debug)]
+enum Course {
+    /// No file was read yet.
+    Open,
+    /// The log begins as it did. `row` is the next one, and begins at `start`.
+    Whole { row: usize, start: u64 },
+    /// Rotation removed what stands before `first`; the file under way is `row`.
+    ByFile { first: usize, row: usize },
+    /// Rotation removed everything.
+    Nothing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    Undecided,
+    Holds,
+    Broken(Breach),
+}
+
+impl<'a> Proof<'a> {
+    pub(super) fn new(history: &'a History, rotate: Rotate) -> Self {
+        let claim = |past: &'a Option<Past>| past.as_ref().map(|past| Claim::new(&past.head));
+        Self {
+            history,
+            head: claim(&history.head),
+            restored: claim(&history.restored),
+            rotate,
+            position: 0,
+            file_start: 0,
+            file: TreePath::root(),
+        }
+    }
+
+    fn claims(&mut self) -> impl Iterator<Item = &mut Claim<'a>> {
+        self.head
+            .iter_mut()
+            .chain(self.restored.iter_mut())
+            .filter(|claim| claim.standing == Standing::Undecided)
+    }
+
+    /// A file begins.
+    pub(super) fn begin(&mut self, path: &TreePath) {
+        self.file_start = self.position;
+        self.file = path.clone();
+        let rotate = self.rotate;
+        self.claims().for_each(|claim| claim.begin(path, rotate));
+    }
+
+    /// How many bytes may be read until a digest must be looked at; `None` where none must any more.
+    pub(super) fn until_stop(&self) -> Option<u64> {
+        let (position, in_file) = (self.position, self.position - self.file_start);
+        let stops = self.head.iter().chain(self.restored.iter()).filter_map(|claim| {
+            let stop = claim.stop()?;
+            match claim.course {
+                Course::Whole { .. } => stop.checked_sub(position),
+                _ => stop.checked_sub(in_file),
+            }
+        });
+        stops.filter(|left| *left > 0).min()
+    }
+
+    /// Bytes were read. `whole` is the digest of all of them so far, `file` of those of the file under way.
+    pub(super) fn read(&mut self, bytes: u64, whole: impl Fn() -> Digest, file: impl Fn() -> Digest) {
+        self.position += bytes;
+        let (position, in_file) = (self.position, self.position - self.file_start);
+        let name = self.file.clone();
+        for claim in self.claims() {
+            let met = match (&claim.course, claim.stop()) {
+                (Course::Whole { .. }, Some(stop)) if stop == position => Some(whole() == claim.head.blake3),
+                (Course::ByFile { row, .. }, Some(stop)) if stop == in_file => {
+                    Some(claim.head.files.get(*row).is_some_and(|row| row.blake3 == file()))
+                }
+                _ => None,
+            };
+            match met {
+                Some(true) => claim.standing = Standing::Holds,
+                Some(false) => claim.break_at(Some(&name), BreachKind::Differs),
+                None => {}
+            }
+        }
+    }
+
+    /// The file under way has ended.
+    pub(super) fn end(&mut self, digest: Digest) {
+        let (start, length) = (self.file_start, self.position - self.file_start);
+        let name = self.file.clone();
+        self.claims().for_each(|claim| claim.end(&name, start, length, digest));
+    }
+
+    /// Why this cannot become a backup, as soon as it is known.
+    pub(super) fn lost(&self) -> Option<Breach> {
+        let may_fork = self.history.rewrite == Rewrite::Accepted
+            || self
+                .restored
+                .as_ref()
+                .is_some_and(|claim| !matches!(claim.standing, Standing::Broken(_)));
+        match self.head.as_ref().map(|claim| &claim.standing) {
+            Some(Standing::Broken(breach)) if !may_fork => Some(breach.clone()),
+            _ => None,
+        }
+    }
+
+    /// The log was read to its end.
+    pub(super) fn conclude(mut self) -> Result<Origin, Breach> {
+        for claim in self.claims() {
+            claim.name_rest();
+            claim.break_at(None, BreachKind::Shorter);
+        }
+        if let Some(breach) = self.lost() {
+            return Err(breach);
+        }
+        Ok(self.origin())
+    }
+
+    fn origin(&self) -> Origin {
+        let holds = |claim: &Option<Claim<'_>>| claim.as_ref().is_some_and(|claim| claim.standing == Standing::Holds);
+        let past = self.history.head.as_ref();
+        if let (Some(claim), Some(past)) = (&self.head, past)
+            && claim.standing == Standing::Holds
+        {
+            let mut rotated = past.head.rotated;
+            rotated.join(claim.removed());
+            let rotation = match claim.course {
+                Course::Nothing => Rotation::Gap,
+                _ => Rotation::Seen,
+            };
+            return Origin {
+                generation: past.head.generation,
+                fork: past.head.fork.clone(),
+                rotated,
+                rotation,
+            };
+        }
+        let restored = self.history.restored.as_ref().filter(|_| holds(&self.restored));
+        if past.is_none() && restored.is_none() {
+            return Origin::first();
+        }
+        let generations = [past, restored].into_iter().flatten().map(|past| past.head.generation);
+        Origin {
+            generation: generations.max().unwrap_or(0).saturating_add(1),
+            fork: Some(Fork {
+                why: restored.map_or(ForkReason::Accepted, |_| ForkReason::Restored),
+                backup: restored.and_then(|past| past.backup.clone()),
+                length: restored.map_or(0, |past| past.head.length),
+                records: restored.map_or(0, |past| past.head.records),
+                replaces: past.and_then(|past| past.backup.clone()),
+                replaced_length: past.map_or(0, |past| past.head.length),
+                replaced_records: past.map_or(0, |past| past.head.records),
+            }),
+            rotated: Removed::default(),
+            rotation: Rotation::Seen,
+        }
+    }
+}
+
+impl Origin {
+    fn first() -> Self {
+        Self {
+            generation: 1,
+            fork: None,
+            rotated: Removed::default(),
+            rotation: Rotation::Seen,
+        }
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn new(head: &'a LogHead) -> Self {
+        Self {
+            head,
+            course: Course::Open,
+            next_name: 0,
+            gone: None,
+            // Every log continues an empty one.
+            standing: if head.length == 0 {
+                Standing::Holds
+            } else {
+                Standing::Undecided
+            },
+        }
+    }
+
+    fn begin(&mut self, path: &TreePath, rotate: Rotate) {
+        if let Course::Open = self.course {
+            self.course = self.course_of(path, rotate);
+        }
+        match self.course {
+            Course::Whole { .. } => self.come_by(path),
+            Course::ByFile { row, .. } => match self.head.files.get(row) {
+                Some(expected) if expected.path == *path => {
+                    if expected.length == 0 && self.is_last(row) {
+                        self.standing = Standing::Holds;
+                    }
+                }
+                Some(expected) if expected.path < *path => {
+                    let gone = BreachKind::Gone(expected.path.clone());
+                    self.break_at(Some(path), gone);
+                }
+                _ => self.break_at(Some(path), BreachKind::Differs),
+            },
+            Course::Nothing => self.standing = Standing::Holds,
+            Course::Open => {}
+        }
+    }
+
+    /// Decides by the name of the log's first file what rotation removed.
+    fn course_of(&self, path: &TreePath, rotate: Rotate) -> Course {
+        let whole = Course::Whole {
+            row: 0,
+            start: self.head.earlier.length,
+        };
+        if rotate == Rotate::Never {
+            return whole;
+        }
+        match self.head.files.iter().position(|file| file.path == *path) {
+            Some(0) if self.head.earlier.files == 0 => whole,
+            Some(first) => Course::ByFile { first, row: first },
+            None if self.head.files.last().is_some_and(|last| last.path < *path) => Course::Nothing,
+            None => whole,
+        }
+    }
+
+    /// Notes which files of the head are not there any more.
+    fn come_by(&mut self, path: &TreePath) {
+        while let Some(file) = self.head.files.get(self.next_name).filter(|file| file.path <= *path) {
+            if file.path != *path && file.length > 0 {
+                self.gone.get_or_insert_with(|| file.path.clone());
+            }
+            self.next_name += 1;
+        }
+    }
+
+    /// After the last file: which file of the head was not come by.
+    fn name_rest(&mut self) {
+        let from = match self.course {
+            Course::ByFile { row, .. } => row,
+            Course::Whole { .. } | Course::Open | Course::Nothing => self.next_name,
+        };
+        let mut rest = self.head.files.get(from..).unwrap_or_default().iter();
+        if self.gone.is_none() {
+            self.gone = rest.find(|file| file.length > 0).map(|file| file.path.clone());
+        }
+    }
+
+    fn is_last(&self, row: usize) -> bool {
+        row + 1 >= self.head.files.len()
+    }
+
+    /// Where a digest is to be looked at: in the log where it is whole, else in the file under way.
+    fn stop(&self) -> Option<u64> {
+        if self.standing != Standing::Undecided {
+            return None;
+        }
+        match self.course {
+            Course::Whole { .. } => Some(self.head.length),
+            Course::ByFile { row, .. } if self.is_last(row) => self.head.files.get(row).map(|file| file.length),
+            Course::ByFile { .. } | Course::Open | Course::Nothing => None,
+        }
+    }
+
+    fn end(&mut self, path: &TreePath, file_start: u64, length: u64, digest: Digest) {
+        match self.course {
+            Course::Whole { mut row, start } => {
+                while self.head.files.get(row).is_some_and(|file| file.length == 0) {
+                    row += 1;
+                }
+                let Some(expected) = self.head.files.get(row).filter(|_| start == file_start) else {
+                    return;
+                };
+                if expected.length != length {
+                    return;
+                }
+                if expected.blake3 != digest {
+                    self.break_at(Some(path), BreachKind::Differs);
+                    return;
+                }
+                self.course = Course::Whole {
+                    row: row + 1,
+                    start: start + length,
+                };
+            }
+            Course::ByFile { first, row } => {
+                let same = |file: &crate::source::log_head::LogFile| file.length == length && file.blake3 == digest;
+                if self.is_last(row) {
+                    self.break_at(Some(path), BreachKind::Shorter);
+                } else if self.head.files.get(row).is_some_and(same) {
+                    self.course = Course::ByFile { first, row: row + 1 };
+                } else {
+                    self.break_at(Some(path), BreachKind::Differs);
+                }
+            }
+            Course::Open | Course::Nothing => {}
+        }
+    }
+
+    fn break_at(&mut self, file: Option<&TreePath>, kind: BreachKind) {
+        let sound = match self.course {
+            Course::Whole { row, .. } => row,
+            Course::ByFile { row, .. } => row,
+            Course::Open | Course::Nothing => 0,
+        };
+        let rows = self.head.files.get(..sound).unwrap_or_default();
+        let sound_in_rows: u64 = rows.iter().map(|file| file.records).sum();
+        let earlier = if sound > 0 { self.head.earlier.records } else { 0 };
+        self.standing = Standing::Broken(Breach {
+            kind: self.gone.take().map_or(kind, BreachKind::Gone),
+            file: file.cloned(),
+            sound_records: self.head.rotated.records + earlier + sound_in_rows,
+        });
+    }
+
+    /// What rotation removed of this head.
+    fn removed(&self) -> Removed {
+        let rows = match self.course {
+            Course::ByFile { first, .. } => first,
+            Course::Nothing => self.head.files.len(),
+            Course::Open | Course::Whole { .. } => return Removed::default(),
+        };
+        let mut removed = self.head.earlier;
+        let gone = self.head.files.get(..rows).unwrap_or_default();
+        gone.iter().for_each(|file| removed.add(file));
+        removed
+    }
+}
