@@ -190,6 +190,8 @@ codes! {
     TargetLeftOut = "target-left-out" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
+    /// A store that overwrites what it was asked to keep.
+    ConditionsIgnored = "conditions-ignored" => Warnings;
     /// No space left.
     DiskFull = "disk-full" => Failed;
 

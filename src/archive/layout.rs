@@ -45,6 +45,11 @@ pub fn sums(environment: &EnvName, id: &BackupId) -> String {
     format!("sums/{environment}/{id}.b3")
 }
 
+/// Whether an object is one by which a store was probed.
+pub fn is_probe(object: &str) -> bool {
+    object.strip_prefix("probe-").is_some_and(|rest| !rest.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

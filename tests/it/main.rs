@@ -31,3 +31,4 @@ mod sources;
 mod targets;
 mod transcript;
 mod trees;
+mod weed;

@@ -17,11 +17,11 @@ use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, 
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
-use crate::secrets::{Origins, Store};
+use crate::secrets::Store;
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
-use super::stores::state_path;
+use super::stores::{origins, state_path};
 use super::{Context, Failure, Options, StopSignal};
 
 /// How long a wait for another run goes on without looking whether this one should end.
@@ -54,16 +54,7 @@ impl Evidence {
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
-        let origins = Origins {
-            file: plan
-                .environment()
-                .secrets
-                .as_ref()
-                .map(|secrets| plan.project().join(&secrets.file)),
-            folder: plan.project().to_owned(),
-            environment: context.variables.clone(),
-            scrubber: context.scrubber.clone(),
-        };
+        let origins = origins(plan.environment(), plan.project(), context);
         let secrets =
             Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
         let mut evidence = Self {
@@ -128,6 +119,11 @@ impl Evidence {
         state
             .spool()
             .map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
+    }
+
+    /// The secrets, for the keys of targets.
+    pub(super) fn secrets(&mut self) -> &mut Store {
+        &mut self.secrets
     }
 
     /// The values of these references and of everything else the run knows to be secret.

@@ -8,8 +8,10 @@ pub mod context;
 mod evidence;
 mod fence;
 mod preview;
+mod ready;
 mod restore;
 mod retain;
+mod seen;
 mod stores;
 mod wanted;
 
@@ -17,7 +19,7 @@ use std::time::Instant;
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
-pub use stores::{open_targets, state_of};
+pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};

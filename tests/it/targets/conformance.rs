@@ -9,7 +9,7 @@ use strongroom::target::{Created, Target, TargetError};
 use super::noise;
 
 /// Checks every promise, each on a fresh target.
-pub(super) async fn all(fresh: impl Fn() -> Target) {
+pub(super) async fn all(fresh: &dyn Fn() -> Target) {
     an_object_reads_back_and_is_never_overwritten(fresh()).await;
     of_racing_creates_one_wins(fresh()).await;
     of_racing_writers_one_wins(fresh()).await;
