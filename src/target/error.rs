@@ -357,7 +357,7 @@ impl Diagnose for TargetError {
             }
             Self::BadName { .. } => Some(
                 "parts of a name are joined by `/`; none is empty, `.` or `..`, longer than 255 bytes, begins with \
-                 `.tmp-` or holds a control character"
+                 `.tmp-` or holds a control character or a backslash"
                     .into(),
             ),
             _ => None,

@@ -61,7 +61,7 @@ pub struct ObjectInfo {
 /// A place where backups are kept. Cheap to clone.
 ///
 /// Object names are parts joined by `/`; no part is empty, `.`, `..`, longer than 255 bytes, begins with `.tmp-` or holds
-/// a control character. Methods need a tokio runtime.
+/// a control character or a backslash, which some stores take for `/`. Methods need a tokio runtime.
 #[derive(Clone)]
 pub struct Target(Arc<Inner>);
 
@@ -318,7 +318,10 @@ impl Target {
     /// Checks an object's name.
     fn path(&self, object: &str) -> Result<object_store::path::Path, TargetError> {
         let fits = object.split('/').all(|part| {
-            !part.is_empty() && part.len() <= limits::OBJECT_PART_MAX && !part.starts_with(local::TEMPORARY_PREFIX)
+            !part.is_empty()
+                && part.len() <= limits::OBJECT_PART_MAX
+                && !part.starts_with(local::TEMPORARY_PREFIX)
+                && !part.contains('\\')
         });
         let parsed = object_store::path::Path::parse(object);
         match parsed {

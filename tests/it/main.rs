@@ -25,6 +25,7 @@ mod journal;
 mod makefile;
 mod manifests;
 mod pages;
+mod proxy;
 mod restore_tree;
 mod service;
 mod sources;

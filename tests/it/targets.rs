@@ -2,6 +2,7 @@
 
 mod conformance;
 mod local;
+mod s3;
 
 use std::path::Path;
 

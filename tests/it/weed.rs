@@ -130,15 +130,17 @@ impl Weed {
             key,
             _ports: ports,
         };
-        server.wait();
+        server.wait(|server| server.unsigned("GET", &format!("/{BUCKET}?list-type=2")) == Some(403));
         assert_eq!(server.unsigned("GET", &format!("/{BUCKET}?list-type=2")), Some(403));
         assert_eq!(server.unsigned("PUT", &format!("/{BUCKET}/x")), Some(403));
+        // The bucket is made a moment later.
+        server.wait(|server| server.curl("GET", "?list-type=2").contains("<ListBucketResult"));
         server
     }
 
-    fn wait(&mut self) {
+    fn wait(&mut self, until: impl Fn(&Self) -> bool) {
         let begin = Instant::now();
-        while self.unsigned("GET", &format!("/{BUCKET}?list-type=2")) != Some(403) {
+        while !until(self) {
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || begin.elapsed() > Duration::from_secs(60) {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();

@@ -152,7 +152,7 @@ fn client_options(address: &Address, access: &Access) -> std::result::Result<Cli
         .with_allow_http(!address.has_tls);
     if address.is_loopback {
         // A proxy of the environment is not asked for what is on this host.
-        options = options.with_proxy_url("http://localhost:9").with_proxy_excludes("*");
+        options = options.with_proxy_url("http://localhost:9").with_proxy_excludes("localhost,127.0.0.0/8,::1");
     }
     if let Some(pem) = &access.certificates {
         let certificates = Certificate::from_pem_bundle(pem).ok().filter(|found| !found.is_empty());

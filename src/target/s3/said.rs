@@ -88,9 +88,7 @@ impl Said {
             if let Some(said) = inner.downcast_ref::<Self>() {
                 return said.clone();
             }
-            // The TLS library hands its own errors on as errors of this kind, and nothing else below HTTP does.
-            let invalid = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
-            untrusted |= inner.downcast_ref::<io::Error>().is_some_and(invalid);
+            untrusted |= inner.downcast_ref::<io::Error>().is_some_and(is_of_tls);
             last = inner.to_string();
             cause = inner.source();
         }
@@ -207,6 +205,12 @@ impl fmt::Display for Said {
 
 impl Error for Said {}
 
+/// Whether an error comes from the TLS library, which hands its own on as errors of this kind; nothing else below HTTP does.
+fn is_of_tls(error: &io::Error) -> bool {
+    let within = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    error.kind() == io::ErrorKind::InvalidData || within.is_some_and(is_of_tls)
+}
+
 /// The text of an XML element; empty where there is none.
 fn element(text: &str, name: &str) -> String {
     let inner = text
@@ -278,6 +282,15 @@ mod tests {
         let body = format!("<Code>A</Code><Message>{}</Message>", "é".repeat(10_000));
         let text = Said::refusal(400, body.as_bytes()).to_string();
         assert!(text.ends_with('…') && text.chars().count() < limits::STORE_MESSAGE_MAX + 40);
+    }
+
+    #[test]
+    fn an_error_of_tls_is_found_within_another() {
+        let tls = io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate");
+        let error = HttpError::new(HttpErrorKind::Connect, io::Error::other(tls));
+        assert_eq!(Said::transport(&error).trouble(), Trouble::Tls);
+        let refused = HttpError::new(HttpErrorKind::Connect, io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(Said::transport(&refused).trouble(), Trouble::Unreachable);
     }
 
     #[test]
