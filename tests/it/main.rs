@@ -24,6 +24,7 @@ mod hostile;
 mod journal;
 mod makefile;
 mod manifests;
+mod offsite;
 mod pages;
 mod proxy;
 mod restore_tree;
