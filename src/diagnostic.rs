@@ -206,6 +206,8 @@ codes! {
     BackupWithdrawn = "backup-withdrawn" => Failed;
     /// A run that took longer than it may.
     RunTooLong = "run-too-long" => Failed;
+    /// A store that overwrites what it was asked to keep.
+    ConditionsIgnored = "conditions-ignored" => Warnings;
     /// No space left.
     DiskFull = "disk-full" => Failed;
 

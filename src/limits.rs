@@ -120,3 +120,40 @@ pub const JOURNAL_WAIT_MILLISECONDS: u64 = 10_000;
 pub const JOURNAL_CLOCK_BACK_SECONDS: i64 = 300;
 /// Problems that a verification of the journal lists; the rest is counted.
 pub const JOURNAL_PROBLEMS_LISTED: usize = 100;
+/// By how much a part of a streamed upload to S3 is smaller than what was sent before it: 8 MiB up to 11 GiB, 73 MiB at
+/// 100 GiB. The 10,000 parts that S3 takes then reach 5 TiB, its largest object.
+pub const S3_PART_SHARE: u64 = 1400;
+/// Bytes of a prefix within a bucket: with the names below it they stay within S3's 1024 bytes.
+pub const S3_PREFIX_MAX: usize = 384;
+/// Seconds that a request to S3 may take where the manifest does not say, and as long again for each `UPLOAD_PART` that
+/// it carries: 8 MiB in two minutes is a line of half a megabit.
+pub const S3_TIMEOUT_SECONDS: u64 = 60;
+/// Times the timeout that a store may take to put the parts of an object together: Amazon says minutes.
+pub const S3_COMPLETION_TIMEOUTS: u32 = 5;
+/// Seconds that a connection to S3 may take to come about.
+pub const S3_CONNECT_SECONDS: u64 = 10;
+/// Seconds for which a failed request to S3 is tried again where the manifest does not say: a restart of a store.
+pub const S3_RETRY_SECONDS: u64 = 60;
+/// Seconds for which a manifest may have a request tried again: a signature is taken for a quarter of an hour.
+pub const S3_RETRY_SECONDS_MAX: u64 = 600;
+/// Tries again of one request to S3, whatever time is left.
+pub const S3_RETRIES: usize = 12;
+/// Milliseconds before the first try again; each pause is drawn between this and twice the one before.
+pub const S3_BACKOFF_MILLISECONDS: u64 = 200;
+/// Milliseconds of the longest pause between two tries.
+pub const S3_BACKOFF_MILLISECONDS_MAX: u64 = 10_000;
+/// Times that an object which stalls while it is read is asked for from where it stood.
+pub const S3_STALLS: u32 = 3;
+/// Tries of a create-only put that met another one or broke off, the first one included; each has its own tries again.
+pub const S3_CREATE_TRIES: u32 = 3;
+/// Bytes of an answer of S3 that is no object: a list of 1000 names of the longest kind, written out.
+pub const S3_ANSWER_MAX: usize = 16 << 20;
+/// Characters of a store's own message in an error.
+pub const STORE_MESSAGE_MAX: usize = 300;
+/// Hours after which an unfinished upload in S3 is given up whoever began it: the longest a run may take, and the answer to
+/// a clock that was set right.
+pub const STALE_UPLOAD_HOURS: i64 = 25;
+/// Bytes of a dead run's notes of uploads: one of a hundred bytes for each object of a 20 TiB repository's day.
+pub const LEDGER_MAX: u64 = 16 << 20;
+/// Bytes of a file of trusted certificates: the whole list of a system has a quarter of it.
+pub const CERTIFICATES_MAX: u64 = 1 << 20;

@@ -166,6 +166,11 @@ fn is_sweep_list(file: &str) -> bool {
     run.parse::<RunId>().is_ok_and(written)
 }
 
+/// Whether an object is one by which a store was probed.
+pub fn is_probe(object: &str) -> bool {
+    object.strip_prefix("probe-").is_some_and(|rest| !rest.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

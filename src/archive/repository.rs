@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Digest;
-use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
 use crate::limits::RECORD_MAX;
@@ -130,7 +130,9 @@ fn failed(target: &Target) -> impl FnOnce(TargetError) -> RepositoryError {
 /// Reads what a target says it is; `None` where it is empty.
 pub async fn open(target: &Target) -> Result<Option<Repository>, RepositoryError> {
     if target.head(REPOSITORY).await.map_err(failed(target))?.is_none() {
-        let other = !target.list("").await.map_err(failed(target))?.is_empty();
+        let found = target.list("").await.map_err(failed(target))?;
+        // A probe is left where a run was killed in the middle of it.
+        let other = found.iter().any(|(object, _)| !layout::is_probe(object));
         return if other {
             Err(RepositoryError::NotARepository(target.name().clone()))
         } else {
@@ -184,17 +186,22 @@ pub struct Listing {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Lists the backups of an environment in `targets`. What cannot be read is told and passed over.
+/// Lists the backups of an environment in `targets`. What cannot be read is told and passed over; where no target can be
+/// read, that is an error and no warning.
 pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
-    let mut warnings = Vec::new();
+    let (mut warnings, mut failed) = (Vec::new(), Vec::new());
     for target in targets {
         if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
-            let mut diagnostic = Diagnostic::of(&error);
-            diagnostic.severity = crate::diagnostic::Severity::Warning;
-            warnings.push(diagnostic);
+            failed.push(Diagnostic::of(&error));
         }
     }
+    if failed.len() < targets.len() {
+        for diagnostic in &mut failed {
+            diagnostic.severity = Severity::Warning;
+        }
+    }
+    warnings.append(&mut failed);
     Listing {
         backups: found.into_values().collect(),
         warnings,
@@ -294,6 +301,21 @@ impl Listing {
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
         line.max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// Whether no target could be read.
+    pub fn is_unread(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.severity == Severity::Error)
+    }
+
+    /// Why none was chosen: that none fits, and what could not be read; only the latter where no target could be.
+    pub fn why_none(self, error: &ChooseError) -> Vec<Diagnostic> {
+        if self.is_unread() {
+            return self.warnings;
+        }
+        let mut failure = vec![Diagnostic::of(error)];
+        failure.extend(self.warnings);
+        failure
     }
 
     /// Finds the backup that `wanted` names: an id, a unique prefix, `latest`, `latest~2`.

@@ -8,7 +8,7 @@ use super::{Session, backups};
 
 /// Shows the backup.
 pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
-    let found = match backups::open(session, &request.environment, &request.targets) {
+    let found = match backups::open(session, &request.environment, &request.targets).await {
         Ok(found) => found,
         Err(failure) => return Outcome::failed("show", "", failure),
     };

@@ -12,7 +12,7 @@ use super::{Session, backups};
 
 /// Verifies the backup.
 pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
-    let found = match backups::open(session, &request.environment, &request.targets) {
+    let found = match backups::open(session, &request.environment, &request.targets).await {
         Ok(found) => found,
         Err(failure) => return Outcome::failed("verify", "", failure),
     };

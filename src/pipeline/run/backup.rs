@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::archive::layout::{self, FORMAT};
 use crate::archive::pack::{self, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
-use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
+use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
@@ -15,12 +15,10 @@ use crate::steps::compress::{self, Compress};
 use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
-use crate::target::Target;
 use crate::units::ByteCount;
 
 use super::capture::{self, Captures, redaction_record};
 use super::logs;
-use super::stores::open_targets;
 use super::{Failure, Runner};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -79,13 +77,7 @@ impl<'p> Runner<'p> {
     /// Captures, packs and stores.
     pub(super) async fn backup(&mut self, pending: Pending<'p>, upload: &Upload) -> Result<Stored, Failure> {
         let required = upload.require.map_or(1, |r| r as usize);
-        let targets = open_targets(
-            self.plan.environment(),
-            self.plan.project(),
-            &upload.targets,
-            &self.options.targets,
-        )?;
-        let targets = self.repositories(targets, required).await?;
+        let targets = self.ready_targets(upload, required).await?;
         let environment = self.plan.environment_name().clone();
         let listing = repository::list(&targets, &environment).await;
         for warning in &listing.warnings {
@@ -137,7 +129,7 @@ impl<'p> Runner<'p> {
             .warning_count
             .saturating_sub(packed.captured.warnings.len() as u64);
         for (target, error) in &packed.left_out {
-            self.left_out(target, &Diagnostic::of(error));
+            self.left_out(target.name(), &Diagnostic::of(error));
         }
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
@@ -187,7 +179,7 @@ impl<'p> Runner<'p> {
         for (target, error) in &completed.left_out {
             let diagnostic = Diagnostic::of(error);
             if completed.stored.is_some() {
-                self.left_out(target, &diagnostic);
+                self.left_out(target.name(), &diagnostic);
             } else {
                 problems.push(diagnostic.state(NO_BACKUP));
             }
@@ -239,60 +231,6 @@ impl<'p> Runner<'p> {
             .insert("sources".into(), logs::without_files(&record.sources));
     }
 
-    /// Targets that are, or now become, repositories of one id.
-    async fn repositories(&mut self, targets: Vec<Target>, required: usize) -> Result<Vec<Target>, Failure> {
-        let (mut ready, mut empty, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known: Option<Repository> = None;
-        for target in targets {
-            match repository::open(&target).await {
-                Ok(Some(found)) => {
-                    known.get_or_insert(found);
-                    ready.push(target);
-                }
-                Ok(None) => empty.push(target),
-                Err(error) => problems.push((target, Diagnostic::of(&error))),
-            }
-        }
-        if !empty.is_empty() {
-            let repository = match known {
-                Some(repository) => repository,
-                None => Repository {
-                    format: FORMAT,
-                    repository: hex::encode(self.random::<16>()?),
-                },
-            };
-            for target in empty {
-                match repository::create(&target, &repository).await {
-                    Ok(()) => ready.push(target),
-                    Err(error) => problems.push((target, Diagnostic::of(&error))),
-                }
-            }
-        }
-        if ready.len() < required.max(1) {
-            return Err(problems.into_iter().map(|(_, d)| d.state(NO_BACKUP)).collect());
-        }
-        for (target, problem) in problems {
-            self.left_out(&target, &problem);
-        }
-        ready.sort_by(|a, b| a.name().cmp(b.name()));
-        Ok(ready)
-    }
-
-    fn left_out(&mut self, target: &Target, problem: &Diagnostic) {
-        let why = match &problem.why {
-            Some(why) => format!("{}: {why}", problem.what),
-            None => problem.what.clone(),
-        };
-        let mut warning = Diagnostic::warning(
-            Code::TargetLeftOut,
-            format!("target `{}` was left out of this backup", target.name()),
-        )
-        .why(why)
-        .state("the backup is whole in the other targets");
-        warning.help.clone_from(&problem.help);
-        self.warn(warning);
-    }
-
     fn instance(&self) -> Instance {
         let environment = self.plan.environment();
         environment
@@ -301,7 +239,7 @@ impl<'p> Runner<'p> {
             .unwrap_or_else(|| Instance::new(&self.context.host))
     }
 
-    fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
+    pub(super) fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
         let mut bytes = [0; N];
         self.context.clock.random(&mut bytes).map_err(|error| {
             vec![

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::stores::{origins, state_of};
+use super::whose::Whose;
+use super::{Context, Failure, Options, StopSignal};
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
@@ -17,15 +20,11 @@ use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, 
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
-use crate::secrets::{Origins, Store};
+use crate::secrets::Store;
 use crate::source::log_head::{Fork, ForkReason};
 use crate::source::{Compared, LogHead};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
-
-use super::stores::state_of;
-use super::whose::Whose;
-use super::{Context, Failure, Options, StopSignal};
 
 mod keeping;
 
@@ -66,13 +65,7 @@ impl Evidence {
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
-        let secrets = whose.environment.secrets.as_ref();
-        let origins = Origins {
-            file: secrets.map(|secrets| whose.project.join(&secrets.file)),
-            folder: whose.project.to_owned(),
-            environment: context.variables.clone(),
-            scrubber: context.scrubber.clone(),
-        };
+        let origins = origins(whose.environment, whose.project, context);
         let secrets =
             Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
         let mut evidence = Self {
@@ -147,6 +140,11 @@ impl Evidence {
         state
             .spool()
             .map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
+    }
+
+    /// The secrets, for the keys of targets.
+    pub(super) fn secrets(&mut self) -> &mut Store {
+        &mut self.secrets
     }
 
     /// The values of these references and of everything else the run knows to be secret.

@@ -10,9 +10,11 @@ mod evidence;
 mod fence;
 mod logs;
 mod preview;
+mod ready;
 mod restore;
 mod retain;
 mod rewind;
+mod seen;
 mod stores;
 mod sweeping;
 mod wanted;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
-pub use stores::{open_targets, state_of};
+pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};

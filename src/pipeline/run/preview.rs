@@ -5,17 +5,18 @@ use serde_json::json;
 use crate::archive::repository::{self, Lineage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
-use crate::id::Instance;
+use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
 use crate::pipeline::{Plan, Provenance};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
+use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::stores::{open_targets, state_path};
-use super::{Context, Options, restore};
+use super::stores::{Keys, open_targets, state_path};
+use super::{Context, Failure, Options, ready, restore};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +136,7 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
 }
 
 async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upload, outcome: &mut Outcome) {
-    let opened = open_targets(plan.environment(), plan.project(), &upload.targets, &options.targets);
-    let opened = match opened {
+    let opened = match open(plan, options, context, &upload.targets, outcome).await {
         Ok(opened) => opened,
         Err(failure) => return outcome.diagnostics.extend(failure),
     };
@@ -146,7 +146,18 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
         rows: Vec::new(),
     };
     for target in &opened {
-        let is = match repository::open(target).await {
+        let found = repository::open(target).await;
+        if let Ok(found) = &found
+            && let Some(refusal) = ready::refusal(plan, target, found.as_ref())
+        {
+            let refusal = refusal.state("nothing was started");
+            table
+                .rows
+                .push(vec![target.name().to_string(), target.url(), "gone".into()]);
+            outcome.diagnostics.push(refusal);
+            continue;
+        }
+        let is = match found {
             Ok(Some(_)) => "a repository".to_owned(),
             Ok(None) => "empty: a repository would be made here".to_owned(),
             Err(error) => {
@@ -178,9 +189,24 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
     );
 }
 
-async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, outcome: &mut Outcome) {
-    let opened = open_targets(plan.environment(), plan.project(), &select.targets, &options.targets);
-    let opened = match opened {
+/// Opens targets; those that cannot be are told.
+async fn open(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    named: &[TargetName],
+    outcome: &mut Outcome,
+) -> Result<Vec<Target>, Failure> {
+    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
+    let meant = (named, options.targets.as_slice());
+    let opened = open_targets(plan.environment(), plan.project(), meant, &mut keys, None).await?;
+    let (targets, warnings) = opened.with_warnings();
+    outcome.diagnostics.extend(warnings);
+    Ok(targets)
+}
+
+async fn backup(plan: &Plan, options: &Options, context: &Context, select: &Select, outcome: &mut Outcome) {
+    let opened = match open(plan, options, context, &select.targets, outcome).await {
         Ok(opened) => opened,
         Err(failure) => return outcome.diagnostics.extend(failure),
     };

@@ -27,7 +27,7 @@ use crate::target::Target;
 use crate::units::ByteCount;
 
 use super::rewind::Placing;
-use super::stores::open_targets;
+use super::stores::{Keys, open_targets};
 use super::wanted::{Filtered, Wanted};
 use super::{Failure, Runner};
 
@@ -100,7 +100,14 @@ impl Runner<'_> {
     /// Chooses a backup.
     pub(super) async fn select(&mut self, select: &Select) -> Result<Chosen, Failure> {
         let environment = self.plan.environment();
-        let targets = open_targets(environment, self.plan.project(), &select.targets, &self.options.targets)?;
+        let meant = (select.targets.as_slice(), self.options.targets.as_slice());
+        let mut keys = Keys::Known(self.evidence.secrets());
+        let opened = open_targets(environment, self.plan.project(), meant, &mut keys, None).await;
+        let opened = opened.map_err(|failure| with_state(failure, UNTOUCHED))?;
+        let (targets, warnings) = opened.with_warnings();
+        for warning in warnings {
+            self.warn(warning);
+        }
         let backup = choose(&targets, self.plan.environment_name(), select).await;
         let (backup, warnings) = backup.map_err(|failure| with_state(failure, UNTOUCHED))?;
         for warning in warnings {
@@ -538,12 +545,7 @@ pub(super) async fn choose(
     };
     match listing.choose(wanted, fits) {
         Ok(backup) => Ok((backup.clone(), listing.warnings)),
-        Err(error) => {
-            // What could not be read may be why the backup was not found, so it is told first.
-            let mut failure = vec![Diagnostic::of(&error)];
-            failure.extend(listing.warnings);
-            Err(failure)
-        }
+        Err(error) => Err(listing.why_none(&error)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::source::lineage::{self, LineageEntry, Newest};
 use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
 use crate::units::ByteCount;
 
-use super::stores::open_targets;
+use super::stores::{Keys, open_targets};
 use super::{Failure, Runner};
 
 const UNTOUCHED: &str = "nothing present was touched";
@@ -225,7 +225,9 @@ impl Runner<'_> {
     /// The newest backup of each lineage of this environment, as far as its targets can be read.
     async fn newest(&mut self) -> Vec<Newest> {
         let environment = self.plan.environment();
-        let targets = open_targets(environment, self.plan.project(), &[], &[]).unwrap_or_default();
+        let mut keys = Keys::unread(environment, self.plan.project(), self.context);
+        let opened = open_targets(environment, self.plan.project(), (&[], &[]), &mut keys, None).await;
+        let targets = opened.map(|opened| opened.targets).unwrap_or_default();
         let listing = repository::list(&targets, self.plan.environment_name()).await;
         let mut lineages: Vec<Lineage> = listing.backups.iter().map(Backup::lineage).collect();
         lineages.sort();
