@@ -218,6 +218,20 @@ codes! {
     DestinationInvalid = "destination-invalid" => Refused;
     /// No destination is known for a source.
     DestinationUnknown = "destination-unknown" => Refused;
+    /// Two sources of one pipeline that cannot be restored in place side by side.
+    RootsOverlap = "roots-overlap" => Warnings;
+    /// Another process uses files that would be replaced.
+    FilesInUse = "files-in-use" => Refused;
+    /// What was unpacked is not what it has to be.
+    AssertFailed = "assert-failed" => VerificationFailed;
+    /// A swap that was cut short and could be neither finished nor undone.
+    SwapUnfinished = "swap-unfinished" => Failed;
+    /// A swap that was cut short and was finished or undone.
+    SwapRecovered = "swap-recovered" => Warnings;
+    /// No such rollback point, or none at all.
+    PointUnknown = "point-unknown" => NotFound;
+    /// A rollback point that could not be removed.
+    PointKept = "point-kept" => Warnings;
 
     // Running.
     /// A confirmation that was not given.

@@ -1,4 +1,4 @@
-//! Unpacks a tree beside its destination and puts it in place: stage, writer, carry-over, swap.
+//! Unpacks a tree beside its destination and puts it in place: stage, writer, carry-over, swap, rollback, crash recovery.
 //!
 //! Nothing here reads an archive: entries arrive through [`crate::source::TreeSink`], from whoever reads them.
 

@@ -397,21 +397,30 @@ impl Runner<'_> {
                 vec![Diagnostic::error(Code::Internal, format!("`{}` has no destination", item.name)).state(UNTOUCHED)]
             })?;
             swaps.push(SwapItem {
-                stage: item.stage,
+                source: item.name,
                 destination,
+                with: crate::restore::swap::With::Stage(item.stage),
             });
         }
         let sources: Vec<&str> = facts.iter().map(|(name, ..)| name.as_str()).collect();
         self.evidence.swap_intended(&record, &sources)?;
         let now = self.context.clock.now().timestamp();
-        let run = self.context.run;
-        let swapped = tokio::task::spawn_blocking(move || swap(swaps, &run, now)).await;
+        let about = crate::restore::swap::About {
+            run: self.context.run,
+            environment: self.plan.environment_name().clone(),
+            host: self.context.host.clone(),
+            actor: self.context.actor.clone(),
+            now,
+            backup: Some(record.id.clone()),
+            takes: None,
+        };
+        let swapped = tokio::task::spawn_blocking(move || swap(swaps, &about)).await;
         let swapped =
             swapped.map_err(|e| vec![Diagnostic::error(Code::Internal, "the swap ended early").why(e.to_string())])?;
-        let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?;
+        let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?.swapped;
         let mut list = Vec::new();
         for ((name, entries, bytes), swapped) in facts.iter().zip(&swapped) {
-            let replaced = swapped.replaced.as_ref().map(|p| p.display().to_string());
+            let replaced = swapped.replaced.first().map(|p| p.display().to_string());
             table.rows.push(vec![
                 name.to_string(),
                 swapped.destination.display().to_string(),
