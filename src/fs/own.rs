@@ -1,5 +1,6 @@
 //! The names of what this program leaves beside a destination, or in one that is a mount point: stages, what was replaced,
-//! swap journals. They are no data of anyone's, so no source captures them and no restore carries them over.
+//! swap journals. Those that lie in a destination are no data of anyone's, so no source captures them and no restore
+//! carries them over.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -29,6 +30,11 @@ pub enum Own {
 }
 
 impl Own {
+    /// What `name` is, where it is of our own making and may lie in a destination: such a name says nothing of another.
+    pub fn within(name: &[u8]) -> Option<Self> {
+        if name.starts_with(MARK) { Self::of(name) } else { None }
+    }
+
     /// What `name` is, where it is of our own making.
     pub fn of(name: &[u8]) -> Option<Self> {
         if name.first() != Some(&b'.') {
@@ -126,6 +132,8 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Own::of(name.as_bytes()), expected, "{name}");
+            let within = expected.filter(|_| name.starts_with(".strongroom-"));
+            assert_eq!(Own::within(name.as_bytes()), within, "{name}");
         }
     }
 

@@ -97,7 +97,7 @@ impl Selection {
         if matches!(parent, Choice::Out | Choice::Refused) || self.excludes.match_entry(path, is_folder) {
             return Choice::Out;
         }
-        if Own::of(path.name()).is_some() {
+        if Own::within(path.name()).is_some() {
             return Choice::Out;
         }
         let flat_folder = is_folder && self.depth == Depth::Flat;
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_this_program_left_behind_is_never_meant() {
-        let own = path("a/.b.strongroom-replaced-20261121T215100Z-0242ac120002");
+        let own = path("a/.strongroom-replaced-20261121T215100Z-0242ac120002");
         for selection in [Selection::all(), Selection::matching("**").unwrap()] {
             assert_eq!(selection.choose(&own, true, Choice::Inside), Choice::Out);
             assert!(!selection.selects(&own.child(b"c").unwrap(), false));

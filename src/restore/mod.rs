@@ -9,6 +9,7 @@ pub mod stage;
 pub mod swap;
 pub mod writer;
 
+mod branches;
 mod check;
 mod clear;
 mod current_file;

@@ -949,6 +949,43 @@ fn a_restored_database_does_not_meet_the_log_of_the_one_it_replaces() {
 }
 
 #[test]
+fn among_files_too_a_log_goes_only_with_its_own_database() {
+    let magic = "SQLite format 3\0";
+    let present = Present::new();
+    present.file("restored.db", magic);
+    present.file("restored.db-wal", "of the present one");
+    present.file("no-database", "text");
+    present.file("no-database-wal", "a file like others");
+    present.file("cache/carried.db", magic);
+    present.file("cache/carried.db-wal", "of the carried one");
+    present.restored(&tree(&[
+        plain(folder("cache")),
+        file("cache/carried.db-shm", "of another moment"),
+        file("no-database", "text"),
+        file("restored.db", magic),
+    ]));
+    let carried = present.carry(|_| {});
+    assert_eq!(present.read("restored.db-wal"), None);
+    assert!(present.read("no-database-wal").is_some());
+    assert!(present.read("cache/carried.db").is_some());
+    assert!(present.read("cache/carried.db-wal").is_some());
+    assert_eq!(present.read("cache/carried.db-shm"), None);
+    assert!(present.read("cache/carried.db-shm.restored").is_some());
+    assert_eq!(carried.warnings.len(), 1, "{:#?}", carried.warnings);
+    assert_eq!(carried.warnings[0].code, Code::RestoredBeside);
+}
+
+#[test]
+fn what_this_program_left_behind_is_not_carried() {
+    let present = Present::new();
+    present.file(".strongroom-replaced-20261121T215100Z-0242ac120002/big", "old");
+    present.file("cache/.strongroom-stage-0242ac120002/x", "old");
+    present.file("cache/y", "y");
+    present.restored(&tree(&[]));
+    assert_eq!(present.carry(|_| {}).entries, 2);
+}
+
+#[test]
 fn what_has_no_place_in_the_restored_tree_is_told_and_no_link_is_followed() {
     let present = Present::new();
     let outside = present.dir.path().join("outside");

@@ -274,7 +274,7 @@ fn list(folder: &Path) -> Result<Vec<OsString>, RestoreError> {
         .map_err(|e| RestoreError::path("list", folder, e))?;
     let names = names.iter().map(|(name, _)| name);
     Ok(names
-        .filter(|name| Own::of(name).is_none())
+        .filter(|name| Own::within(name).is_none())
         .map(|name| OsString::from_vec(name.to_vec()))
         .collect())
 }
