@@ -238,6 +238,20 @@ codes! {
     DestinationUnknown = "destination-unknown" => Refused;
     /// A log that a restore would rewind.
     LogRewind = "log-rewind" => Refused;
+    /// Two sources of one pipeline that cannot be restored in place side by side.
+    RootsOverlap = "roots-overlap" => Warnings;
+    /// Another process uses files that would be replaced.
+    FilesInUse = "files-in-use" => Refused;
+    /// What was unpacked is not what it has to be.
+    AssertFailed = "assert-failed" => VerificationFailed;
+    /// A swap that was cut short and could be neither finished nor undone.
+    SwapUnfinished = "swap-unfinished" => Failed;
+    /// A swap that was cut short and was finished or undone.
+    SwapRecovered = "swap-recovered" => Warnings;
+    /// No such rollback point, or none at all.
+    PointUnknown = "point-unknown" => NotFound;
+    /// A rollback point that could not be removed.
+    PointKept = "point-kept" => Warnings;
 
     // Running.
     /// A confirmation that was not given.

@@ -52,6 +52,10 @@ pub const EXTENTS_MAX: usize = 65_536;
 pub const XATTRS_MAX: usize = 1 << 20;
 /// Bytes of attributes of the folders that a restore has open, one in another: they wait until a folder is complete.
 pub const WAITING_XATTRS_MAX: usize = 32 << 20;
+/// Names that a swap renames one by one in a mount point: each is a line of the journal, which is written before the first.
+pub const SWAP_NAMES_MAX: usize = 100_000;
+/// Bytes of a swap journal that a reader takes: `SWAP_NAMES_MAX` renames with paths of the usual length.
+pub const SWAP_JOURNAL_MAX: u64 = 128 << 20;
 /// Bytes of a secret value.
 pub const SECRET_MAX: usize = 64 << 10;
 /// Bytes of a file of secrets: a hundred of the largest values would not be written by hand.

@@ -107,6 +107,30 @@ impl AtomicFile {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    /// Begins a new file that stands under `temporary`, a name in the folder of `path`, until it is put in place.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something has that name.
+    pub fn create_as(temporary: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(temporary)?;
+        Ok(Self {
+            file,
+            temporary: temporary.to_owned(),
+            path: path.to_owned(),
+            mode,
+            committed: false,
+        })
+    }
+
+    /// The file, for a lock that is to be held before anyone sees it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Puts the file in place, replacing what is there, and waits for the disk.
     pub fn commit(mut self) -> io::Result<()> {
         self.settle()?;
@@ -119,7 +143,13 @@ impl AtomicFile {
     ///
     /// # Errors
     /// `AlreadyExists` where something is there; it stays as it is.
-    pub fn commit_new(mut self) -> io::Result<()> {
+    pub fn commit_new(self) -> io::Result<()> {
+        self.commit_new_open().map(drop)
+    }
+
+    /// As [`Self::commit_new`], and gives the file, still open: a lock on it goes on.
+    pub fn commit_new_open(mut self) -> io::Result<File> {
+        let open = self.file.try_clone()?;
         self.settle()?;
         match rustix::fs::renameat_with(CWD, &self.temporary, CWD, &self.path, RenameFlags::NOREPLACE) {
             Ok(()) => self.committed = true,
@@ -129,7 +159,8 @@ impl AtomicFile {
             }
             Err(errno) => return Err(errno.into()),
         }
-        sync_folder(folder_of(&self.path))
+        sync_folder(folder_of(&self.path))?;
+        Ok(open)
     }
 
     fn settle(&mut self) -> io::Result<()> {

@@ -7,6 +7,8 @@ mod first_names;
 pub mod folder;
 pub mod glob;
 pub mod metadata;
+pub mod own;
 pub mod owners;
 pub mod selection;
+pub mod side_files;
 pub mod walk;

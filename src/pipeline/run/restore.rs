@@ -401,17 +401,18 @@ impl Runner<'_> {
             rows: Vec::new(),
         };
         let facts: Vec<(SourceName, u64, u64)> = items.iter().map(|i| (i.name.clone(), i.entries, i.bytes)).collect();
-        let mut swaps = Vec::new();
+        let (mut swaps, mut stages) = (Vec::new(), Vec::new());
         for item in items {
             let destination = item.destination.ok_or_else(|| {
                 vec![Diagnostic::error(Code::Internal, format!("`{}` has no destination", item.name)).state(UNTOUCHED)]
             })?;
+            stages.push(item.stage.path());
             swaps.push(SwapItem {
-                stage: item.stage,
+                source: item.name,
                 destination,
+                with: crate::restore::swap::With::Stage(item.stage),
             });
         }
-        let stages: Vec<PathBuf> = swaps.iter().map(|item| item.stage.path()).collect();
         let placing = facts.iter().zip(&swaps).zip(&stages);
         let placing: Vec<Placing<'_>> = placing
             .map(|(((name, ..), item), stage)| Placing {
@@ -424,11 +425,19 @@ impl Runner<'_> {
         let sources: Vec<&str> = facts.iter().map(|(name, ..)| name.as_str()).collect();
         self.evidence.swap_intended(&record, &sources)?;
         let now = self.context.clock.now().timestamp();
-        let run = self.context.run;
-        let swapped = tokio::task::spawn_blocking(move || swap(swaps, &run, now)).await;
+        let about = crate::restore::swap::About {
+            run: self.context.run,
+            environment: self.plan.environment_name().clone(),
+            host: self.context.host.clone(),
+            actor: self.context.actor.clone(),
+            now,
+            backup: Some(record.id.clone()),
+            takes: None,
+        };
+        let swapped = tokio::task::spawn_blocking(move || swap(swaps, &about)).await;
         let swapped =
             swapped.map_err(|e| vec![Diagnostic::error(Code::Internal, "the swap ended early").why(e.to_string())])?;
-        let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?;
+        let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?.swapped;
         let placed = facts
             .iter()
             .zip(&swapped)
@@ -436,7 +445,7 @@ impl Runner<'_> {
         self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
         let mut list = Vec::new();
         for ((name, entries, bytes), swapped) in facts.iter().zip(&swapped) {
-            let replaced = swapped.replaced.as_ref().map(|p| p.display().to_string());
+            let replaced = swapped.replaced.first().map(|p| p.display().to_string());
             table.rows.push(vec![
                 name.to_string(),
                 swapped.destination.display().to_string(),
