@@ -220,6 +220,8 @@ codes! {
     Damaged = "damaged" => VerificationFailed;
     /// An archive that tries to do what an archive must not.
     ArchiveHostile = "archive-hostile" => VerificationFailed;
+    /// No key opens what is sealed.
+    KeyMissing = "key-missing" => CannotDecrypt;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.

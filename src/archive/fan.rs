@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::codec::ordered::Gone;
 use crate::event::{Event, Events};
-use crate::limits::UPLOAD_PARTS_QUEUED;
+use crate::limits::UPLOAD_PACKS_QUEUED;
 use crate::target::{Created, Target, TargetError};
 
 /// What a target is given, in order.
@@ -36,11 +36,29 @@ pub struct Fan {
 /// The receiving side: one task a target.
 pub struct Uploads(Vec<(Target, JoinHandle<Result<Vec<String>, TargetError>>)>);
 
+/// What waits for a target that is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Pieces of an archive, a frame each at most.
+    Pieces,
+    /// Whole packs.
+    Packs,
+}
+
+impl Queue {
+    const fn length(self) -> usize {
+        match self {
+            Self::Pieces => 8,
+            Self::Packs => UPLOAD_PACKS_QUEUED,
+        }
+    }
+}
+
 /// Starts one upload a target; `archive` is the name of the archive's object.
-pub fn fan_out(targets: &[Target], archive: &str, required: usize, events: &Events) -> (Fan, Uploads) {
+pub fn fan_out(targets: &[Target], archive: &str, required: usize, queue: Queue, events: &Events) -> (Fan, Uploads) {
     let (mut senders, mut uploads) = (Vec::new(), Vec::new());
     for target in targets {
-        let (sender, items) = mpsc::channel(UPLOAD_PARTS_QUEUED.max(8));
+        let (sender, items) = mpsc::channel(queue.length());
         let upload = upload(target.clone(), archive.to_owned(), items, events.clone());
         senders.push(sender);
         uploads.push((target.clone(), tokio::spawn(upload)));

@@ -35,11 +35,20 @@ pub fn archive(environment: &EnvName, id: &BackupId, codec: Codec) -> String {
     format!("archives/{environment}/{id}.{}", codec.suffix())
 }
 
-/// `packs/<2 hex>/<blake3>.tar.zst`, with `.age` behind it where it is sealed.
-pub fn pack(stored: &Digest, sealed: &str) -> String {
+/// `packs/<2 hex>/<blake3>.tar.zst`; `.age` follows where it is sealed.
+pub fn pack(stored: &Digest) -> String {
     let name = stored.to_string();
     let folder = name.get(..2).unwrap_or_default();
-    format!("packs/{folder}/{name}.tar.zst{sealed}")
+    format!("packs/{folder}/{name}.tar.zst")
+}
+
+/// The digest in the name of a pack; `None` for any other object.
+pub fn pack_digest(object: &str) -> Option<Digest> {
+    if Kind::of(object) != Some(Kind::Pack) {
+        return None;
+    }
+    let (_, file) = object.rsplit_once('/')?;
+    unsealed(file).strip_suffix(".tar.zst")?.parse().ok()
 }
 
 /// `catalogs/<blake3>.jsonl.zst`.

@@ -18,15 +18,19 @@ use crate::codec::frames::{self, Buffers, FrameError, StoredFrame};
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
+use crate::crypto::age::AgeError;
+use crate::diagnostic::Diagnostic;
 use crate::event::Events;
 use crate::id::{SourceName, TargetName};
 use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::source::SinkError;
 use crate::target::{Target, TargetError};
 
-use super::fan::{Fan, Item, fan_out};
+use super::chunks::publish::PublishError;
+use super::fan::{Fan, Item, Queue, fan_out};
 use super::layout;
-use super::record::{ArchiveRecord, ObjectRecord, SegmentRecord};
+use super::record::{ArchiveRecord, ObjectRecord, PacksRecord, SegmentRecord};
+use super::refs::{Ref, Refs};
 use super::sweep::doomed::Doomed;
 use super::tar_sink::{Pieces, TarSink};
 
@@ -52,14 +56,18 @@ pub struct Packing {
     pub stop: Arc<AtomicBool>,
 }
 
-/// An archive and a catalog that lie in targets, without a record as yet.
+/// Content and a catalog that lie in targets, without a record as yet.
 pub struct Packed<T> {
     /// What the capture gave.
     pub captured: T,
-    /// The archive.
-    pub archive: ArchiveRecord,
+    /// The content.
+    pub content: Content,
+    /// The name of the key that content and catalog are sealed to.
+    pub epoch: Option<String>,
     /// The catalog.
     pub segments: Vec<SegmentRecord>,
+    /// What has changed since the segments were written.
+    pub patch: Vec<SegmentRecord>,
     /// Targets that took everything.
     pub targets: Vec<Target>,
     /// By target: objects that it had before and that the backup relies on.
@@ -68,6 +76,86 @@ pub struct Packed<T> {
     pub doomed: Arc<Doomed>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, TargetError)>,
+}
+
+/// What holds the content of a backup.
+pub enum Content {
+    /// One archive.
+    Archive(ArchiveRecord),
+    /// Packs, some of which may have been there before.
+    Packs(Vec<PackObject>),
+}
+
+/// A pack of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackObject {
+    /// Object name, which holds the digest of the stored object.
+    pub name: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Bytes of its plain text that the backup uses.
+    pub live: u64,
+    /// Whether this backup stored it.
+    pub origin: Origin,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This run stored it.
+    New,
+    /// It was there before.
+    Reused,
+}
+
+impl<T> Packed<T> {
+    /// Everything that the backup needs, but for its record, its sums and the list itself.
+    pub fn refs(&self) -> Refs {
+        let content = match &self.content {
+            Content::Archive(archive) => vec![Ref {
+                name: archive.name.clone(),
+                bytes: archive.bytes,
+                plain_bytes: archive.plain_bytes,
+            }],
+            Content::Packs(packs) => packs
+                .iter()
+                .map(|pack| Ref {
+                    name: pack.name.clone(),
+                    bytes: pack.bytes,
+                    plain_bytes: pack.live,
+                })
+                .collect(),
+        };
+        let segments = self.segments.iter().chain(&self.patch).map(|segment| Ref {
+            name: segment.name.clone(),
+            bytes: segment.bytes,
+            plain_bytes: segment.plain_bytes,
+        });
+        Refs::new(content.into_iter().chain(segments))
+    }
+
+    /// The archive, for the record.
+    pub fn archive(&self) -> Option<ArchiveRecord> {
+        match &self.content {
+            Content::Archive(archive) => Some(archive.clone()),
+            Content::Packs(_) => None,
+        }
+    }
+
+    /// The packs, for the record.
+    pub fn packs(&self) -> Option<PacksRecord> {
+        let Content::Packs(packs) = &self.content else {
+            return None;
+        };
+        let new = || packs.iter().filter(|pack| pack.origin == Origin::New);
+        Some(PacksRecord {
+            count: packs.len() as u64,
+            bytes: packs.iter().map(|pack| pack.bytes).sum(),
+            plain_bytes: packs.iter().map(|pack| pack.live).sum(),
+            new: new().count() as u64,
+            new_bytes: new().map(|pack| pack.bytes).sum(),
+        })
+    }
 }
 
 /// Why nothing was packed.
@@ -88,6 +176,15 @@ pub enum PackError<E> {
     /// The archive has more frames than its table can hold.
     #[error("the archive is too large for its table of frames")]
     Table(#[source] SeekTableError),
+    /// The sink could not go on.
+    #[error("{}", .0.what)]
+    Sink(Box<Diagnostic>),
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[source] AgeError),
+    /// The catalog could not be made, or what this host remembers could not be read or written.
+    #[error("the catalog could not be made")]
+    Catalog(#[source] PublishError),
     /// A thread of the program ended early.
     #[error("a part of the program ended early")]
     Died,
@@ -107,7 +204,13 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (fan, uploads) = fan_out(&packing.targets, &packing.archive, packing.required, events);
+    let (fan, uploads) = fan_out(
+        &packing.targets,
+        &packing.archive,
+        packing.required,
+        Queue::Pieces,
+        events,
+    );
     let buffers = Buffers::default();
     let (plain, stored) = encoder(packing.codec, packing.level, &buffers).map_err(PackError::Stream)?;
     let complete = Arc::new(AtomicBool::new(false));
@@ -151,13 +254,15 @@ where
     let (segments, plain_bytes) = finished.map_err(|_| PackError::Died)?;
     Ok(Packed {
         captured,
-        archive: ArchiveRecord {
+        content: Content::Archive(ArchiveRecord {
             name: packing.archive,
             codec: packing.codec,
             bytes,
             plain_bytes,
             blake3,
-        },
+        }),
+        epoch: None,
+        patch: Vec::new(),
         segments,
         reused: uploaded
             .stored

@@ -1,22 +1,22 @@
 //! The backups in one or more targets: listed, chosen, completed, checked object by object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
-use crate::limits::RECORD_MAX;
+use crate::limits::{CHECKS_AT_ONCE, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
 
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
-use super::refs::{Ref, Refs};
+use super::refs::{self, Refs, RefsError};
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,22 @@ pub enum RepositoryError {
     /// A small object of the backup cannot be made.
     #[error("the record or the list of objects cannot be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RepositoryError {
+    /// A list of objects that cannot be used.
+    pub(super) fn of_refs(target: &Target, error: RefsError) -> Self {
+        let target = target.name().clone();
+        match error {
+            RefsError::Missing(object) => Self::Damaged {
+                target,
+                object,
+                what: "is missing",
+            },
+            RefsError::Damaged { object, what } => Self::Damaged { target, object, what },
+            RefsError::Target { source, .. } => Self::Target { target, source },
+        }
+    }
 }
 
 impl Diagnose for RepositoryError {
@@ -419,6 +435,9 @@ pub struct Stored {
     record: Record,
     bytes: Bytes,
     sums: ObjectRecord,
+    refs: Refs,
+    /// By target: objects that lay there before.
+    reused: BTreeMap<TargetName, BTreeSet<String>>,
     targets: Vec<Target>,
 }
 
@@ -441,22 +460,26 @@ impl Stored {
     }
 }
 
-/// Every object of a backup but its record and sums: name, stored bytes, digest.
+/// Every object that a record itself names: name, stored bytes, digest. Packs stand in the list of objects alone.
 pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
-    let mut objects = vec![
-        (
-            record.archive.name.clone(),
-            record.archive.bytes,
-            Some(record.archive.blake3),
-        ),
-        (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3)),
-    ];
-    objects.extend(
-        record
-            .segments
-            .iter()
-            .map(|s| (s.name.clone(), s.bytes, s.stored_digest())),
-    );
+    let refs = (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3));
+    let mut objects = vec![refs];
+    let archive = record.archive.iter();
+    objects.extend(archive.map(|archive| (archive.name.clone(), archive.bytes, Some(archive.blake3))));
+    let segments = record.segments.iter().chain(&record.patch);
+    objects.extend(segments.map(|s| (s.name.clone(), s.bytes, s.stored_digest())));
+    objects.sort();
+    objects.dedup();
+    objects
+}
+
+/// The same with the packs that its list of objects names.
+fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>)> {
+    let mut objects = objects(record);
+    let packs = refs
+        .iter()
+        .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
+    objects.extend(packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest))));
     objects.sort();
     objects.dedup();
     objects
@@ -475,24 +498,27 @@ pub struct Completed {
 
 /// Writes the list of objects, the sums and last the record of what was packed.
 ///
-/// `describe` makes the record from the packed archive and its list of objects.
+/// `describe` makes the record from what was packed and its list of objects. `salt` is the backup's own.
 ///
 /// # Errors
 /// When the small objects cannot be made. A target that fails is left out and named.
 pub async fn complete<T>(
     packed: Packed<T>,
     required: usize,
+    salt: &str,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
+    let refs = packed.refs();
     let refs_named = |stored: &[u8]| object(layout::refs, stored).name;
-    let (_, refs_bytes) = packed.doomed.avoid(refs(&packed)?, &packed.archive.name, refs_named);
+    let stored = refs.to_object().map_err(|e| RepositoryError::Write(e.into()))?;
+    let (_, refs_bytes) = packed.doomed.avoid(stored, salt, refs_named);
     let refs_object = object(layout::refs, &refs_bytes);
     let record = describe(&packed, refs_object);
     let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
     let record_name = layout::record(&record.environment, &record.id);
     let mut sums = String::new();
     let own = (record_name.clone(), bytes.len() as u64, Some(Digest::of(&bytes)));
-    for (name, _, digest) in objects(&record).into_iter().chain([own]) {
+    for (name, _, digest) in all_objects(&record, &refs).into_iter().chain([own]) {
         if let Some(digest) = digest {
             sums.push_str(&format!("{digest}  {name}\n"));
         }
@@ -530,10 +556,14 @@ pub async fn complete<T>(
             }
         }
     }
+    let before = reused.iter();
+    let before = before.map(|(target, names)| (target.clone(), names.iter().cloned().collect()));
     let stored = (!with_record.is_empty()).then(|| Stored {
         record,
         bytes,
         sums: sums_object,
+        refs,
+        reused: before.collect(),
         targets: with_record,
     });
     Ok(Completed {
@@ -553,23 +583,6 @@ async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<Vec
         }
     }
     Ok(had)
-}
-
-/// The list of objects as it is stored.
-fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
-    let archive = &packed.archive;
-    let archive = Ref {
-        name: archive.name.clone(),
-        bytes: archive.bytes,
-        plain_bytes: archive.plain_bytes,
-    };
-    let segments = packed.segments.iter().map(|segment| Ref {
-        name: segment.name.clone(),
-        bytes: segment.bytes,
-        plain_bytes: segment.plain_bytes,
-    });
-    let refs = Refs::new(std::iter::once(archive).chain(segments));
-    refs.to_object().map_err(|e| RepositoryError::Write(e.into()))
 }
 
 /// Reads one object whole and compares it.
@@ -682,7 +695,12 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
         events,
     )
     .await?;
-    check_objects(target, record, events).await
+    let before = stored.reused.get(target.name());
+    let (reused, new): (Vec<_>, Vec<_>) = all_objects(record, &stored.refs)
+        .into_iter()
+        .partition(|(name, ..)| before.is_some_and(|before| before.contains(name)));
+    check_each(target, new, events).await?;
+    check_sizes(target, &reused).await
 }
 
 /// Reads every object of a backup whole and compares it with the record. Needs no key.
@@ -690,8 +708,55 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
 /// # Errors
 /// At the first object that is missing, cut or changed.
 pub async fn check_objects(target: &Target, record: &Record, events: &Events) -> Result<(), RepositoryError> {
-    for (name, bytes, digest) in objects(record) {
-        check(target, &name, bytes, digest, events).await?;
+    check_each(target, objects(record), events).await?;
+    if record.packs.is_none() {
+        return Ok(());
+    }
+    let refs = refs::read(target, &record.refs).await;
+    let refs = refs.map_err(|error| RepositoryError::of_refs(target, error))?;
+    let packs = refs
+        .iter()
+        .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
+    let packs = packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest)));
+    check_each(target, packs.collect(), events).await
+}
+
+async fn check_each(
+    target: &Target,
+    objects: Vec<(String, u64, Option<Digest>)>,
+    events: &Events,
+) -> Result<(), RepositoryError> {
+    let checks = objects
+        .into_iter()
+        .map(|(name, bytes, digest)| async move { check(target, &name, bytes, digest, events).await });
+    let mut checks = futures::stream::iter(checks).buffered(CHECKS_AT_ONCE);
+    while let Some(checked) = checks.next().await {
+        checked?;
+    }
+    Ok(())
+}
+
+/// Looks whether objects are there with their size.
+async fn check_sizes(target: &Target, objects: &[(String, u64, Option<Digest>)]) -> Result<(), RepositoryError> {
+    let damaged = |object: &str, what| RepositoryError::Damaged {
+        target: target.name().clone(),
+        object: object.to_owned(),
+        what,
+    };
+    let mut listed = BTreeMap::new();
+    if objects.len() > REUSED_HEADS {
+        listed.extend(target.list("").await.map_err(failed(target))?);
+    }
+    for (name, bytes, _) in objects {
+        let found = match listed.get(name) {
+            Some(info) => Some(*info),
+            None => target.head(name).await.map_err(failed(target))?,
+        };
+        match found {
+            None => return Err(damaged(name, "is missing")),
+            Some(info) if info.size != *bytes => return Err(damaged(name, "has another size than the record says")),
+            Some(_) => {}
+        }
     }
     Ok(())
 }

@@ -256,14 +256,17 @@ mod tests {
             started: format!("2026-11-{day:02}T09:00:00+01:00"),
             ended: String::new(),
             sources: Vec::new(),
-            archive: ArchiveRecord {
+            archive: Some(ArchiveRecord {
                 name: layout::archive(&environment, &id, Codec::Zstd),
                 codec: Codec::Zstd,
                 bytes: 7,
                 plain_bytes: 7,
                 blake3: Digest::of(b"archive"),
-            },
+            }),
+            packs: None,
+            epoch: None,
             segments: Vec::new(),
+            patch: Vec::new(),
             refs: ObjectRecord {
                 name: layout::refs(&digest),
                 bytes: 4,
@@ -529,7 +532,7 @@ mod tests {
             let record = record(day);
             let (environment, id) = (&record.environment, &record.id);
             for (name, bytes) in [
-                (record.archive.name.clone(), b"archive".to_vec()),
+                (record.archive.as_ref().unwrap().name.clone(), b"archive".to_vec()),
                 (record.refs.name.clone(), b"refs".to_vec()),
                 (layout::sums(environment, id), b"sums".to_vec()),
                 (layout::record(environment, id), record.to_bytes().unwrap()),
@@ -553,7 +556,7 @@ mod tests {
         let own = layout::record(&record(1).environment, &record(1).id);
         expected.retain(|name| *name != own);
         assert_eq!(names(&target).await, expected);
-        assert!(expected.contains(&record(1).archive.name));
+        assert!(expected.contains(&record(1).archive.unwrap().name));
         // Done again, it is done.
         remove(&target, &record(1)).await.unwrap();
     }

@@ -13,7 +13,7 @@ use crate::id::SourceName;
 use crate::limits::FRAME;
 use crate::source::{SinkError, TreeSink, Verdict};
 
-use super::catalog::{Line, Listed, ends_segment};
+use super::catalog::{Line, Listed, Place, SegmentText, ends_segment};
 use super::tar_header;
 
 /// Where the pieces go: frames of plain text in order, and finished segments of the catalog.
@@ -33,8 +33,7 @@ pub struct TarSink<P> {
     position: u64,
     source: SourceName,
     current: Option<Current>,
-    segment: Vec<u8>,
-    lines: u64,
+    segment: SegmentText,
     counts: Counts,
     stop: Arc<AtomicBool>,
 }
@@ -71,8 +70,7 @@ impl<P: Pieces> TarSink<P> {
             position: 0,
             source,
             current: None,
-            segment: Vec::new(),
-            lines: 0,
+            segment: SegmentText::default(),
             counts: Counts::default(),
             stop,
         }
@@ -85,6 +83,9 @@ impl<P: Pieces> TarSink<P> {
 
     /// Goes on with the next source. A segment of the catalog never holds two.
     pub fn source(&mut self, source: SourceName) -> Result<(), SinkError> {
+        if source == self.source && self.counts == Counts::default() {
+            return Ok(());
+        }
         self.close_segment()?;
         self.source = source;
         self.counts = Counts::default();
@@ -122,18 +123,19 @@ impl<P: Pieces> TarSink<P> {
     }
 
     fn close_segment(&mut self) -> Result<(), SinkError> {
-        if self.lines == 0 {
-            return Ok(());
+        match self.segment.take().map_err(|error| unwritable(&error))? {
+            Some((plain, lines)) => self.pieces.segment(plain, lines),
+            None => Ok(()),
         }
-        let plain = std::mem::take(&mut self.segment);
-        self.pieces.segment(plain, std::mem::take(&mut self.lines))
     }
 
     fn line(&mut self, line: &Line) -> Result<(), SinkError> {
-        self.lines += 1;
-        line.write(&mut self.segment)
-            .map_err(|error| internal(&format!("a catalog line cannot be written: {error}")))
+        self.segment.push(line).map_err(|error| unwritable(&error))
     }
+}
+
+fn unwritable(error: &serde_json::Error) -> SinkError {
+    internal(&format!("a catalog line cannot be written: {error}"))
 }
 
 fn internal(what: &str) -> SinkError {
@@ -198,7 +200,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
         let listed = Listed {
             source: self.source.clone(),
             blake3,
-            data: is_file.then_some(current.data),
+            place: is_file.then_some(Place::Archive(current.data)),
             redacted: current.redacted,
             changing: verdict == Verdict::KeptChanging,
             entry: Entry {
@@ -284,8 +286,8 @@ mod tests {
             panic!("no entry")
         };
         assert_eq!(
-            (listed.blake3, listed.data),
-            (Some(Digest::of(b"second")), Some(1024 + 512))
+            (listed.blake3, listed.place.clone()),
+            (Some(Digest::of(b"second")), Some(Place::Archive(1024 + 512)))
         );
     }
 

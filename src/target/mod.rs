@@ -214,6 +214,20 @@ impl Target {
         Ok(self.pieces(object, result, expected))
     }
 
+    /// Reads a range of an object whole.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be read, or ends before the range does.
+    pub async fn read_range(&self, object: &str, range: Range<u64>) -> Result<Vec<u8>, TargetError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let mut stream = self.stream(object, Some(range)).await?;
+        let mut bytes = Vec::with_capacity(length.min(limits::FRAME_MAX));
+        while let Some(piece) = stream.try_next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
     /// What is known of an object; `None` where it is not there.
     pub async fn head(&self, object: &str) -> Result<Option<ObjectInfo>, TargetError> {
         let path = self.path(object)?;

@@ -19,8 +19,7 @@ pub struct Piece {
     pub length: u32,
 }
 
-/// The first 16 bytes of a chunk's BLAKE3.
-pub type ChunkId = [u8; 16];
+pub use crate::archive::catalog::ChunkId;
 
 /// Where the content of a file lies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

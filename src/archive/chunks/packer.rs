@@ -188,6 +188,6 @@ impl Open {
         });
         self.lengths.clear();
         self.plain = 0;
-        Ok(fan.send(&Sent::Object(layout::pack(&name, sealing.suffix()), stored.into()))?)
+        Ok(fan.send(&Sent::Object(layout::pack(&name) + sealing.suffix(), stored.into()))?)
     }
 }

@@ -26,6 +26,7 @@ use super::pages::NewPages;
 use super::shelf::{FrameOut, PROVISIONAL, Shelf};
 
 /// What a backup in chunks is made with.
+#[derive(Debug, Default)]
 pub struct Settings {
     /// The backup that it builds on.
     pub base: Option<Arc<Base>>,
@@ -46,7 +47,7 @@ pub struct ChunkSink<O> {
     settings: Settings,
     stores: Stores<O>,
     spool: IndexWriter<File>,
-    source: SourceName,
+    source: Option<SourceName>,
     /// Redaction of the source is what it was in the base.
     comparable: bool,
     cursor: Option<Cursor>,
@@ -104,13 +105,13 @@ enum Data {
 }
 
 impl<O: FrameOut> ChunkSink<O> {
-    /// Begins with the source `source`, which is redacted by the rules with the digest `redaction`.
+    /// Begins without a source.
     ///
     /// # Errors
-    /// When no spool can be made or the base cannot be read.
-    pub fn new(out: O, settings: Settings, source: SourceName, redaction: Option<String>) -> Result<Self, IndexError> {
+    /// When no spool can be made.
+    pub fn new(out: O, settings: Settings) -> Result<Self, IndexError> {
         let packs = settings.base.as_ref().map_or(0, |base| base.index.footer().packs.len());
-        let mut sink = Self {
+        Ok(Self {
             stores: Stores {
                 shelf: Shelf::new(out),
                 lookup: Lookup::default(),
@@ -119,7 +120,7 @@ impl<O: FrameOut> ChunkSink<O> {
                 stored: 0,
             },
             spool: IndexWriter::new(atomic::unnamed(&settings.spool)?),
-            source: source.clone(),
+            source: None,
             comparable: false,
             cursor: None,
             current: None,
@@ -131,9 +132,7 @@ impl<O: FrameOut> ChunkSink<O> {
             body: Vec::new(),
             pages: Vec::new(),
             settings,
-        };
-        sink.begin_source(source, redaction)?;
-        Ok(sink)
+        })
     }
 
     /// What went in from the source under way.
@@ -153,7 +152,7 @@ impl<O: FrameOut> ChunkSink<O> {
             self.comparable = base.redaction(&source) == redaction.as_deref();
             self.cursor = base.index.items(&source)?.map(Cursor::new).transpose()?;
         }
-        self.source = source.clone();
+        self.source = Some(source.clone());
         self.counts = Counts::default();
         self.spool.source(source, redaction);
         Ok(())
@@ -302,8 +301,9 @@ impl<O: FrameOut> ChunkSink<O> {
                     .as_ref()
                     .is_some_and(|base| base.is_condemned(&old.content))
             };
+            let source = self.source.clone().ok_or(IndexError::Damaged)?;
             let large = Large::new(
-                (self.source.clone(), entry.path.clone()),
+                (source, entry.path.clone()),
                 length,
                 old.filter(usable),
                 &self.settings.pages,
@@ -332,10 +332,14 @@ impl<O: FrameOut> ChunkSink<O> {
         if let Some(piece) = self.stores.find(&id, data.len())? {
             return Ok((digest, Content::Whole(piece)));
         }
+        let source = self
+            .source
+            .as_ref()
+            .ok_or_else(|| internal("an entry without a source"))?;
         let piece = self
             .stores
             .shelf
-            .file(&self.source, &entry.path, data)
+            .file(source, &entry.path, data)
             .map_err(|_| SinkError::Stopped)?;
         self.stores.stored += data.len() as u64;
         self.stores.lookup.remember(id, piece);

@@ -137,14 +137,17 @@ impl World {
             started: format!("2026-11-{day:02}T09:00:00+01:00"),
             ended: String::new(),
             sources: Vec::new(),
-            archive: ArchiveRecord {
+            archive: Some(ArchiveRecord {
                 name: archive,
                 codec: Codec::Zstd,
                 bytes: 7,
                 plain_bytes: 7,
                 blake3: Digest::of(b"archive"),
-            },
+            }),
+            packs: None,
+            epoch: None,
             segments: records,
+            patch: Vec::new(),
             refs: named,
             redaction: None,
             warnings: 0,
@@ -215,7 +218,7 @@ async fn one_removed() -> (World, Record) {
 /// What only the removed backup of [`one_removed`] needed.
 fn of_first_alone(first: &Record) -> Vec<String> {
     let mut names = vec![
-        first.archive.name.clone(),
+        first.archive.as_ref().unwrap().name.clone(),
         first.refs.name.clone(),
         layout::sums(&first.environment, &first.id),
         segment_of("old"),
@@ -304,7 +307,7 @@ async fn what_a_backup_of_another_environment_needs_stays() {
     world.sweep().await.unwrap();
     let left = world.names().await;
     assert!(left.contains(&pack_of("text")) && left.contains(&segment_of("text")));
-    assert!(!left.contains(&first.archive.name));
+    assert!(!left.contains(&first.archive.as_ref().unwrap().name));
 }
 
 #[tokio::test]
@@ -491,7 +494,10 @@ async fn a_list_whose_objects_are_gone_goes_too_and_a_failed_sweep_is_finished_b
     world.target = Target::from_store(plain.name().clone(), Arc::new(faulty));
     assert!(matches!(world.sweep().await, Err(SweepError::Target(_))));
     let left = world.names().await;
-    assert!(!left.contains(&first.archive.name), "those before it went");
+    assert!(
+        !left.contains(&first.archive.as_ref().unwrap().name),
+        "those before it went"
+    );
     world.target = plain;
     world.sweep().await.unwrap();
     let left = world.names().await;
@@ -611,7 +617,7 @@ async fn a_backup_is_whole_where_all_that_it_needs_is_listed_with_its_size() {
     };
     assert_eq!(lacks().await, None);
     for object in [
-        first.archive.name.clone(),
+        first.archive.as_ref().unwrap().name.clone(),
         segment_of("text"),
         pack_of("text"),
         layout::sums(&first.environment, &first.id),

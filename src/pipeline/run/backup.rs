@@ -151,8 +151,12 @@ impl<'p> Runner<'p> {
         let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
-        let mut completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| {
-            Record {
+        let salt = id.to_string();
+        let mut completed = repository::complete(
+            packed,
+            required,
+            &salt,
+            |packed: &Packed<Captures>, refs: ObjectRecord| Record {
                 format: FORMAT,
                 id,
                 run: self.context.run,
@@ -164,15 +168,18 @@ impl<'p> Runner<'p> {
                 started: self.context.started.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 ended: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 sources: packed.captured.sources.clone(),
-                archive: packed.archive.clone(),
+                archive: packed.archive(),
+                packs: packed.packs(),
+                epoch: packed.epoch.clone(),
                 segments: packed.segments.clone(),
+                patch: packed.patch.clone(),
                 refs,
                 redaction,
                 warnings: packed.captured.warning_count,
                 manifest: self.plan.digest().to_owned(),
                 tool: self.context.tool.clone(),
-            }
-        })
+            },
+        )
         .await
         .map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
         let mut problems: Vec<Diagnostic> = Vec::new();

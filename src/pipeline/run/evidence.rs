@@ -269,7 +269,7 @@ impl Evidence {
             .with(Field::Entries, record.entries())
             .with(Field::Bytes, record.source_bytes())
             .with(Field::StoredBytes, record.stored_bytes())
-            .with(Field::Blake3, record.archive.blake3.to_string());
+            .with(Field::Blake3, record.refs.blake3.to_string());
         self.write(&entry, Sync::Now)
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::archive::catalog::Listed;
+use crate::archive::keys::Opening;
 use crate::archive::record::SourceRecord;
 use crate::archive::repository::{Backup, Lineage, Listing, Stored};
 use crate::archive::unpack::{self, BackupSink};
@@ -192,7 +193,7 @@ impl<'p> Runner<'p> {
 
     /// Compares the log with what a backup has of it.
     async fn difference(&self, source: &Source, head: &LogHead, backup: &Backup) -> Option<Difference> {
-        if backup.record.archive.plain_bytes > limits::LOG_COMPARE_MAX {
+        if backup.record.source_bytes() > limits::LOG_COMPARE_MAX {
             return None;
         }
         for target in &backup.targets {
@@ -220,7 +221,7 @@ impl<'p> Runner<'p> {
             comparison: Arc::clone(&comparison),
         };
         // Whatever ends it: what was compared until then may say where the logs differ, else the rows of files do.
-        let _ = unpack::unpack(target, &backup.record, &Events::none(), sink).await;
+        let _ = unpack::unpack(target, &backup.record, &Opening::Plain, &Events::none(), sink).await;
         let comparison = Arc::into_inner(comparison)?;
         let comparison = comparison.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut found = comparison.into_difference()?;

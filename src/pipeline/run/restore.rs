@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::archive::catalog::Listed;
+use crate::archive::keys::Opening;
 use crate::archive::record::{Record, SourceRecord};
 use crate::archive::repository::{self, Backup};
 use crate::archive::unpack::{self, BackupSink, NoSink, UnpackError};
@@ -183,7 +184,7 @@ impl Runner<'_> {
                 .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &record, &self.context.events, sink).await;
+        let unpacked = unpack::unpack(&target, &record, &Opening::Plain, &self.context.events, sink).await;
         let (_, sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
         let StageSink { writers, redacted, .. } = sink;
         let mut items = Vec::new();
@@ -564,7 +565,7 @@ async fn check(target: &Target, record: &Record, level: Level, runner: &Runner<'
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, events, NoSink)
+        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
