@@ -279,7 +279,9 @@ fn remedy(trouble: Trouble, target: &str) -> String {
             "copy the value behind `secret-access-key` of target `{target}` anew; it belongs to the key that \
              `access-key-id` names"
         ),
-        Trouble::Token => "get a new temporary key with its token, or use a permanent key without `session-token`".into(),
+        Trouble::Token => {
+            "get a new temporary key with its token, or use a permanent key without `session-token`".into()
+        }
         Trouble::Clock => "set the clock of this host (`timedatectl`, an NTP service), then run again".into(),
         Trouble::NoBucket => format!(
             "create the bucket that `url` of target `{target}` names, or correct the name; this program creates no bucket"
@@ -299,9 +301,9 @@ fn remedy(trouble: Trouble, target: &str) -> String {
         Trouble::Unreachable => format!(
             "see that `endpoint` of target `{target}` is right, that the store runs and that nothing on the way blocks it"
         ),
-        Trouble::Silent => format!(
-            "see how the store of target `{target}` fares; where the line is slow, raise its `timeout`"
-        ),
+        Trouble::Silent => {
+            format!("see how the store of target `{target}` fares; where the line is slow, raise its `timeout`")
+        }
         Trouble::Other => format!("see how the store of target `{target}` fares, then run again"),
     }
 }
@@ -351,7 +353,9 @@ impl Diagnose for TargetError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Existed { .. } => Some("a target never overwrites what it holds".into()),
-            Self::StrangeSetting { .. } => Some("a folder needs none, and a setting without effect would mislead".into()),
+            Self::StrangeSetting { .. } => {
+                Some("a folder needs none, and a setting without effect would mislead".into())
+            }
             Self::MissingSetting { .. } => {
                 Some("each request to a store is signed; a store that takes unsigned ones is open to everyone".into())
             }

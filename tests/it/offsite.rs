@@ -85,12 +85,17 @@ impl Offsite {
     fn ids(&self) -> Vec<String> {
         let listed = json(&self.expect(0, "strongroom list -e dev --json"));
         let backups = listed["backups"].as_array().unwrap().iter();
-        backups.map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
+        backups
+            .map(|backup| backup["id"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Puts files that do not compress among the artifacts, so that an archive has several parts.
     fn grow(&self, megabytes: usize) {
-        let folder = self.scratch.project().join("examples/service/var/dev/data/artifacts/bulk");
+        let folder = self
+            .scratch
+            .project()
+            .join("examples/service/var/dev/data/artifacts/bulk");
         std::fs::create_dir_all(&folder).unwrap();
         for number in 0..megabytes / 4 {
             let mut bytes = vec![0; 4 << 20];
@@ -157,28 +162,49 @@ fn retention_lets_old_backups_go_from_a_bucket_with_their_objects() {
     let this = Offsite::new();
     let pipeline = std::fs::read_to_string(this.scratch.project().join("pipelines/backup.toml")).unwrap();
     let retain = "\n[[step]]\nid = \"retention\"\ntype = \"retain\"\nkeep-last = 2\nmax-remove = \"60%\"\n";
-    this.scratch.write(&BTreeMap::from([("pipelines/backup.toml".to_owned(), pipeline + retain)]));
+    this.scratch.write(&BTreeMap::from([(
+        "pipelines/backup.toml".to_owned(),
+        pipeline + retain,
+    )]));
     let made: Vec<String> = (0..4)
-        .map(|_| json(&this.expect(0, "strongroom backup -e dev --json"))["backup"].as_str().unwrap().to_owned())
+        .map(|_| {
+            json(&this.expect(0, "strongroom backup -e dev --json"))["backup"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
     assert_eq!(this.ids(), made[2..]);
     let objects = this.objects();
     for (id, kept) in made.iter().zip([false, false, true, true]) {
-        assert_eq!(objects.iter().any(|object| object.contains(id.as_str())), kept, "{id}: {objects:?}");
+        assert_eq!(
+            objects.iter().any(|object| object.contains(id.as_str())),
+            kept,
+            "{id}: {objects:?}"
+        );
     }
-    this.expect(0, "strongroom verify latest -e dev && strongroom verify latest~1 -e dev");
+    this.expect(
+        0,
+        "strongroom verify latest -e dev && strongroom verify latest~1 -e dev",
+    );
 }
 
 #[test]
 fn a_run_killed_at_any_moment_leaves_whole_backups_and_no_parts_behind_the_next_run() {
-    let kills = if std::env::var_os("STRONGROOM_TORTURE").is_some() { 50 } else { 12 };
+    let kills = if std::env::var_os("STRONGROOM_TORTURE").is_some() {
+        50
+    } else {
+        12
+    };
     let this = Offsite::new();
     this.grow(40);
     let begin = std::time::Instant::now();
     this.expect(0, "strongroom backup -e dev -q");
     let whole = begin.elapsed();
-    let mut unfinished = 0;
-    for _ in 0..kills {
+    let (mut killed, mut unfinished) = (0, 0);
+    // Until a kill has met an upload, else nothing would be shown.
+    while killed < kills || (unfinished == 0 && killed < kills * 10) {
+        killed += 1;
         let mut child = this.scratch.bash("exec strongroom backup -e dev -q");
         let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut moment = [0; 4];
@@ -194,7 +220,10 @@ fn a_run_killed_at_any_moment_leaves_whole_backups_and_no_parts_behind_the_next_
     }
     this.expect(0, "strongroom backup -e dev -q");
     assert_eq!(this.server.unfinished(""), Vec::<String>::new());
-    this.expect(0, "strongroom verify latest -e dev -q && strongroom restore latest -e dev --to look -q");
+    this.expect(
+        0,
+        "strongroom verify latest -e dev -q && strongroom restore latest -e dev --to look -q",
+    );
     this.expect(0, "diff -r examples/service/var/dev/data/artifacts look/artifacts");
     assert!(unfinished > 0, "no kill met an upload: the test shows nothing");
     let notes = this.scratch.project().join(".strongroom/dev/uploads");
@@ -237,7 +266,12 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
     let two = LOCAL.to_owned() + &target("offsite", "service/dev", &proxy.endpoint());
     this.environment("local offsite", &two);
     this.expect(0, "strongroom backup -e dev -q");
-    let records = |this: &Offsite| this.objects().iter().filter(|object| object.contains("/backups/")).count();
+    let records = |this: &Offsite| {
+        this.objects()
+            .iter()
+            .filter(|object| object.contains("/backups/"))
+            .count()
+    };
     assert_eq!(records(&this), 1);
     let answer = |status: u16| Fate::Answer(status, "<Error><Code>InternalError</Code></Error>".into());
     let puts = |request: &crate::proxy::Request| request.method == "PUT" && request.path.contains("archives");
@@ -248,7 +282,10 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
         (Fate::Stall, puts),
         (answer(500), puts),
         (answer(503), all),
-        (Fate::Answer(403, "<Error><Code>AccessDenied</Code></Error>".into()), puts),
+        (
+            Fate::Answer(403, "<Error><Code>AccessDenied</Code></Error>".into()),
+            puts,
+        ),
     ];
     for (fate, which) in fates {
         proxy.heal();
@@ -258,14 +295,26 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
         assert_eq!(output.status.code(), Some(3), "{report:#}");
         assert_eq!(report["targets"], serde_json::json!(["local"]), "{report:#}");
         let problems = report["diagnostics"].as_array().unwrap();
-        let left_out = problems.iter().find(|problem| problem["code"] == "target-left-out").unwrap();
+        let left_out = problems
+            .iter()
+            .find(|problem| problem["code"] == "target-left-out")
+            .unwrap();
         assert_eq!(left_out["what"], "target `offsite` was left out of this backup");
-        assert!(left_out["help"].is_string() && left_out["why"].is_string(), "{left_out:#}");
+        assert!(
+            left_out["help"].is_string() && left_out["why"].is_string(),
+            "{left_out:#}"
+        );
         assert_eq!(records(&this), 1, "no record where the backup is not whole");
         let alone = run(&this.scratch, "strongroom backup -e dev --target offsite");
         let text = said(&alone);
         assert_eq!(alone.status.code(), Some(1), "{text}");
-        for part in ["error[target-failed]: ", "`offsite`", "why:", "no backup was made", "help:"] {
+        for part in [
+            "error[target-failed]: ",
+            "`offsite`",
+            "why:",
+            "no backup was made",
+            "help:",
+        ] {
             assert!(text.contains(part), "`{part}` is missing: {text}");
         }
         assert_eq!(records(&this), 1);
@@ -280,7 +329,10 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
     assert_eq!(listed["backups"].as_array().unwrap().len(), 7, "{listed:#}");
     this.expect(3, "strongroom restore latest -e dev --to look -q");
     let text = said(&run(&this.scratch, "strongroom list -e dev --target offsite"));
-    assert!(text.contains("cannot be listed") && text.contains("error[target-failed]"), "{text}");
+    assert!(
+        text.contains("cannot be listed") && text.contains("error[target-failed]"),
+        "{text}"
+    );
     this.expect(1, "strongroom list -e dev --target offsite");
 }
 
@@ -296,7 +348,12 @@ fn a_target_that_vanished_is_refused_and_nothing_is_written_anywhere() {
     let refused = |what: &str| {
         let before = this.objects();
         let text = said(&run(&this.scratch, "strongroom backup -e dev"));
-        for part in [&format!("error[target-vanished]: {what}"), "why:", "nothing was written to any target", "help:"] {
+        for part in [
+            &format!("error[target-vanished]: {what}"),
+            "why:",
+            "nothing was written to any target",
+            "help:",
+        ] {
             assert!(text.contains(part), "`{part}` is missing: {text}");
         }
         this.expect(5, "strongroom backup -e dev -q");
@@ -324,7 +381,10 @@ fn a_target_that_vanished_is_refused_and_nothing_is_written_anywhere() {
     refused("target `offsite` was seen before and is empty now");
     assert_eq!(records(&local), before);
     // Emptied on purpose: the host is told to forget it. A lost state forgets everything, and then takes what is there.
-    this.expect(0, "rm .strongroom/dev/targets/offsite.json && strongroom backup -e dev -q");
+    this.expect(
+        0,
+        "rm .strongroom/dev/targets/offsite.json && strongroom backup -e dev -q",
+    );
     this.expect(0, "rm -r .strongroom && strongroom backup -e dev -q");
     assert_eq!(records(&local), before + 2);
 }
@@ -349,7 +409,10 @@ fn a_store_that_ignores_conditions_is_told_once_and_backed_up_to() {
     let output = run(&this.scratch, "strongroom backup -e dev");
     let text = said(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("warning[conditions-ignored]") && text.contains("one host alone"), "{text}");
+    assert!(
+        text.contains("warning[conditions-ignored]") && text.contains("one host alone"),
+        "{text}"
+    );
     this.expect(0, "strongroom backup -e dev -q");
     assert_eq!(this.ids().len(), 2);
 }
@@ -369,21 +432,33 @@ fn no_key_reaches_the_output_the_journal_the_state_or_the_bucket() {
     let mut keys = vec![this.server.id.clone(), this.server.key.clone()];
     let note = |script: &str, texts: &mut String| texts.push_str(&said(&run(&this.scratch, script)));
     note("strongroom -vvv backup -e dev", &mut texts);
-    note("strongroom -vvv list -e dev; strongroom -vvv verify latest -e dev", &mut texts);
+    note(
+        "strongroom -vvv list -e dev; strongroom -vvv verify latest -e dev",
+        &mut texts,
+    );
     // A store that says everything it was told: keys as they are, in a URL and in base64.
     let proxy = Proxy::before(this.server.address());
     let told: Vec<String> = keys.iter().flat_map(|key| forms(key)).collect();
-    let body = format!("<Error><Code>InternalError</Code><Message>{}</Message></Error>", told.join(" "));
+    let body = format!(
+        "<Error><Code>InternalError</Code><Message>{}</Message></Error>",
+        told.join(" ")
+    );
     proxy.befall(0, usize::MAX, Fate::Answer(400, body), |_| true);
     this.environment("offsite", &target("offsite", "talks", &proxy.endpoint()));
-    note("strongroom -vvv backup -e dev; strongroom list -e dev --json", &mut texts);
+    note(
+        "strongroom -vvv backup -e dev; strongroom list -e dev --json",
+        &mut texts,
+    );
     assert!(texts.contains("400 InternalError"), "{texts}");
     // Wrong keys are keys too; this one needs other spellings in a URL.
     let wrong = format!("{}+/{}=", random(10), random(20));
     this.keys(&random(20), &wrong);
     keys.push(wrong);
     this.environment("offsite", &target("offsite", "service/dev", &this.server.endpoint()));
-    note("strongroom -vvv backup -e dev; strongroom explain backup -e dev; strongroom plan backup -e dev", &mut texts);
+    note(
+        "strongroom -vvv backup -e dev; strongroom explain backup -e dev; strongroom plan backup -e dev",
+        &mut texts,
+    );
     let script = "find .strongroom -type f -exec cat {} +; strongroom journal show -e dev --json";
     note(script, &mut texts);
     for object in this.objects() {
@@ -402,17 +477,26 @@ fn what_needs_no_key_reads_none_and_a_missing_one_leaves_the_target_out() {
     this.environment("local offsite", &two);
     let secrets = this.scratch.project().join(".env.dev");
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o644)).unwrap();
-    this.expect(0, "strongroom validate -e dev && strongroom explain backup -e dev && strongroom plan backup -e dev --offline");
+    this.expect(
+        0,
+        "strongroom validate -e dev && strongroom explain backup -e dev && strongroom plan backup -e dev --offline",
+    );
     let text = said(&run(&this.scratch, "strongroom backup -e dev"));
     assert!(text.contains("error[secret-file-mode]"), "{text}");
     std::fs::remove_file(&secrets).unwrap();
     let text = said(&run(&this.scratch, "strongroom backup -e dev"));
-    assert!(text.contains("warning[target-left-out]") && text.contains("OFFSITE_ACCESS_KEY_ID"), "{text}");
+    assert!(
+        text.contains("warning[target-left-out]") && text.contains("OFFSITE_ACCESS_KEY_ID"),
+        "{text}"
+    );
     let listed = run(&this.scratch, "strongroom list -e dev");
     assert_eq!(listed.status.code(), Some(3), "{}", said(&listed));
     this.expect(0, "strongroom list -e dev --target local");
     this.expect(3, "strongroom restore latest -e dev --to look -q");
     let alone = run(&this.scratch, "strongroom backup -e dev --target offsite");
     let text = said(&alone);
-    assert!(alone.status.code() == Some(1) && text.contains("error[secret-missing]"), "{text}");
+    assert!(
+        alone.status.code() == Some(1) && text.contains("error[secret-missing]"),
+        "{text}"
+    );
 }

@@ -76,7 +76,11 @@ impl Proxy {
             seen: Arc::default(),
             ended: Arc::default(),
         };
-        let (rules, seen, ended) = (Arc::clone(&proxy.rules), Arc::clone(&proxy.seen), Arc::clone(&proxy.ended));
+        let (rules, seen, ended) = (
+            Arc::clone(&proxy.rules),
+            Arc::clone(&proxy.seen),
+            Arc::clone(&proxy.ended),
+        );
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 if ended.load(Ordering::SeqCst) {
@@ -140,7 +144,9 @@ fn fate(rules: &Mutex<Vec<Rule>>, request: &Request) -> Option<Fate> {
 fn serve(mut client: TcpStream, server: SocketAddr, rules: &Mutex<Vec<Rule>>, seen: &Mutex<Vec<String>>) -> Option<()> {
     client.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
     let request = read(&mut client)?;
-    seen.lock().unwrap().push(format!("{} {}", request.method, request.path));
+    seen.lock()
+        .unwrap()
+        .push(format!("{} {}", request.method, request.path));
     let fate = fate(rules, &request);
     match &fate {
         Some(Fate::Refuse) => return None,
@@ -159,9 +165,14 @@ fn serve(mut client: TcpStream, server: SocketAddr, rules: &Mutex<Vec<Rule>>, se
         _ => {}
     }
     let mut upstream = TcpStream::connect(server).ok()?;
-    let kept = request.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let kept = request
+        .head
+        .lines()
+        .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head: String = kept.flat_map(|line| [line, "\r\n"]).collect();
-    upstream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).ok()?;
+    upstream
+        .write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())
+        .ok()?;
     upstream.write_all(&request.body).ok()?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).ok()?;
@@ -196,7 +207,8 @@ fn read(client: &mut TcpStream) -> Option<Request> {
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     let mut body = vec![0; length.unwrap_or(0)];
     client.read_exact(&mut body).ok()?;

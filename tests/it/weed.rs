@@ -154,7 +154,8 @@ impl Weed {
     fn unsigned(&self, method: &str, path: &str) -> Option<u16> {
         let mut stream = TcpStream::connect(self.address()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).ok()?;
@@ -223,14 +224,20 @@ impl Weed {
     pub(crate) fn unfinished(&self, prefix: &str) -> Vec<String> {
         let answer = self.curl("GET", "?uploads=");
         assert!(answer.contains("ListMultipartUploadsResult"), "{answer}");
-        texts(&answer, "Key").into_iter().filter(|key| key.starts_with(prefix)).collect()
+        texts(&answer, "Key")
+            .into_iter()
+            .filter(|key| key.starts_with(prefix))
+            .collect()
     }
 }
 
 /// The texts of the elements of this name.
 pub(crate) fn texts(xml: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let inner = xml.split(&open).skip(1).filter_map(|rest| Some(rest.split_once(&close)?.0));
+    let inner = xml
+        .split(&open)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(&close)?.0));
     inner.map(str::to_owned).collect()
 }
 
@@ -253,12 +260,17 @@ fn block() -> (u16, File) {
         if rustix::fs::flock(lock.as_fd(), operation).is_err() {
             continue;
         }
-        let mut ports = PORTS.iter().flat_map(|(_, offset)| [base + offset, base + offset + 10_000]);
+        let mut ports = PORTS
+            .iter()
+            .flat_map(|(_, offset)| [base + offset, base + offset + 10_000]);
         if ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return (base, lock);
         }
     }
-    panic!("no block of free ports between {FIRST_PORT} and {}", FIRST_PORT + BLOCKS * 10);
+    panic!(
+        "no block of free ports between {FIRST_PORT} and {}",
+        FIRST_PORT + BLOCKS * 10
+    );
 }
 
 /// An authority, and a certificate for 127.0.0.1 that it signed.

@@ -148,7 +148,9 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
             && let Some(refusal) = ready::refusal(plan, target, found.as_ref())
         {
             let refusal = refusal.state("nothing was started");
-            table.rows.push(vec![target.name().to_string(), target.url(), "gone".into()]);
+            table
+                .rows
+                .push(vec![target.name().to_string(), target.url(), "gone".into()]);
             outcome.diagnostics.push(refusal);
             continue;
         }

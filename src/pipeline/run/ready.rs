@@ -90,7 +90,9 @@ impl Runner<'_> {
                     continue;
                 }
             };
-            let refusal = seen.as_ref().and_then(|seen| seen.judge(found.as_ref(), &target, &state));
+            let refusal = seen
+                .as_ref()
+                .and_then(|seen| seen.judge(found.as_ref(), &target, &state));
             match (refusal, found) {
                 (Some(refusal), _) => sorted.vanished.push(refusal),
                 (None, Some(found)) => sorted.ready.push((target, found, seen)),
@@ -158,9 +160,13 @@ impl Runner<'_> {
 
     fn remember(&mut self, target: &Target, repository: &Repository, keeps: Keeps) -> Result<(), Failure> {
         let seen = Seen::of(target, repository, keeps);
-        seen.write(&state_path(self.plan), target.name()).map_err(|problem| vec![problem])?;
+        seen.write(&state_path(self.plan), target.name())
+            .map_err(|problem| vec![problem])?;
         if keeps == Keeps::Nothing {
-            let what = format!("the store of target `{}` overwrites what it was asked to keep", target.name());
+            let what = format!(
+                "the store of target `{}` overwrites what it was asked to keep",
+                target.name()
+            );
             self.warn(
                 Diagnostic::warning(Code::ConditionsIgnored, what)
                     .why("an object was created twice under one name, and the second one replaced the first")
@@ -199,7 +205,10 @@ impl Runner<'_> {
     }
 
     fn not_cleared(&mut self, target: &Target, problem: &Diagnostic) {
-        let what = format!("what a dead run left unfinished in target `{}` cannot be removed", target.name());
+        let what = format!(
+            "what a dead run left unfinished in target `{}` cannot be removed",
+            target.name()
+        );
         let mut warning = Diagnostic::warning(Code::TargetFailed, what)
             .why(match &problem.why {
                 Some(why) => format!("{}: {why}", problem.what),

@@ -46,11 +46,13 @@ impl Seen {
 
     /// Remembers it.
     pub(super) fn write(&self, state: &Path, target: &TargetName) -> Result<(), Diagnostic> {
-        let written = serde_json::to_vec(self).map_err(io::Error::other).and_then(|mut bytes| {
-            bytes.push(b'\n');
-            make_folder(&state.join(FOLDER))?;
-            atomic::write(&file(state, target), 0o600, &bytes)
-        });
+        let written = serde_json::to_vec(self)
+            .map_err(io::Error::other)
+            .and_then(|mut bytes| {
+                bytes.push(b'\n');
+                make_folder(&state.join(FOLDER))?;
+                atomic::write(&file(state, target), 0o600, &bytes)
+            });
         written.map_err(|error| {
             let what = format!("what target `{target}` holds cannot be noted in the state folder");
             Diagnostic::error(Code::StateFailed, what)

@@ -174,7 +174,11 @@ fn choose<'e>(
             format!("targets here: {}", names.join(", "))
         }
     };
-    let usage = |what: String| Diagnostic::error(Code::Usage, what).state("nothing was started").help(known());
+    let usage = |what: String| {
+        Diagnostic::error(Code::Usage, what)
+            .state("nothing was started")
+            .help(known())
+    };
     let unknown: Failure = named
         .iter()
         .chain(only)
@@ -184,9 +188,8 @@ fn choose<'e>(
     if !unknown.is_empty() {
         return Err(unknown);
     }
-    let meant = |name: &TargetName| {
-        (named.is_empty() || named.contains(name)) && (only.is_empty() || only.contains(name))
-    };
+    let meant =
+        |name: &TargetName| (named.is_empty() || named.contains(name)) && (only.is_empty() || only.contains(name));
     let mut chosen: Vec<_> = environment.target.iter().filter(|(name, _)| meant(name)).collect();
     // In the order in which they are named.
     chosen.sort_by_key(|(name, _)| named.iter().position(|other| other == *name));

@@ -35,7 +35,10 @@ impl Address {
     pub(super) fn url(&self, settings: &TargetSettings) -> String {
         let prefix = self.prefix.as_ref();
         let slash = if prefix.is_empty() { "" } else { "/" };
-        let at = settings.endpoint.as_ref().map(|endpoint| format!(" at {}", endpoint.trim_end_matches('/')));
+        let at = settings
+            .endpoint
+            .as_ref()
+            .map(|endpoint| format!(" at {}", endpoint.trim_end_matches('/')));
         format!("s3://{}{slash}{prefix}{}", self.bucket, at.unwrap_or_default())
     }
 
@@ -62,9 +65,15 @@ impl Address {
         }
         if settings.timeout.is_some_and(|span| span.0 < TIMEOUT_MIN) {
             let help = "write `100ms` or more; `1min` is the default";
-            fault("timeout", bad("timeout", "no request could be answered in so short a time", help));
+            fault(
+                "timeout",
+                bad("timeout", "no request could be answered in so short a time", help),
+            );
         }
-        if settings.retry_for.is_some_and(|span| span.0.as_secs() > limits::S3_RETRY_SECONDS_MAX) {
+        if settings
+            .retry_for
+            .is_some_and(|span| span.0.as_secs() > limits::S3_RETRY_SECONDS_MAX)
+        {
             let why = "a request is signed once, and stores take a signature for a quarter of an hour";
             fault("retry-for", bad("retry-for", why, "write `10min` or less"));
         }
@@ -79,7 +88,11 @@ impl Address {
         let written = endpoint.map(|url| {
             let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
             let path = url.path().trim_end_matches('/');
-            let before = if bucket_in_host { format!("{bucket}.") } else { String::new() };
+            let before = if bucket_in_host {
+                format!("{bucket}.")
+            } else {
+                String::new()
+            };
             format!("{}://{before}{host}{path}", url.scheme())
         });
         Self {
@@ -117,7 +130,9 @@ fn bad(key: &'static str, why: &'static str, help: &'static str) -> TargetError 
 fn place(rest: &str) -> Result<(String, Path), TargetError> {
     const HELP: &str = "write `s3://bucket/prefix`; other settings have keys of their own beside `url`";
     let fault = |why| scheme::bad(&format!("s3:{rest}"), why, HELP);
-    let behind = rest.strip_prefix("//").ok_or_else(|| fault("`s3:` is not followed by `//`"))?;
+    let behind = rest
+        .strip_prefix("//")
+        .ok_or_else(|| fault("`s3:` is not followed by `//`"))?;
     if behind.contains(['?', '#', '@']) {
         return Err(fault("an `s3:` URL has no query, no fragment and no user"));
     }
@@ -138,7 +153,9 @@ fn place(rest: &str) -> Result<(String, Path), TargetError> {
     let decoded = percent_decode_str(prefix).decode_utf8();
     let decoded = decoded.map_err(|_| fault("the prefix is not UTF-8"))?;
     if decoded.len() > limits::S3_PREFIX_MAX {
-        return Err(fault("the prefix is too long: an object's name has at most 1024 bytes in all"));
+        return Err(fault(
+            "the prefix is too long: an object's name has at most 1024 bytes in all",
+        ));
     }
     if decoded.is_empty() {
         return Ok((bucket.to_owned(), Path::ROOT));
@@ -146,7 +163,9 @@ fn place(rest: &str) -> Result<(String, Path), TargetError> {
     let whole = decoded.split('/').all(|part| !part.is_empty());
     match Path::parse(&*decoded) {
         Ok(path) if whole => Ok((bucket.to_owned(), path)),
-        _ => Err(fault("no part of the prefix may be empty, `.` or `..`, or hold a control character")),
+        _ => Err(fault(
+            "no part of the prefix may be empty, `.` or `..`, or hold a control character",
+        )),
     }
 }
 
@@ -199,7 +218,11 @@ mod tests {
             ("s3://service-backups/", "service-backups", ""),
         ] {
             let address = read(&settings(url)).unwrap();
-            assert_eq!((address.bucket.as_str(), address.prefix.as_ref()), (bucket, prefix), "{url}");
+            assert_eq!(
+                (address.bucket.as_str(), address.prefix.as_ref()),
+                (bucket, prefix),
+                "{url}"
+            );
         }
     }
 
@@ -254,7 +277,10 @@ mod tests {
         assert!(read(&settings).is_ok() && is_clear_on_the_wire(&settings));
         for loopback in ["http://127.0.0.1:8333", "http://[::1]:8333", "http://localhost"] {
             settings.endpoint = Some(loopback.into());
-            assert!(read(&settings).unwrap().is_loopback && !is_clear_on_the_wire(&settings), "{loopback}");
+            assert!(
+                read(&settings).unwrap().is_loopback && !is_clear_on_the_wire(&settings),
+                "{loopback}"
+            );
         }
     }
 
@@ -270,7 +296,14 @@ mod tests {
         let keys: Vec<&str> = faults.iter().map(|fault| fault.key).collect();
         assert_eq!(
             keys,
-            ["url", "endpoint", "access-key-id", "secret-access-key", "timeout", "retry-for"]
+            [
+                "url",
+                "endpoint",
+                "access-key-id",
+                "secret-access-key",
+                "timeout",
+                "retry-for"
+            ]
         );
         assert!(!format!("{faults:?}").contains("pass@"), "{faults:?}");
     }

@@ -18,7 +18,9 @@ impl S3 {
         let mut doubtful = false;
         for _ in 1..limits::S3_CREATE_TRIES {
             match self.put(full, &payload, &mut doubtful).await {
-                Err(Error::AlreadyExists { .. }) if doubtful && self.holds(full, &payload).await? => return Ok(stored()),
+                Err(Error::AlreadyExists { .. }) if doubtful && self.holds(full, &payload).await? => {
+                    return Ok(stored());
+                }
                 Err(error) if self.may_pass(&error) => {}
                 answer => return answer,
             }
@@ -44,7 +46,10 @@ impl S3 {
             ..PutOptions::default()
         };
         let answer = self.0.store.put_opts(full, payload.clone(), options).await;
-        let unclear = answer.as_ref().err().is_some_and(|error| Said::of(error).leaves_doubt());
+        let unclear = answer
+            .as_ref()
+            .err()
+            .is_some_and(|error| Said::of(error).leaves_doubt());
         *doubtful |= unclear || attempts.count() > 1;
         answer
     }

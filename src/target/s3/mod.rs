@@ -61,9 +61,19 @@ pub(super) fn check(settings: &TargetSettings, rest: &str) -> Vec<Fault> {
     Address::parse(settings, rest).err().unwrap_or_default()
 }
 
+/// Bytes of the next part of a streamed upload of which so many were sent: a store takes so many parts and no more.
+pub(super) fn part_size(sent: u64) -> usize {
+    let share = usize::try_from(sent / limits::S3_PART_SHARE).unwrap_or(usize::MAX >> 1);
+    share.next_multiple_of(1 << 20).max(limits::UPLOAD_PART)
+}
+
 impl S3 {
     /// Takes a bucket by its settings. Reads the system's certificates; opens no connection.
-    pub(super) fn open(settings: &TargetSettings, rest: &str, access: &Access) -> std::result::Result<Self, TargetError> {
+    pub(super) fn open(
+        settings: &TargetSettings,
+        rest: &str,
+        access: &Access,
+    ) -> std::result::Result<Self, TargetError> {
         let address = Address::parse(settings, rest).map_err(|faults| {
             let first = faults.into_iter().next();
             first.map_or(TargetError::MissingSetting { key: "url" }, |fault| fault.error)
@@ -145,14 +155,19 @@ fn key(name: &'static str, value: Option<&Secret<String>>) -> std::result::Resul
 
 fn client_options(address: &Address, access: &Access) -> std::result::Result<ClientOptions, TargetError> {
     let mut options = ClientOptions::new()
-        .with_user_agent(object_store::HeaderValue::from_static(concat!("strongroom/", env!("CARGO_PKG_VERSION"))))
+        .with_user_agent(object_store::HeaderValue::from_static(concat!(
+            "strongroom/",
+            env!("CARGO_PKG_VERSION")
+        )))
         .with_connect_timeout(Duration::from_secs(limits::S3_CONNECT_SECONDS))
         // An object may take long to read; each exchange is bounded by the service instead.
         .with_timeout_disabled()
         .with_allow_http(!address.has_tls);
     if address.is_loopback {
         // A proxy of the environment is not asked for what is on this host.
-        options = options.with_proxy_url("http://localhost:9").with_proxy_excludes("localhost,127.0.0.0/8,::1");
+        options = options
+            .with_proxy_url("http://localhost:9")
+            .with_proxy_excludes("localhost,127.0.0.0/8,::1");
     }
     if let Some(pem) = &access.certificates {
         let certificates = Certificate::from_pem_bundle(pem).ok().filter(|found| !found.is_empty());
@@ -256,5 +271,34 @@ impl ObjectStore for S3 {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         Err(not_implemented("copy"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest object that S3 has, and how many parts it takes.
+    const OBJECT_MAX: u64 = 5 << 40;
+    const PARTS_MAX: u32 = 10_000;
+    const PART_MAX: u64 = 5 << 30;
+
+    #[test]
+    fn ten_thousand_parts_make_the_largest_object() {
+        let (mut sent, mut parts) = (0_u64, 0);
+        while sent < OBJECT_MAX {
+            let part = part_size(sent) as u64;
+            assert!((8 << 20..PART_MAX).contains(&part));
+            sent += part;
+            parts += 1;
+        }
+        assert!(parts <= PARTS_MAX, "{parts}");
+    }
+
+    #[test]
+    fn parts_are_of_one_size_until_an_object_is_large() {
+        assert_eq!(part_size(0), limits::UPLOAD_PART);
+        assert_eq!(part_size(10 << 30), limits::UPLOAD_PART);
+        assert_eq!(part_size(100 << 30), 74 << 20);
     }
 }

@@ -289,7 +289,10 @@ mod tests {
         let tls = io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate");
         let error = HttpError::new(HttpErrorKind::Connect, io::Error::other(tls));
         assert_eq!(Said::transport(&error).trouble(), Trouble::Tls);
-        let refused = HttpError::new(HttpErrorKind::Connect, io::Error::from(io::ErrorKind::ConnectionRefused));
+        let refused = HttpError::new(
+            HttpErrorKind::Connect,
+            io::Error::from(io::ErrorKind::ConnectionRefused),
+        );
         assert_eq!(Said::transport(&refused).trouble(), Trouble::Unreachable);
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::StreamExt;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
 use object_store::{ClientOptions, HeaderValue};
 
 use super::said::Said;
@@ -137,7 +139,10 @@ async fn whole(body: HttpResponseBody) -> Result<Bytes, Said> {
             said => said,
         })?;
         if whole.len() + piece.len() > limits::S3_ANSWER_MAX {
-            return Err(Said::Garbled(format!("it has more than {} bytes", limits::S3_ANSWER_MAX)));
+            return Err(Said::Garbled(format!(
+                "it has more than {} bytes",
+                limits::S3_ANSWER_MAX
+            )));
         }
         whole.extend_from_slice(&piece);
     }

@@ -40,7 +40,11 @@ impl S3 {
     /// Gives up whatever below the target is older than a run may take. Gives how many uploads that were.
     pub(in crate::target) async fn give_up_stale(&self) -> Result<usize> {
         let prefix = self.0.address.prefix.as_ref();
-        let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let folder = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        };
         let (begun, now) = self.begun(&folder).await?;
         let Some(now) = now else {
             return Ok(0);
@@ -85,8 +89,14 @@ impl S3 {
             source: Box::new(Said::transport(&error)),
         })?;
         let date = response.headers().get("date").and_then(|date| date.to_str().ok());
-        let now = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|now| now.timestamp());
-        let body = response.into_body().bytes().await.map_err(|_| garbled("a list of uploads"))?;
+        let now = date
+            .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
+            .map(|now| now.timestamp());
+        let body = response
+            .into_body()
+            .bytes()
+            .await
+            .map_err(|_| garbled("a list of uploads"))?;
         let text = std::str::from_utf8(&body).map_err(|_| garbled("a list of uploads"))?;
         if !text.contains("<ListMultipartUploadsResult") {
             return Err(garbled("a list of uploads"));
@@ -117,7 +127,9 @@ fn read(text: &str) -> Vec<Begun> {
         };
         let key = if encoded {
             // A plus is a blank in this encoding; a plus itself is written out.
-            percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
+            percent_decode_str(&key.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
         } else {
             key
         };

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use futures::stream::TryStreamExt;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, MultipartId, MultipartUpload, PutPayload, PutResult, Result, UploadPart};
+use object_store::{
+    Error, GetOptions, GetRange, MultipartId, MultipartUpload, PutPayload, PutResult, Result, UploadPart,
+};
 use tokio::sync::OnceCell;
 
 use super::create::{already, stored};
@@ -140,7 +142,10 @@ impl Shared {
             length,
             blake3,
         };
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(index, part);
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(index, part);
         Ok(())
     }
 
@@ -151,7 +156,9 @@ impl Shared {
             ids.map(|content_id| PartId { content_id }).collect()
         };
         if ids.len() != count {
-            return Err(generic(std::io::Error::other("not all parts of the object were written")));
+            return Err(generic(std::io::Error::other(
+                "not all parts of the object were written",
+            )));
         }
         // Some stores keep the condition on a whole put only; the name is unique to a run, so looking first is enough.
         if self.store.is_there(&self.full).await? {

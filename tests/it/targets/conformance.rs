@@ -299,9 +299,13 @@ async fn every_character_of_a_name_is_kept(target: Target) {
 
 async fn a_listing_has_everything_however_long_it_is(target: Target) {
     // Beyond one answer of S3, which has a thousand names.
-    let mut expected: Vec<String> = (0..1100).map(|number| format!("long/{}/{number}", number % 7)).collect();
+    let mut expected: Vec<String> = (0..1100)
+        .map(|number| format!("long/{}/{number}", number % 7))
+        .collect();
     for some in expected.chunks(100) {
-        let puts = some.iter().map(|object| target.create(object, Bytes::from_static(b"x")));
+        let puts = some
+            .iter()
+            .map(|object| target.create(object, Bytes::from_static(b"x")));
         for created in futures::future::join_all(puts).await {
             assert_eq!(created.unwrap(), Created::New);
         }
@@ -314,7 +318,8 @@ async fn a_listing_has_everything_however_long_it_is(target: Target) {
 async fn names_that_could_leave_the_target_are_refused(target: Target) {
     let long = "n".repeat(256);
     for object in [
-        "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\0b", "a\nb", "a\\b", ".tmp-a", "a/.tmp-b", &long,
+        "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\0b", "a\nb", "a\\b", ".tmp-a",
+        "a/.tmp-b", &long,
     ] {
         let created = target.create(object, Bytes::from_static(b"x")).await;
         assert!(

@@ -44,7 +44,10 @@ async fn whole(target: &Target, object: &str) -> Bytes {
 /// What the operator is told, in one text, and whether it has all that it must.
 fn told(error: &TargetError) -> String {
     let diagnostic = Diagnostic::of(error);
-    assert_eq!((diagnostic.code, diagnostic.code.exit().number()), (Code::TargetFailed, 1));
+    assert_eq!(
+        (diagnostic.code, diagnostic.code.exit().number()),
+        (Code::TargetFailed, 1)
+    );
     let (why, help) = (diagnostic.why.unwrap(), diagnostic.help.unwrap());
     format!("{} | {why} | {help}", diagnostic.what)
 }
@@ -62,15 +65,24 @@ async fn a_wrong_key_a_wrong_secret_and_a_missing_bucket_are_told_apart() {
         open(&settings, &access).read("a", 10).await.unwrap_err(),
     ] {
         let text = told(&error);
-        assert!(text.starts_with("target `offsite` does not know the access key | "), "{text}");
-        assert!(text.contains("InvalidAccessKeyId") && text.contains("access-key-id"), "{text}");
+        assert!(
+            text.starts_with("target `offsite` does not know the access key | "),
+            "{text}"
+        );
+        assert!(
+            text.contains("InvalidAccessKeyId") && text.contains("access-key-id"),
+            "{text}"
+        );
     }
     let mut access = server.access();
     let secret = random(40);
     access.secret_access_key = Some(Secret::new(secret.clone()));
     let error = open(&settings, &access).head("a").await.unwrap_err();
     let text = told(&error);
-    assert!(text.contains("the secret access key is wrong") && text.contains("SignatureDoesNotMatch"), "{text}");
+    assert!(
+        text.contains("the secret access key is wrong") && text.contains("SignatureDoesNotMatch"),
+        "{text}"
+    );
     for kept in [&secret, &server.id, &server.key] {
         assert!(!format!("{text} {error:?}").contains(kept.as_str()), "{text}");
     }
@@ -84,7 +96,10 @@ async fn a_wrong_key_a_wrong_secret_and_a_missing_bucket_are_told_apart() {
         target.create("a", Bytes::new()).await.unwrap_err(),
     ] {
         let text = told(&error);
-        assert!(text.starts_with("the bucket of target `offsite` does not exist | "), "{text}");
+        assert!(
+            text.starts_with("the bucket of target `offsite` does not exist | "),
+            "{text}"
+        );
         assert!(text.contains("creates no bucket") && error.is_gone(), "{text}");
     }
 }
@@ -95,11 +110,31 @@ async fn what_a_store_says_is_told_with_what_to_do() {
     let proxy = Proxy::before(server.address());
     let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
     for (status, code, what, help) in [
-        (403, "RequestTimeTooSkewed", "the clocks of this host and of target `offsite` differ", "timedatectl"),
-        (403, "AccessDenied", "target `offsite` refuses access to `a`", "docs/DATA_MANAGEMENT.md"),
-        (400, "ExpiredToken", "target `offsite` refuses the session token", "temporary key"),
+        (
+            403,
+            "RequestTimeTooSkewed",
+            "the clocks of this host and of target `offsite` differ",
+            "timedatectl",
+        ),
+        (
+            403,
+            "AccessDenied",
+            "target `offsite` refuses access to `a`",
+            "docs/DATA_MANAGEMENT.md",
+        ),
+        (
+            400,
+            "ExpiredToken",
+            "target `offsite` refuses the session token",
+            "temporary key",
+        ),
         (301, "PermanentRedirect", "lies in another region", "`region`"),
-        (503, "SlowDown", "target `offsite` has too much to do", "run again later"),
+        (
+            503,
+            "SlowDown",
+            "target `offsite` has too much to do",
+            "run again later",
+        ),
         (418, "Teapot", "target `offsite` failed at `a`", "run again"),
     ] {
         proxy.heal();
@@ -107,7 +142,10 @@ async fn what_a_store_says_is_told_with_what_to_do() {
         proxy.befall(0, usize::MAX, Fate::Answer(status, body), |_| true);
         let text = told(&target.create("a", Bytes::new()).await.unwrap_err());
         assert!(text.contains(what) && text.contains(help), "{text}");
-        assert!(text.contains(&format!("{status} {code}: said |")) && !text.contains("StringToSign"), "{text}");
+        assert!(
+            text.contains(&format!("{status} {code}: said |")) && !text.contains("StringToSign"),
+            "{text}"
+        );
     }
     proxy.heal();
     proxy.befall(0, usize::MAX, Fate::Answer(507, String::new()), |_| true);
@@ -117,11 +155,17 @@ async fn what_a_store_says_is_told_with_what_to_do() {
 
 #[tokio::test]
 async fn a_store_that_is_not_there_or_does_not_answer_is_told_so() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let server = Weed::start();
     let target = open(&hasty(&format!("http://{closed}"), "x"), &server.access());
     let text = told(&target.list("").await.unwrap_err());
-    assert!(text.starts_with("target `offsite` cannot be reached | Connection refused"), "{text}");
+    assert!(
+        text.starts_with("target `offsite` cannot be reached | Connection refused"),
+        "{text}"
+    );
     let proxy = Proxy::before(server.address());
     proxy.befall(0, usize::MAX, Fate::Stall, |_| true);
     let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
@@ -130,7 +174,10 @@ async fn a_store_that_is_not_there_or_does_not_answer_is_told_so() {
         target.create("a", Bytes::new()).await.unwrap_err(),
     ] {
         let text = told(&error);
-        assert!(text.starts_with("target `offsite` does not answer | no answer within 1.0 s | "), "{text}");
+        assert!(
+            text.starts_with("target `offsite` does not answer | no answer within 1.0 s | "),
+            "{text}"
+        );
         assert!(text.contains("`timeout`"), "{text}");
     }
 }
@@ -144,14 +191,20 @@ async fn a_certificate_of_an_unknown_authority_is_refused_until_it_is_named() {
         ..hasty(&endpoint, "x")
     };
     let text = told(&open(&settings, &server.access()).list("").await.unwrap_err());
-    assert!(text.starts_with("no safe connection to target `offsite` can be made | invalid peer certificate"), "{text}");
+    assert!(
+        text.starts_with("no safe connection to target `offsite` can be made | invalid peer certificate"),
+        "{text}"
+    );
     assert!(text.contains("`ca-file`"), "{text}");
     let access = Access {
         certificates: Some(std::fs::read(server.ca_file()).unwrap()),
         ..server.access()
     };
     let target = open(&settings, &access);
-    assert_eq!(target.create("a", Bytes::from_static(b"safe")).await.unwrap(), Created::New);
+    assert_eq!(
+        target.create("a", Bytes::from_static(b"safe")).await.unwrap(),
+        Created::New
+    );
     assert_eq!(target.read("a", 10).await.unwrap(), "safe");
     // A port that speaks no TLS is no safe connection either.
     let settings = TargetSettings {
@@ -165,7 +218,10 @@ async fn a_certificate_of_an_unknown_authority_is_refused_until_it_is_named() {
         ..server.access()
     };
     let opened = Target::open("offsite".parse().unwrap(), &settings, Path::new("/"), &garbage);
-    assert!(matches!(opened, Err(TargetError::BadSetting { key: "ca-file", .. })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(TargetError::BadSetting { key: "ca-file", .. })),
+        "{opened:?}"
+    );
 }
 
 #[tokio::test]
@@ -217,7 +273,9 @@ async fn the_end_of_a_streamed_upload_asks_the_store_itself_to_keep_what_is_ther
     let first = noise(9 << 20);
     written(&target, "archive", &first).await.unwrap();
     // The look before it finds nothing, as where another writer comes between.
-    proxy.befall(0, usize::MAX, Fate::Answer(404, String::new()), |request| request.method == "HEAD");
+    proxy.befall(0, usize::MAX, Fate::Answer(404, String::new()), |request| {
+        request.method == "HEAD"
+    });
     let second = written(&target, "archive", &noise(10 << 20)).await;
     assert!(matches!(second, Err(TargetError::Existed { .. })), "{second:?}");
     assert!(whole(&target, "archive").await == first);
@@ -260,7 +318,9 @@ async fn a_store_that_ignores_conditions_is_found_out_and_still_not_overwritten(
         let object = request.path.split('?').next().unwrap();
         behind.curl("DELETE", object.strip_prefix(&format!("/{BUCKET}")).unwrap());
     });
-    proxy.befall(0, usize::MAX, Fate::First(act), |request| request.has_header("if-none-match"));
+    proxy.befall(0, usize::MAX, Fate::First(act), |request| {
+        request.has_header("if-none-match")
+    });
     let target = open(&Weed::settings(&proxy.endpoint(), "careless"), &server.access());
     assert_eq!(target.probe().await.unwrap(), Keeps::Nothing);
     assert!(target.list("").await.unwrap().is_empty());
@@ -268,7 +328,10 @@ async fn a_store_that_ignores_conditions_is_found_out_and_still_not_overwritten(
     later.take_for(Keeps::Nothing);
     for target in [target, later] {
         let object = random(8);
-        assert_eq!(target.create(&object, Bytes::from_static(b"first")).await.unwrap(), Created::New);
+        assert_eq!(
+            target.create(&object, Bytes::from_static(b"first")).await.unwrap(),
+            Created::New
+        );
         let second = target.create(&object, Bytes::from_static(b"second")).await.unwrap();
         assert_eq!(second, Created::Existed);
         let streamed = written(&target, &object, &noise(9 << 20)).await;
@@ -281,9 +344,21 @@ async fn a_store_that_ignores_conditions_is_found_out_and_still_not_overwritten(
     proxy.befall(0, usize::MAX, refuses, |request| request.has_header("if-none-match"));
     let target = open(&Weed::settings(&proxy.endpoint(), "plain"), &server.access());
     written(&target, "archive", &noise(9 << 20)).await.unwrap();
-    assert_eq!(target.create("a", Bytes::from_static(b"first")).await.unwrap(), Created::New);
-    assert_eq!(target.create("a", Bytes::from_static(b"second")).await.unwrap(), Created::Existed);
-    assert_eq!(open(&Weed::settings(&proxy.endpoint(), "plain"), &server.access()).probe().await.unwrap(), Keeps::Nothing);
+    assert_eq!(
+        target.create("a", Bytes::from_static(b"first")).await.unwrap(),
+        Created::New
+    );
+    assert_eq!(
+        target.create("a", Bytes::from_static(b"second")).await.unwrap(),
+        Created::Existed
+    );
+    assert_eq!(
+        open(&Weed::settings(&proxy.endpoint(), "plain"), &server.access())
+            .probe()
+            .await
+            .unwrap(),
+        Keeps::Nothing
+    );
 }
 
 #[tokio::test]
@@ -295,7 +370,9 @@ async fn an_upload_that_fails_or_is_given_up_leaves_no_parts() {
     writer.put(noise(30 << 20)).await.unwrap();
     writer.abort().await.unwrap();
     assert_eq!(server.unfinished("x/"), Vec::<String>::new());
-    proxy.befall(2, usize::MAX, Fate::Answer(403, String::new()), |request| request.path.contains("partNumber"));
+    proxy.befall(2, usize::MAX, Fate::Answer(403, String::new()), |request| {
+        request.path.contains("partNumber")
+    });
     let failed = written(&target, "failed", &noise(40 << 20)).await;
     assert!(matches!(failed, Err(TargetError::Store { .. })), "{failed:?}");
     proxy.heal();
@@ -320,7 +397,10 @@ async fn what_a_dead_run_noted_is_given_up_and_what_others_have_under_way_is_not
     let target = open(&settings, &access);
     let mut dead = target.writer("archives/dead").await.unwrap();
     dead.put(noise(20 << 20)).await.unwrap();
-    let mut alive = open(&settings, &server.access()).writer("archives/alive").await.unwrap();
+    let mut alive = open(&settings, &server.access())
+        .writer("archives/alive")
+        .await
+        .unwrap();
     alive.put(noise(20 << 20)).await.unwrap();
     let begin = std::time::Instant::now();
     while server.unfinished("x/").len() < 2 && begin.elapsed() < Duration::from_secs(30) {
@@ -331,7 +411,12 @@ async fn what_a_dead_run_noted_is_given_up_and_what_others_have_under_way_is_not
     std::mem::forget(dead);
     let next = server.target("x");
     assert_eq!(next.give_up_stale().await.unwrap(), 0, "both are young");
-    assert_eq!(next.give_up(&["archives/dead".into(), "archives/none".into()]).await.unwrap(), 1);
+    assert_eq!(
+        next.give_up(&["archives/dead".into(), "archives/none".into()])
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(server.unfinished("x/"), ["x/archives/alive"]);
     alive.finish().await.unwrap();
     assert_eq!(next.list("").await.unwrap().len(), 1);
@@ -343,17 +428,27 @@ async fn an_upload_older_than_a_run_is_given_up_by_the_clock_of_the_store() {
     let proxy = Proxy::before(server.address());
     let old = |hours: i64| {
         let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
-        format!("<Upload><Key>x%2Farchives%2F{hours}</Key><UploadId>id-{hours}</UploadId><Initiated>{at}</Initiated></Upload>")
+        format!(
+            "<Upload><Key>x%2Farchives%2F{hours}</Key><UploadId>id-{hours}</UploadId><Initiated>{at}</Initiated></Upload>"
+        )
     };
     let body = format!(
         "<ListMultipartUploadsResult><EncodingType>url</EncodingType>{}{}</ListMultipartUploadsResult>",
         old(24),
         old(26)
     );
-    proxy.befall(0, usize::MAX, Fate::Answer(204, String::new()), |request| request.method == "DELETE");
+    proxy.befall(0, usize::MAX, Fate::Answer(204, String::new()), |request| {
+        request.method == "DELETE"
+    });
     let target = open(&Weed::settings(&proxy.endpoint(), "x"), &server.access());
-    proxy.befall(0, 1, Fate::Answer(200, body), |request| request.path.contains("uploads="));
+    proxy.befall(0, 1, Fate::Answer(200, body), |request| {
+        request.path.contains("uploads=")
+    });
     assert_eq!(target.give_up_stale().await.unwrap(), 1);
-    let removed: Vec<String> = proxy.seen().into_iter().filter(|seen| seen.starts_with("DELETE")).collect();
+    let removed: Vec<String> = proxy
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.starts_with("DELETE"))
+        .collect();
     assert_eq!(removed, [format!("DELETE /{BUCKET}/x/archives/26?uploadId=id-26")]);
 }
