@@ -40,7 +40,7 @@ fn target(name: &str, prefix: &str, endpoint: &str) -> String {
     format!(
         "[target.{name}]\nurl = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"{endpoint}\"\nallow-http = true\n\
          access-key-id = {{ secret = \"OFFSITE_ACCESS_KEY_ID\" }}\n\
-         secret-access-key = {{ secret = \"OFFSITE_SECRET_ACCESS_KEY\" }}\ntimeout = \"2s\"\nretry-for = \"2s\"\n"
+         secret-access-key = {{ secret = \"OFFSITE_SECRET_ACCESS_KEY\" }}\ntimeout = \"1s\"\nretry-for = \"1s\"\n"
     )
 }
 
@@ -238,7 +238,7 @@ fn without_its_notes_a_killed_run_would_leave_parts_behind() {
     let mut child = this.scratch.bash("exec strongroom backup -e dev -q");
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begin = std::time::Instant::now();
-    while this.server.unfinished("").is_empty() && begin.elapsed() < Duration::from_secs(60) {
+    while this.server.unfinished("").is_empty() && begin.elapsed() < Duration::from_mins(1) {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
@@ -276,7 +276,6 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
     let answer = |status: u16| Fate::Answer(status, "<Error><Code>InternalError</Code></Error>".into());
     let puts = |request: &crate::proxy::Request| request.method == "PUT" && request.path.contains("archives");
     let all = |_: &crate::proxy::Request| true;
-    type Which = fn(&crate::proxy::Request) -> bool;
     let fates: [(Fate, Which); 5] = [
         (Fate::Refuse, all),
         (Fate::Stall, puts),
@@ -416,6 +415,9 @@ fn a_store_that_ignores_conditions_is_told_once_and_backed_up_to() {
     this.expect(0, "strongroom backup -e dev -q");
     assert_eq!(this.ids().len(), 2);
 }
+
+/// Picks requests.
+type Which = fn(&crate::proxy::Request) -> bool;
 
 /// A value as it stands in a URL and in base64.
 fn forms(value: &str) -> Vec<String> {
