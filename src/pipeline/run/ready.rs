@@ -41,7 +41,10 @@ impl Runner<'_> {
         let meant = (upload.targets.as_slice(), self.options.targets.as_slice());
         let mut keys = Keys::Known(self.evidence.secrets());
         let opened = open_targets(environment, self.plan.project(), meant, &mut keys, ledger.as_ref()).await?;
-        let mut sorted = self.sort(opened.targets).await;
+        let mut sorted = tokio::select! {
+            sorted = self.sort(opened.targets) => sorted,
+            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(NO_BACKUP)]),
+        };
         sorted.failed.extend(opened.failed);
         if !sorted.vanished.is_empty() {
             return Err(sorted.vanished);

@@ -7,6 +7,7 @@ mod probe;
 mod read;
 pub mod said;
 mod service;
+pub mod trouble;
 mod unfinished;
 mod upload;
 

@@ -154,6 +154,29 @@ async fn what_a_store_says_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_session_token_is_sent_and_a_value_that_no_header_can_hold_is_refused() {
+    let server = Weed::start();
+    let proxy = Proxy::before(server.address());
+    let invalid = Fate::Answer(400, "<Error><Code>InvalidToken</Code></Error>".into());
+    proxy.befall(0, usize::MAX, invalid, |request| {
+        request.has_header("x-amz-security-token")
+    });
+    let settings = hasty(&proxy.endpoint(), "x");
+    open(&settings, &server.access()).list("").await.unwrap();
+    let with = |token: &str| Access {
+        session_token: Some(Secret::new(token.to_owned())),
+        ..server.access()
+    };
+    let text = told(&open(&settings, &with(&random(60))).list("").await.unwrap_err());
+    assert!(text.starts_with("target `offsite` refuses the session token"), "{text}");
+    for wrong in ["two words", "line\n", "d\u{e9}j\u{e0}"] {
+        let opened = Target::open("offsite".parse().unwrap(), &settings, Path::new("/"), &with(wrong));
+        let text = format!("{opened:?}");
+        assert!(text.contains("session-token") && !text.contains(wrong.trim()), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_there_or_does_not_answer_is_told_so() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
