@@ -40,8 +40,13 @@ fn target(name: &str, prefix: &str, endpoint: &str) -> String {
     format!(
         "[target.{name}]\nurl = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"{endpoint}\"\nallow-http = true\n\
          access-key-id = {{ secret = \"OFFSITE_ACCESS_KEY_ID\" }}\n\
-         secret-access-key = {{ secret = \"OFFSITE_SECRET_ACCESS_KEY\" }}\ntimeout = \"1s\"\nretry-for = \"1s\"\n"
+         secret-access-key = {{ secret = \"OFFSITE_SECRET_ACCESS_KEY\" }}\ntimeout = \"30s\"\nretry-for = \"30s\"\n"
     )
+}
+
+/// The same target, given up soon: where something is to fail and nothing to succeed.
+fn hasty(table: &str) -> String {
+    table.replace("\"30s\"", "\"1s\"")
 }
 
 const LOCAL: &str = "[target.local]\nurl = \"file:backups/dev\"\n";
@@ -289,6 +294,7 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
             puts,
         ),
     ];
+    this.environment("local offsite", &hasty(&two));
     for (fate, which) in fates {
         proxy.heal();
         proxy.befall(0, usize::MAX, fate, which);
@@ -322,10 +328,12 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
         assert_eq!(records(&this), 1);
     }
     proxy.heal();
+    this.environment("local offsite", &two);
     this.expect(0, "strongroom backup -e dev -q");
     assert_eq!(records(&this), 2);
     assert_eq!(this.server.unfinished(""), Vec::<String>::new());
     // Read from what is there, and said what is not.
+    this.environment("local offsite", &hasty(&two));
     proxy.befall(0, usize::MAX, Fate::Refuse, |_| true);
     let listed = json(&expect(&this.scratch, 3, "strongroom list -e dev --json"));
     assert_eq!(listed["backups"].as_array().unwrap().len(), 7, "{listed:#}");
