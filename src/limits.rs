@@ -169,7 +169,7 @@ pub const STORE_MESSAGE_MAX: usize = 300;
 /// Hours after which an unfinished upload in S3 is given up whoever began it: the longest a run may take, and the answer to
 /// a clock that was set right.
 pub const STALE_UPLOAD_HOURS: i64 = 25;
-/// Bytes of a dead run's notes of uploads: one of a hundred bytes for each object of a 20 TiB repository's day.
+/// Bytes of a dead run's notes of uploads: a few hundred for each object of several parts.
 pub const LEDGER_MAX: u64 = 16 << 20;
 /// Bytes of a file of trusted certificates: the whole list of a system has a quarter of it.
 pub const CERTIFICATES_MAX: u64 = 1 << 20;

@@ -96,7 +96,7 @@ fn check_require(step: &ResolvedStep, upload: &Upload, problems: &mut Problems) 
         )
         .why("no run could ever reach it")
         .help(format!(
-            "write {targets} or less, or remove it: then all targets are required"
+            "write {targets} or less, or remove it: then one target is enough"
         )),
     );
 }

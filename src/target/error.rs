@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use super::s3::said::{Said, Trouble};
+use super::s3::said::Said;
+use super::s3::trouble::Trouble;
 use super::{Backend, Target};
 use crate::diagnostic::{Code, Diagnose};
 use crate::units::ByteCount;
@@ -82,7 +83,7 @@ pub enum TargetError {
         source: io::Error,
     },
     /// A store on the network refused, or could not be asked.
-    #[error("{}", in_a_sentence(.said.trouble(), .target, .object))]
+    #[error("{}", said.trouble().sentence(.target, .object))]
     Store {
         /// Target.
         target: String,
@@ -248,66 +249,6 @@ impl TargetError {
     }
 }
 
-/// What went wrong with a store on the network, in a sentence.
-fn in_a_sentence(trouble: Trouble, target: &str, object: &str) -> String {
-    match trouble {
-        Trouble::UnknownKey => format!("target `{target}` does not know the access key"),
-        Trouble::WrongSecret => format!("target `{target}` refuses the signature: the secret access key is wrong"),
-        Trouble::Token => format!("target `{target}` refuses the session token"),
-        Trouble::Clock => format!("the clocks of this host and of target `{target}` differ too much"),
-        Trouble::NoBucket => format!("the bucket of target `{target}` does not exist"),
-        Trouble::Region => format!("the bucket of target `{target}` lies in another region"),
-        Trouble::Denied => format!("target `{target}` refuses access to `{object}`"),
-        Trouble::Full => format!("no space left in target `{target}` for `{object}`"),
-        Trouble::Busy => format!("target `{target}` has too much to do"),
-        Trouble::NotBuilt => format!("target `{target}` cannot do what `{object}` needs"),
-        Trouble::Tls => format!("no safe connection to target `{target}` can be made"),
-        Trouble::Unreachable => format!("target `{target}` cannot be reached"),
-        Trouble::Silent => format!("target `{target}` does not answer"),
-        Trouble::Other => format!("target `{target}` failed at `{object}`"),
-    }
-}
-
-/// What to do about it.
-fn remedy(trouble: Trouble, target: &str) -> String {
-    match trouble {
-        Trouble::UnknownKey => format!(
-            "correct the value behind `access-key-id` of target `{target}`, or see whether the key was removed or belongs \
-             to another store than `endpoint` names"
-        ),
-        Trouble::WrongSecret => format!(
-            "copy the value behind `secret-access-key` of target `{target}` anew; it belongs to the key that \
-             `access-key-id` names"
-        ),
-        Trouble::Token => {
-            "get a new temporary key with its token, or use a permanent key without `session-token`".into()
-        }
-        Trouble::Clock => "set the clock of this host (`timedatectl`, an NTP service), then run again".into(),
-        Trouble::NoBucket => format!(
-            "create the bucket that `url` of target `{target}` names, or correct the name; this program creates no bucket"
-        ),
-        Trouble::Region => format!("set `region` of target `{target}` to the bucket's own"),
-        Trouble::Denied => format!(
-            "let the key of target `{target}` list the bucket and read, write and delete below its prefix: \
-             docs/DATA_MANAGEMENT.md has the policy"
-        ),
-        Trouble::Full => format!("free space in the bucket of target `{target}` or raise its quota, then run again"),
-        Trouble::Busy => "run again later; where it lasts, back up at another hour or ask the store's operator".into(),
-        Trouble::NotBuilt => format!("use another store for target `{target}`"),
-        Trouble::Tls => format!(
-            "where the store has a certificate of its own authority, name it by `ca-file` of target `{target}`; else see \
-             that `endpoint` is the right address and its certificate is valid"
-        ),
-        Trouble::Unreachable => format!(
-            "see that `endpoint` of target `{target}` is right, that the store runs and that nothing on the way blocks it"
-        ),
-        Trouble::Silent => {
-            format!("see how the store of target `{target}` fares; where the line is slow, raise its `timeout`")
-        }
-        Trouble::Other => format!("see how the store of target `{target}` fares, then run again"),
-    }
-}
-
 fn names(target: &Target, object: &str) -> (String, String) {
     let object = if object.is_empty() { "its own folder" } else { object };
     (target.name().to_string(), object.to_owned())
@@ -408,7 +349,7 @@ impl Diagnose for TargetError {
             Self::Failed { target, .. } => {
                 format!("see that the disk of target `{target}` is mounted and answers, then run again")
             }
-            Self::Store { target, said, .. } => remedy(said.trouble(), target),
+            Self::Store { target, said, .. } => said.trouble().remedy(target),
             Self::NoClient(_) => "see that the system's certificates are installed (Debian: `ca-certificates`)".into(),
             Self::StrangeSetting { key, .. } => {
                 format!("remove `{key}`; it is for targets whose `url` begins with `s3:`")

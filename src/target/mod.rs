@@ -278,7 +278,7 @@ impl Target {
     /// Whether the store keeps its word where it is asked not to overwrite. Only S3 is asked, by an object created twice.
     ///
     /// # Errors
-    /// When the object cannot be created or removed.
+    /// When the object cannot be created.
     pub async fn probe(&self) -> Result<Keeps, TargetError> {
         let Backend::S3(store) = &self.0.backend else {
             return Ok(Keeps::Conditions);
@@ -323,9 +323,7 @@ impl Target {
     /// Bytes of the next part of a streamed upload of which so many were sent.
     fn part_size(&self, sent: u64) -> usize {
         match &self.0.backend {
-            Backend::S3(_) => usize::try_from(sent / limits::S3_PART_SHARE).map_or(usize::MAX, |share| {
-                share.next_multiple_of(1 << 20).max(limits::UPLOAD_PART)
-            }),
+            Backend::S3(_) => s3::part_size(sent),
             Backend::Folder(_) | Backend::Other => limits::UPLOAD_PART,
         }
     }

@@ -142,7 +142,7 @@ fn fate(rules: &Mutex<Vec<Rule>>, request: &Request) -> Option<Fate> {
 
 /// One request a connection: both sides are told so.
 fn serve(mut client: TcpStream, server: SocketAddr, rules: &Mutex<Vec<Rule>>, seen: &Mutex<Vec<String>>) -> Option<()> {
-    client.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
+    client.set_read_timeout(Some(Duration::from_mins(2))).ok()?;
     let request = read(&mut client)?;
     seen.lock()
         .unwrap()

@@ -1,4 +1,4 @@
-//! A real S3 server for tests: SeaweedFS on loopback, with keys made at run time and data that goes with it.
+//! A real S3 server for tests: `SeaweedFS` on loopback, with keys made at run time and data that goes with it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -142,7 +142,7 @@ impl Weed {
         let begin = Instant::now();
         while !until(self) {
             let ended = self.child.try_wait().unwrap();
-            if ended.is_some() || begin.elapsed() > Duration::from_secs(60) {
+            if ended.is_some() || begin.elapsed() > Duration::from_mins(1) {
                 let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 panic!("SeaweedFS does not answer ({ended:?}):\n{log}");
             }

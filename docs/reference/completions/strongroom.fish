@@ -48,6 +48,7 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "schema" -d 'P
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "list" -d 'List the backups of an environment'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "show" -d 'Show one backup: when, from what, how large, where'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "verify" -d 'Verify one backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "retention" -d 'Say which backups a retention policy keeps, and why; change nothing'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "journal" -d 'Read or verify the journal of an environment'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain-error" -d 'Explain an error code such as `flow-order`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "completions" -d 'Print a completion script'
@@ -248,6 +249,27 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s v -l ve
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l policy -d 'Try these rules, `keep-daily=7,keep-within=2m`. Default: those of the pipeline\'s `retain` steps' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l times -d 'Apply the rules to the times in FILE instead of to backups: one RFC 3339 time a line, `-` for standard input' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l at -d 'Take TIME (RFC 3339) for the present moment' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l pipeline -d 'The pipeline whose backups and rules are looked at. Default: `backup`; with `--policy` the backups of all' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l set -d 'Set one value of the pipeline first, `step.retention.keep-daily=30`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l guards -d 'With `--times`: let the guards keep the newest and what is dated in the future, as they do for backups'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'

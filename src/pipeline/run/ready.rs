@@ -9,7 +9,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::id::TargetName;
 use crate::steps::upload::Upload;
 use crate::target::ledger::{Ledger, Left};
-use crate::target::{Keeps, Target};
+use crate::target::{Keeps, Target, TargetSettings};
 
 use super::backup::NO_BACKUP;
 use super::seen::Seen;
@@ -36,12 +36,15 @@ impl Runner<'_> {
     /// When one was seen before and does not hold what it held, or fewer are left than required. Nothing was written then.
     pub(super) async fn ready_targets(&mut self, upload: &Upload, required: usize) -> Result<Vec<Target>, Failure> {
         let environment = self.plan.environment();
-        let notes = environment.target.values().any(|target| target.keeps_notes());
+        let notes = environment.target.values().any(TargetSettings::keeps_notes);
         let (ledger, left) = if notes { self.ledger()? } else { (None, Vec::new()) };
         let meant = (upload.targets.as_slice(), self.options.targets.as_slice());
         let mut keys = Keys::Known(self.evidence.secrets());
         let opened = open_targets(environment, self.plan.project(), meant, &mut keys, ledger.as_ref()).await?;
-        let mut sorted = self.sort(opened.targets).await;
+        let mut sorted = tokio::select! {
+            sorted = self.sort(opened.targets) => sorted,
+            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(NO_BACKUP)]),
+        };
         sorted.failed.extend(opened.failed);
         if !sorted.vanished.is_empty() {
             return Err(sorted.vanished);

@@ -1,5 +1,7 @@
 //! Puts an object that must not be there yet, once and only once, over a connection that may break at any moment.
 
+use std::time::Duration;
+
 use futures::stream::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, Extensions, GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, PutResult, Result};
@@ -21,7 +23,9 @@ impl S3 {
                 Err(Error::AlreadyExists { .. }) if doubtful && self.holds(full, &payload).await? => {
                     return Ok(stored());
                 }
-                Err(error) if self.may_pass(&error) => {}
+                Err(error) if self.may_pass(&error) => {
+                    tokio::time::sleep(Duration::from_millis(limits::S3_BACKOFF_MILLISECONDS)).await;
+                }
                 answer => return answer,
             }
         }

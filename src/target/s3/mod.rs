@@ -7,6 +7,7 @@ mod probe;
 mod read;
 pub mod said;
 mod service;
+pub mod trouble;
 mod unfinished;
 mod upload;
 
@@ -59,6 +60,12 @@ impl fmt::Debug for Inner {
 /// Checks the settings of an `s3:` target without any input or output.
 pub(super) fn check(settings: &TargetSettings, rest: &str) -> Vec<Fault> {
     Address::parse(settings, rest).err().unwrap_or_default()
+}
+
+/// Bytes of the next part of a streamed upload of which so many were sent: a store takes so many parts and no more.
+pub(super) fn part_size(sent: u64) -> usize {
+    let share = usize::try_from(sent / limits::S3_PART_SHARE).unwrap_or(usize::MAX >> 1);
+    share.next_multiple_of(1 << 20).max(limits::UPLOAD_PART)
 }
 
 impl S3 {
@@ -265,5 +272,34 @@ impl ObjectStore for S3 {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         Err(not_implemented("copy"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest object that S3 has, and how many parts it takes.
+    const OBJECT_MAX: u64 = 5 << 40;
+    const PARTS_MAX: u32 = 10_000;
+    const PART_MAX: u64 = 5 << 30;
+
+    #[test]
+    fn ten_thousand_parts_make_the_largest_object() {
+        let (mut sent, mut parts) = (0_u64, 0);
+        while sent < OBJECT_MAX {
+            let part = part_size(sent) as u64;
+            assert!((8 << 20..PART_MAX).contains(&part));
+            sent += part;
+            parts += 1;
+        }
+        assert!(parts <= PARTS_MAX, "{parts}");
+    }
+
+    #[test]
+    fn parts_are_of_one_size_until_an_object_is_large() {
+        assert_eq!(part_size(0), limits::UPLOAD_PART);
+        assert_eq!(part_size(10 << 30), limits::UPLOAD_PART);
+        assert_eq!(part_size(100 << 30), 74 << 20);
     }
 }

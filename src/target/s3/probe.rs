@@ -8,7 +8,7 @@ use super::said::Said;
 use crate::target::Keeps;
 
 impl S3 {
-    /// Creates `location` twice, and removes it. From then on the store is treated as what it showed itself to be.
+    /// Creates `location` twice, and removes it where the key may. From then on the store is treated as what it showed itself to be.
     pub(in crate::target) async fn probe(&self, location: &Path) -> Result<Keeps> {
         let full = self.full(location)?;
         let put = async |text: &'static str| {
@@ -28,7 +28,8 @@ impl S3 {
             Err(error) if Said::of(&error).status() == Some(501) => Keeps::Nothing,
             Err(error) => return Err(error),
         };
-        self.0.store.delete(&full).await?;
+        // A key that may not delete is a good key for a host that only backs up; what stays is told from a backup by name.
+        let _ = self.0.store.delete(&full).await;
         if keeps == Keeps::Nothing {
             self.give_up_conditions();
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use super::trouble::Trouble;
 use crate::limits;
 
 /// Why a request came to nothing.
@@ -34,39 +35,6 @@ pub enum Said {
     Cut(String),
     /// An answer that is none.
     Garbled(String),
-}
-
-/// What is to be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The access key id is not known there.
-    UnknownKey,
-    /// The signature does not fit: the secret access key is wrong.
-    WrongSecret,
-    /// The session token is wrong or too old.
-    Token,
-    /// The clocks differ too much.
-    Clock,
-    /// There is no such bucket.
-    NoBucket,
-    /// The bucket lies in another region.
-    Region,
-    /// The key may not do that.
-    Denied,
-    /// No space or no quota left.
-    Full,
-    /// The store has too much to do.
-    Busy,
-    /// The store cannot do that at all.
-    NotBuilt,
-    /// A safe connection cannot be made.
-    Tls,
-    /// No connection.
-    Unreachable,
-    /// No answer.
-    Silent,
-    /// Anything else.
-    Other,
 }
 
 impl Said {

@@ -19,7 +19,7 @@ fn open(settings: &TargetSettings, access: &Access) -> Target {
     Target::open("offsite".parse().unwrap(), settings, Path::new("/"), access).unwrap()
 }
 
-/// Settings that give up soon.
+/// Settings that give up soon: where something is to fail and nothing to succeed.
 fn hasty(endpoint: &str, prefix: &str) -> TargetSettings {
     TargetSettings {
         timeout: Some("1s".parse().unwrap()),
@@ -154,6 +154,29 @@ async fn what_a_store_says_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_session_token_is_sent_and_a_value_that_no_header_can_hold_is_refused() {
+    let server = Weed::start();
+    let proxy = Proxy::before(server.address());
+    let invalid = Fate::Answer(400, "<Error><Code>InvalidToken</Code></Error>".into());
+    proxy.befall(0, usize::MAX, invalid, |request| {
+        request.has_header("x-amz-security-token")
+    });
+    let settings = Weed::settings(&proxy.endpoint(), "x");
+    open(&settings, &server.access()).list("").await.unwrap();
+    let with = |token: &str| Access {
+        session_token: Some(Secret::new(token.to_owned())),
+        ..server.access()
+    };
+    let text = told(&open(&settings, &with(&random(60))).list("").await.unwrap_err());
+    assert!(text.starts_with("target `offsite` refuses the session token"), "{text}");
+    for wrong in ["two words", "line\n", "d\u{e9}j\u{e0}"] {
+        let opened = Target::open("offsite".parse().unwrap(), &settings, Path::new("/"), &with(wrong));
+        let text = format!("{opened:?}");
+        assert!(text.contains("session-token") && !text.contains(wrong.trim()), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_there_or_does_not_answer_is_told_so() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -188,7 +211,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused_until_it_is_named() {
     let endpoint = format!("https://127.0.0.1:{}", server.tls_port());
     let settings = TargetSettings {
         allow_http: None,
-        ..hasty(&endpoint, "x")
+        ..Weed::settings(&endpoint, "x")
     };
     let text = told(&open(&settings, &server.access()).list("").await.unwrap_err());
     assert!(
@@ -209,7 +232,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused_until_it_is_named() {
     // A port that speaks no TLS is no safe connection either.
     let settings = TargetSettings {
         allow_http: None,
-        ..hasty(&format!("https://{}", server.address()), "x")
+        ..Weed::settings(&format!("https://{}", server.address()), "x")
     };
     let text = told(&open(&settings, &access).list("").await.unwrap_err());
     assert!(text.starts_with("no safe connection to target `offsite`"), "{text}");
@@ -246,7 +269,7 @@ async fn a_store_too_busy_for_a_moment_is_asked_again() {
 async fn a_put_whose_answer_is_lost_was_done_once_and_is_known_to_be_ours() {
     let server = Weed::start();
     let proxy = Proxy::before(server.address());
-    let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
+    let target = open(&Weed::settings(&proxy.endpoint(), "x"), &server.access());
     proxy.befall(0, 1, Fate::LoseAnswer, |request| request.method == "PUT");
     let ours = Bytes::from_static(b"ours");
     assert_eq!(target.create("record", ours.clone()).await.unwrap(), Created::New);
@@ -269,7 +292,7 @@ async fn a_put_whose_answer_is_lost_was_done_once_and_is_known_to_be_ours() {
 async fn the_end_of_a_streamed_upload_asks_the_store_itself_to_keep_what_is_there() {
     let server = Weed::start();
     let proxy = Proxy::before(server.address());
-    let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
+    let target = open(&Weed::settings(&proxy.endpoint(), "x"), &server.access());
     let first = noise(9 << 20);
     written(&target, "archive", &first).await.unwrap();
     // The look before it finds nothing, as where another writer comes between.
@@ -285,21 +308,28 @@ async fn the_end_of_a_streamed_upload_asks_the_store_itself_to_keep_what_is_ther
 async fn an_object_cut_or_stalled_in_the_middle_is_read_to_its_end() {
     let server = Weed::start();
     let proxy = Proxy::before(server.address());
-    let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
+    let steady = TargetSettings {
+        timeout: Some("4s".parse().unwrap()),
+        ..Weed::settings(&proxy.endpoint(), "x")
+    };
+    let target = open(&steady, &server.access());
     let content = noise(12_345_678);
     written(&target, "archive", &content).await.unwrap();
     let reads = |request: &crate::proxy::Request| request.method == "GET" && request.path.contains("archive");
-    for fate in [Fate::Cut(3_000_000), Fate::StallAfter(3_000_000), Fate::Cut(0)] {
-        proxy.befall(0, 2, fate, reads);
+    for fate in [Fate::Cut(3_000_000), Fate::Cut(0), Fate::StallAfter(3_000_000)] {
+        proxy.befall(0, 1, fate, reads);
         assert!(whole(&target, "archive").await == content);
         proxy.heal();
-        proxy.befall(0, 1, Fate::StallAfter(1000), reads);
+    }
+    for fate in [Fate::Cut(1000), Fate::StallAfter(1000)] {
+        proxy.befall(0, 1, fate, reads);
         let range = target.stream("archive", Some(5_000_000..7_000_000)).await.unwrap();
         let pieces: Vec<Bytes> = range.try_collect().await.unwrap();
         assert!(pieces.concat() == content[5_000_000..7_000_000]);
         proxy.heal();
     }
     proxy.befall(0, usize::MAX, Fate::StallAfter(1000), reads);
+    let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
     let pieces: Result<Vec<Bytes>, _> = target.stream("archive", None).await.unwrap().try_collect().await;
     let text = told(&pieces.unwrap_err());
     assert!(text.starts_with("target `offsite` does not answer"), "{text}");
@@ -365,7 +395,7 @@ async fn a_store_that_ignores_conditions_is_found_out_and_still_not_overwritten(
 async fn an_upload_that_fails_or_is_given_up_leaves_no_parts() {
     let server = Weed::start();
     let proxy = Proxy::before(server.address());
-    let target = open(&hasty(&proxy.endpoint(), "x"), &server.access());
+    let target = open(&Weed::settings(&proxy.endpoint(), "x"), &server.access());
     let mut writer = target.writer("aborted").await.unwrap();
     writer.put(noise(30 << 20)).await.unwrap();
     writer.abort().await.unwrap();
