@@ -264,6 +264,8 @@ codes! {
     Held = "held" => Held;
     /// The state folder cannot be used.
     StateFailed = "state-failed" => Failed;
+    /// What this host remembers of the last backup is lost or cannot be kept.
+    MemoryLost = "memory-lost" => Warnings;
     /// The journal is broken.
     JournalBroken = "journal-broken" => VerificationFailed;
     /// The run was interrupted.

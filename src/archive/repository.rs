@@ -447,6 +447,11 @@ impl Stored {
         &self.record
     }
 
+    /// The record's exact bytes.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Targets that hold it.
     pub fn targets(&self) -> &[Target] {
         &self.targets

@@ -7,8 +7,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::age::Recipient;
 use crate::id::{ArgName, Instance, TargetName};
 use crate::limits::{GRACE_HOURS, GRACE_MARGIN_HOURS, MAX_RUN_HOURS};
+use crate::secret::SecretRef;
 use crate::target::TargetSettings;
 use crate::units::Span;
 
@@ -22,7 +24,7 @@ pub struct Environment {
     /// What this environment is, for people.
     #[serde(default)]
     pub description: String,
-    /// Whether restores ask for confirmation, and `redact`, `checksum` and `confirm` cannot be switched off.
+    /// Whether restores ask for confirmation, and `redact`, `encrypt`, `checksum` and `confirm` cannot be switched off.
     #[serde(default)]
     pub protected: bool,
     /// The host or role whose backups these are. Default: the host name.
@@ -42,12 +44,36 @@ pub struct Environment {
     #[serde(default)]
     #[schemars(with = "BTreeMap<ArgName, String>")]
     pub path: BTreeMap<String, String>,
+    /// Whom backups are sealed to, and who opens them.
+    #[serde(default, skip_serializing_if = "Encryption::is_default")]
+    pub encryption: Encryption,
     /// Where backups are kept, by name.
     #[serde(default)]
     pub target: BTreeMap<TargetName, TargetSettings>,
     /// Values that replace those of a pipeline's steps in this environment: `[pipeline.backup.step.pack]`.
     #[serde(default)]
     pub pipeline: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whom backups are sealed to, and who opens them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+pub struct Encryption {
+    /// The operators' age recipients, `age1…`: each of them opens what an `encrypt` step sealed. At least two, one of them kept
+    /// away from the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<Recipient>,
+    /// The age identity that opens backups, `AGE-SECRET-KEY-1…`: needed to restore and to verify content, never to back up.
+    /// Best kept off the host and given with `--identity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SecretRef>,
+}
+
+impl Encryption {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where an environment's secrets lie.

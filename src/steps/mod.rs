@@ -3,6 +3,8 @@
 pub mod checksum;
 pub mod compress;
 pub mod confirm;
+pub mod deduplicate;
+pub mod encrypt;
 pub mod redact;
 pub mod restore;
 pub mod retain;
@@ -19,7 +21,9 @@ kinds! {
     pub enum Step {
         "snapshot" => Snapshot(snapshot::Snapshot),
         "redact" => Redact(redact::Redact),
+        "deduplicate" => Deduplicate(deduplicate::Deduplicate),
         "compress" => Compress(compress::Compress),
+        "encrypt" => Encrypt(encrypt::Encrypt),
         "checksum" => Checksum(checksum::Checksum),
         "upload" => Upload(upload::Upload),
         "confirm" => Confirm(confirm::Confirm),
@@ -38,8 +42,12 @@ pub enum Flow {
     Nothing,
     /// A captured tree.
     Tree,
-    /// A compressed archive.
+    /// A tree in chunks of which only new ones are stored.
+    Chunks,
+    /// A compressed archive, or compressed packs.
     Packed,
+    /// The same, sealed.
+    Sealed,
     /// An archive with its digests.
     Digested,
     /// A stored backup.
@@ -62,7 +70,9 @@ impl Flow {
         match self {
             Self::Nothing => "nothing",
             Self::Tree => "a captured tree",
+            Self::Chunks => "a tree in chunks",
             Self::Packed => "a compressed archive",
+            Self::Sealed => "a sealed archive",
             Self::Digested => "an archive with digests",
             Self::Stored => "a stored backup",
             Self::Confirmed => "a confirmed backup",
@@ -86,13 +96,17 @@ pub enum Signature {
 impl Step {
     /// What this step takes and gives.
     pub const fn signature(&self) -> Signature {
-        use Flow::{Chosen, Confirmed, Digested, Nothing, Packed, Staged, Stored, Swapped, Tree, Verified};
+        use Flow::{
+            Chosen, Chunks, Confirmed, Digested, Nothing, Packed, Sealed, Staged, Stored, Swapped, Tree, Verified,
+        };
         use Signature::{Any, Takes};
         match self {
             Self::Snapshot(_) => Takes(&[(Nothing, Tree)]),
             Self::Redact(_) => Takes(&[(Tree, Tree)]),
-            Self::Compress(_) => Takes(&[(Tree, Packed)]),
-            Self::Checksum(_) => Takes(&[(Packed, Digested)]),
+            Self::Deduplicate(_) => Takes(&[(Tree, Chunks)]),
+            Self::Compress(_) => Takes(&[(Tree, Packed), (Chunks, Packed)]),
+            Self::Encrypt(_) => Takes(&[(Packed, Sealed)]),
+            Self::Checksum(_) => Takes(&[(Packed, Digested), (Sealed, Digested)]),
             Self::Upload(_) => Takes(&[(Digested, Stored)]),
             Self::Confirm(confirm::Confirm {
                 by: confirm::By::ReadBack,
@@ -110,6 +124,9 @@ impl Step {
 
     /// Whether the step may not be switched off in a protected environment.
     pub const fn protects(&self) -> bool {
-        matches!(self, Self::Redact(_) | Self::Checksum(_) | Self::Confirm(_))
+        matches!(
+            self,
+            Self::Redact(_) | Self::Encrypt(_) | Self::Checksum(_) | Self::Confirm(_)
+        )
     }
 }

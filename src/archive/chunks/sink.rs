@@ -38,6 +38,8 @@ pub struct Settings {
     pub spool: PathBuf,
     /// The folder that keeps the digests of pages.
     pub pages: PathBuf,
+    /// Whether files are read although they look unchanged.
+    pub read_all: bool,
     /// Ends the capture once it is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -219,7 +221,7 @@ impl<O: FrameOut> ChunkSink<O> {
     /// Keeps the base's item as it is, where it is that of an unchanged entry.
     fn keep(&mut self, glimpse: &Entry) -> Result<Option<Known>, IndexError> {
         self.pass_to(glimpse.path.as_bytes())?;
-        if !self.comparable {
+        if !self.comparable || self.settings.read_all {
             return Ok(None);
         }
         let Some(cursor) = matched(self.cursor.as_ref(), glimpse.path.as_bytes()) else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::archive::layout::{self, FORMAT};
-use crate::archive::pack::{self, Packed, Packing};
+use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
@@ -12,12 +12,14 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Event;
 use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
+use crate::steps::deduplicate::Deduplicate;
 use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
+use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::capture::{self, Captures, redaction_record};
+use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::logs;
 use super::{Failure, Runner};
 
@@ -30,7 +32,10 @@ pub(super) struct Pending<'p> {
     pub(super) snapshot_step: &'p StepId,
     pub(super) snapshot: &'p Snapshot,
     pub(super) redact: Vec<&'p Redact>,
+    pub(super) deduplicate: Option<&'p Deduplicate>,
     pub(super) compress: Option<&'p Compress>,
+    /// Whether an `encrypt` step came.
+    pub(super) sealed: bool,
 }
 
 impl<'p> Pending<'p> {
@@ -39,7 +44,9 @@ impl<'p> Pending<'p> {
             snapshot_step,
             snapshot,
             redact: Vec::new(),
+            deduplicate: None,
             compress: None,
+            sealed: false,
         }
     }
 }
@@ -73,6 +80,28 @@ pub(super) fn stored_summary(stored: &Stored) -> String {
     )
 }
 
+/// What a backup is made with, whatever its form.
+pub(super) struct Making {
+    pub(super) id: BackupId,
+    pub(super) targets: Vec<Target>,
+    pub(super) required: usize,
+    pub(super) doomed: Arc<Doomed>,
+}
+
+/// Why nothing was packed.
+pub(super) enum NotMade {
+    /// Something was not in order before the capture.
+    Before(Failure),
+    /// The capture or what follows it failed.
+    Packing(PackError<CaptureError>),
+}
+
+impl From<Failure> for NotMade {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
+    }
+}
+
 impl<'p> Runner<'p> {
     /// Captures, packs and stores.
     pub(super) async fn backup(&mut self, pending: Pending<'p>, upload: &Upload) -> Result<Stored, Failure> {
@@ -89,16 +118,7 @@ impl<'p> Runner<'p> {
         };
         let logs = self.logs(pending.snapshot, &listing, &lineage)?;
         let id = self.backup_id()?;
-        let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
-        let packing = Packing {
-            codec,
-            level,
-            archive: layout::archive(&environment, &id, codec),
-            doomed: Arc::new(Doomed::read(&targets).await),
-            targets,
-            required,
-            stop: Arc::clone(self.context.stop.flag()),
-        };
+        let doomed = Arc::new(Doomed::read(&targets).await);
         let before = capture::amounts(&listing, &lineage);
         let expected: u64 = pending
             .snapshot
@@ -108,18 +128,27 @@ impl<'p> Runner<'p> {
             .map(|before| before.amount.bytes)
             .sum();
         let capture = self.capture(&pending, &logs, before).await?;
-        let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
-            vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
-        })?;
-        self.evidence.backup_started(&id, &packing.targets)?;
+        self.evidence.backup_started(&id, &targets)?;
         // The last backup's bytes are the best guess that costs nothing.
         if expected > 0 {
             self.context.events.tell(&Event::TotalKnown { bytes: expected });
         }
-        let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
-        let packed = match packed {
+        let making = Making {
+            id: id.clone(),
+            targets,
+            required,
+            doomed,
+        };
+        let packed = if pending.deduplicate.is_some() {
+            self.store_chunks(&pending, making, &listing, &lineage, capture).await
+        } else {
+            let packed = self.pack_archive(&pending, making, capture).await;
+            packed.map(|packed| (packed, None))
+        };
+        let (packed, memory) = match packed {
             Ok(packed) => packed,
-            Err(error) => return Err(self.not_packed(error, &pending, &logs).await),
+            Err(NotMade::Before(failure)) => return Err(failure),
+            Err(NotMade::Packing(error)) => return Err(self.not_packed(error, &pending, &logs).await),
         };
         for warning in &packed.captured.warnings {
             self.warn(warning.clone());
@@ -135,8 +164,35 @@ impl<'p> Runner<'p> {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
         let stored = self.complete(packed, required, &listing, lineage, id).await?;
+        if let Some(memory) = memory {
+            self.keep_memory(memory, &stored);
+        }
         self.tell_forks(&stored, &logs)?;
         Ok(stored)
+    }
+
+    /// Captures everything into one archive.
+    async fn pack_archive(
+        &mut self,
+        pending: &Pending<'p>,
+        making: Making,
+        capture: capture::Capture,
+    ) -> Result<Packed<Captures>, NotMade> {
+        let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
+            vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
+        })?;
+        let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
+        let packing = Packing {
+            codec,
+            level,
+            archive: layout::archive(self.plan.environment_name(), &making.id, codec),
+            targets: making.targets,
+            required: making.required,
+            doomed: making.doomed,
+            stop: Arc::clone(self.context.stop.flag()),
+        };
+        let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
+        packed.map_err(NotMade::Packing)
     }
 
     async fn complete(

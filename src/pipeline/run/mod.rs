@@ -5,6 +5,7 @@
 
 mod backup;
 mod capture;
+mod chunked;
 pub mod context;
 mod evidence;
 mod fence;
@@ -254,6 +255,18 @@ impl<'p> Runner<'p> {
             (Step::Redact(redact), State::Pending(mut pending)) => {
                 pending.redact.push(redact);
                 Ok((State::Pending(pending), format!("{} sources", redact.sources.len())))
+            }
+            (Step::Deduplicate(deduplicate), State::Pending(mut pending)) => {
+                pending.deduplicate = Some(deduplicate);
+                Ok((
+                    State::Pending(pending),
+                    "only what the last backup does not hold".into(),
+                ))
+            }
+            (Step::Encrypt(_), State::Pending(mut pending)) => {
+                pending.sealed = true;
+                let recipients = self.plan.environment().encryption.recipients.len();
+                Ok((State::Pending(pending), format!("age, {recipients} recipients")))
             }
             (Step::Compress(compress), State::Pending(mut pending)) => {
                 pending.compress = Some(compress);
