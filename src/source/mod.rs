@@ -160,7 +160,7 @@ impl Source {
         match &self.kind {
             SourceKind::Files(files) => files::capture(files, &place, &mut feed)?,
             SourceKind::AppendLog(log) => append_log::capture(log, &place, history, &mut feed)?,
-            SourceKind::Sqlite(_) => sqlite::capture(&place, &mut feed)?,
+            SourceKind::Sqlite(settings) => sqlite::capture(settings, &place, &mut feed)?,
         }
         Ok(feed.finish())
     }
@@ -243,6 +243,16 @@ pub struct CaptureContext<'a> {
     pub owners: &'a Owners,
     /// Set when the run should end; looked at between blocks.
     pub stop: &'a std::sync::atomic::AtomicBool,
+}
+
+impl CaptureContext<'_> {
+    /// Fails where the run is to stop.
+    fn check_stop(&self) -> Result<(), SourceError> {
+        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(SourceError::Stopped);
+        }
+        Ok(())
+    }
 }
 
 /// What came of a capture.

@@ -17,6 +17,7 @@
 mod architecture;
 mod archive;
 mod cli;
+mod databases;
 mod docs;
 mod fidelity;
 mod generated;

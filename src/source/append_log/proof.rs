@@ -434,8 +434,9 @@ impl<'a> Claim<'a> {
             Course::Open | Course::Whole { .. } => return Removed::default(),
         };
         let mut removed = self.head.earlier;
-        let gone = self.head.files.get(..rows).unwrap_or_default();
-        gone.iter().for_each(|file| removed.add(file));
+        for file in self.head.files.get(..rows).unwrap_or_default() {
+            removed.add(file);
+        }
         removed
     }
 }
