@@ -13,6 +13,7 @@ pub mod sqlite;
 
 use std::path::{Path, PathBuf};
 
+pub use append_log::blocks::{Blocks, Sample};
 pub use append_log::difference::{Compared, Comparison, Difference};
 pub use append_log::proof::{Breach, BreachKind, History, Past, Rewrite};
 pub use append_log::reader::LogReader;
@@ -120,6 +121,17 @@ impl Source {
             SourceKind::Files(files) => feed::survey(&place, owners, files.file_systems(), |_, _| Ok(true)),
             SourceKind::AppendLog(_) => feed::survey(&place, owners, FileSystems::All, |_, _| Ok(true)),
             SourceKind::Sqlite(_) => feed::survey(&place, owners, FileSystems::All, sqlite::is_meant),
+        }
+    }
+
+    /// Looks, before any source is captured, at those blocks of a log that `history` names.
+    ///
+    /// # Errors
+    /// Where the log is shorter than it was or a block has other bytes.
+    pub fn look_ahead(&self, base: &Path, history: &History) -> Result<(), SourceError> {
+        match &history.sample {
+            Some(sample) => append_log::look(&place::find(self, base)?, sample),
+            None => Ok(()),
         }
     }
 
@@ -270,4 +282,6 @@ pub struct Captured {
     pub form: Form,
     /// For a log: how far it reaches, and how it goes on from what it was held against.
     pub log_head: Option<LogHead>,
+    /// For a log of which only a part is to be compared: what the next capture needs for it.
+    pub log_blocks: Option<Blocks>,
 }

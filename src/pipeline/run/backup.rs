@@ -123,7 +123,7 @@ impl<'p> Runner<'p> {
             self.context.events.tell(&Event::TotalKnown { bytes: expected });
         }
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
-        let packed = match packed {
+        let mut packed = match packed {
             Ok(packed) => packed,
             Err(error) => return Err(self.not_packed(error, &pending, &logs).await),
         };
@@ -140,8 +140,10 @@ impl<'p> Runner<'p> {
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
-        let stored = self.complete(packed, required, &listing, lineage, id).await?;
+        let blocks = std::mem::take(&mut packed.captured.log_blocks);
+        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
         self.tell_forks(&stored, &logs)?;
+        self.keep_blocks(&stored, &lineage, blocks);
         Ok(stored)
     }
 
@@ -297,7 +299,7 @@ impl<'p> Runner<'p> {
             .unwrap_or_else(|| Instance::new(&self.context.host))
     }
 
-    fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
+    pub(super) fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
         let mut bytes = [0; N];
         self.context.clock.random(&mut bytes).map_err(|error| {
             vec![
