@@ -180,6 +180,14 @@ codes! {
     SourceFailed = "source-failed" => Failed;
     /// A database that SQLite cannot copy.
     SqliteFailed = "sqlite-failed" => Failed;
+    /// A file that should be a database and is none, or is encrypted.
+    NotSqlite = "not-sqlite" => Refused;
+    /// A database that SQLite finds damaged.
+    SqliteCorrupt = "sqlite-corrupt" => VerificationFailed;
+    /// A database whose copy SQLite cannot check.
+    SqliteUnchecked = "sqlite-unchecked" => Warnings;
+    /// A database whose writers had to wait for its copy.
+    SqliteBlocksWriters = "sqlite-blocks-writers" => Warnings;
     /// A log with an unfinished record that is not at its end.
     LogUnfinished = "log-unfinished" => Warnings;
     /// A log that is shorter than it was.

@@ -80,8 +80,17 @@ pub const LOG_FILES_LISTED: usize = 4096;
 pub const LOG_RECORD_KEPT: usize = 8 << 10;
 /// Characters of a log's record that a message shows: enough to know it by, and a line of a terminal or two.
 pub const LOG_RECORD_SHOWN: usize = 160;
+/// Blocks of a log that are compared before it is read, beside its last ones: of a log of which a hundredth was rewritten half
+/// are found at once.
+pub const LOG_BLOCKS_DRAWN: usize = 64;
+/// Bytes of the digests of a log's blocks that are read: those of a log of two TiB.
+pub const LOG_BLOCKS_MAX: u64 = 64 << 20;
 /// Plain bytes of a stored backup that are unpacked to find the first record in which a log differs: about a minute.
 pub const LOG_COMPARE_MAX: u64 = 32 << 30;
+/// Times that the copy of a database begins again because a writer came in between, before writers are kept out.
+pub const SQLITE_RESTARTS: u32 = 3;
+/// Tries to copy a database that nobody has open, or that someone opens meanwhile.
+pub const SQLITE_TRIES: u32 = 5;
 /// Seconds that a secret's command may take.
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
 /// Warnings that a report lists one by one; the rest is counted.

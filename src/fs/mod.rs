@@ -6,6 +6,7 @@ pub mod entry;
 mod first_names;
 pub mod folder;
 pub mod glob;
+pub mod marks;
 pub mod metadata;
 pub mod own;
 pub mod owners;

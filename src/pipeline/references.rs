@@ -7,7 +7,9 @@ use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::Code;
 use crate::id::TargetName;
 use crate::source::SourceKind;
+use crate::source::append_log::PrefixCheck;
 use crate::steps::compress::{Codec, Compress};
+use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
 
@@ -33,8 +35,8 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_codec(resolved, step, compress, problems);
             }
             Step::Encrypt(_) => check_recipients(resolved, step, problems),
-            Step::Snapshot(_)
-            | Step::Deduplicate(_)
+            Step::Snapshot(snapshot) => check_prefixes(resolved, step, snapshot, problems),
+            Step::Deduplicate(_)
             | Step::Checksum(_)
             | Step::Confirm(_)
             | Step::Verify(_)
@@ -259,6 +261,37 @@ fn check_protected(resolved: &Resolved, step: &ResolvedStep, problems: &mut Prob
         ))
         .help("remove this line, or use an environment that is not protected"),
     );
+}
+
+/// A log of a protected environment is compared whole.
+fn check_prefixes(resolved: &Resolved, step: &ResolvedStep, snapshot: &Snapshot, problems: &mut Problems) {
+    for (position, source) in snapshot.source.iter().enumerate() {
+        let is_partial = matches!(&source.kind, SourceKind::AppendLog(log) if log.prefix_check == PrefixCheck::Tail);
+        if !is_partial || !resolved.environment.protected {
+            continue;
+        }
+        let list = step
+            .table
+            .get("source")
+            .map(super::tree::Node::items)
+            .unwrap_or_default();
+        let table = list.get(position).and_then(super::tree::Node::table);
+        let node = table.and_then(|table| table.get("prefix-check"));
+        let what = format!(
+            "the log `{}` cannot be proven in part in a protected environment",
+            source.name
+        );
+        problems.push(
+            problem(
+                step,
+                Code::ProtectedStep,
+                what,
+                node.map_or(step.span, |node| node.span),
+            )
+            .why("a record that was changed before the part that is looked at would become the truth")
+            .help("write `prefix-check = \"full\"`, or remove it"),
+        );
+    }
 }
 
 /// After a failure there is nothing that such a step could take.

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, RenameFlags};
+use rustix::fs::{FileType, Mode, OFlags, RenameFlags};
 
 use file::Copied;
 use way::{Level, level_of, settle};
@@ -25,6 +25,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::create;
 use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::fs::folder::{self, Folder};
+use crate::fs::marks;
 use crate::fs::metadata::XattrReader;
 use crate::fs::own::Own;
 use crate::fs::owners::Owners;
@@ -303,18 +304,29 @@ impl Carrier<'_> {
         if self.copy(entry, folder, Some(&name))?
             && let Some(restored) = path.parent().and_then(|parent| parent.child(&name))
         {
+            self.mark(&name);
             self.carried.beside.push((path.clone(), restored));
         }
         Ok(())
+    }
+
+    /// Marks the restored text in the top folder, so that later backups leave it out. Where that cannot be done it becomes
+    /// part of them, as any file does.
+    fn mark(&mut self, name: &[u8]) {
+        let opened = self.stack.top().and_then(|folder| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+        });
+        let _ = opened.and_then(marks::mark_restored);
     }
 
     /// `<name>.restored`, or with a number, free both in the stage and in the present tree.
     fn free_name(&mut self, path: &TreePath, folder: &Folder) -> Result<Option<Vec<u8>>, RestoreError> {
         for number in 1..=BESIDE_TRIES {
             let suffix = if number == 1 {
-                ".restored".to_owned()
+                marks::SUFFIX.to_owned()
             } else {
-                format!(".restored-{number}")
+                format!("{}-{number}", marks::SUFFIX)
             };
             let kept = path.name().len().min(NAME_MAX - suffix.len());
             let mut name = path.name().get(..kept).unwrap_or_default().to_vec();
@@ -322,7 +334,8 @@ impl Carrier<'_> {
             let Some(candidate) = path.parent().and_then(|parent| parent.child(&name)) else {
                 break;
             };
-            let in_present = folder.stat_of(&name).is_ok();
+            // What an earlier restore left there is replaced: it goes with the present tree.
+            let in_present = folder.stat_of(&name).is_ok() && !folder.file(&name).is_ok_and(marks::is_restored);
             if !in_present && self.look(&candidate)?.is_none() {
                 return Ok(Some(name));
             }

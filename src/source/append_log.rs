@@ -1,6 +1,7 @@
 //! Settings of an `append-log` source, and its capture: files in name order, the last one cut after its last whole record,
 //! held against what the last backup has of it.
 
+pub mod blocks;
 pub mod difference;
 pub mod proof;
 pub mod reader;
@@ -10,7 +11,9 @@ use std::os::fd::OwnedFd;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::blocks::{Gathering, Sample};
 use self::proof::{History, Origin, Proof, Rotation};
+use self::reader::LogReader;
 use super::feed::{self, Feed};
 use super::log_head::{LogFile, LogHead, Rows};
 use super::place::Place;
@@ -41,6 +44,9 @@ pub struct AppendLog {
     /// Which of its files may be removed. Anything else that is missing from the log stops the run.
     #[serde(default)]
     pub rotate: Rotate,
+    /// How it is proven that the log is what its last backup has and something more.
+    #[serde(default)]
+    pub prefix_check: PrefixCheck,
 }
 
 /// What ends a record.
@@ -65,6 +71,19 @@ pub enum Rotate {
     OldestFiles,
 }
 
+/// How much of a log is compared with its last backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum PrefixCheck {
+    /// All of it.
+    #[default]
+    Full,
+    /// Before anything else its last MiB and 64 blocks drawn at random, and after that whatever the backup reads: of an
+    /// archive that is all of it. Refused in a protected environment.
+    Tail,
+}
+
 /// What ends a record.
 pub(super) const END: u8 = b'\n';
 
@@ -76,6 +95,7 @@ pub(super) fn capture(
 ) -> Result<(), SourceError> {
     let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Linked)?;
     let mut log = Log::new(place, Proof::new(history, settings.rotate));
+    log.blocks = (settings.prefix_check == PrefixCheck::Tail).then(Gathering::default);
     for step in &mut walk {
         feed.check_stop()?;
         match step {
@@ -97,6 +117,19 @@ pub(super) fn capture(
     log.finish(feed)
 }
 
+/// Looks at a few blocks of a log, so that one that was rewritten ends the run before it is read.
+pub(super) fn look(place: &Place, sample: &Sample) -> Result<(), SourceError> {
+    let unreadable = |cause| place.unreadable(cause);
+    let log = LogReader::open(place.open()?, &place.selection).map_err(unreadable)?;
+    match blocks::compare(&place.open()?, log.files(), sample).map_err(unreadable)? {
+        None => Ok(()),
+        Some(breach) => Err(SourceError::LogBroken {
+            name: place.name.clone(),
+            breach: Box::new(breach),
+        }),
+    }
+}
+
 /// A log under way. Only the last file may end in the middle of a record, and which one is the last is known when no
 /// other follows: so one file waits, with what stands behind it that is no part of the log.
 struct Log<'a> {
@@ -112,6 +145,7 @@ struct Log<'a> {
     /// Of the file under way, where neither the sink hashes it nor `whole` has nothing else.
     own: Option<blake3::Hasher>,
     rows: Rows,
+    blocks: Option<Gathering>,
     buffer: Vec<u8>,
 }
 
@@ -141,6 +175,7 @@ impl<'a> Log<'a> {
             whole: blake3::Hasher::new(),
             own: None,
             rows: Rows::default(),
+            blocks: None,
             buffer: vec![0; limits::READ_BLOCK],
         }
     }
@@ -171,6 +206,7 @@ impl<'a> Log<'a> {
                 root: self.place.shown(&TreePath::root()),
             });
         }
+        feed.captured.log_blocks = self.blocks.take().map(Gathering::finish);
         let (earlier, files) = self.rows.finish();
         let broken = |breach| SourceError::LogBroken {
             name: self.place.name.clone(),
@@ -297,9 +333,13 @@ impl<'a> Log<'a> {
             proof,
             whole,
             own,
+            blocks,
             buffer,
             ..
         } = self;
+        if let Some(blocks) = blocks {
+            blocks.update(buffer.get(..length).unwrap_or_default());
+        }
         let mut rest = buffer.get(..length).unwrap_or_default();
         while !rest.is_empty() {
             let stop = proof.until_stop().and_then(|left| usize::try_from(left).ok());

@@ -114,6 +114,20 @@ pub enum SourceError {
         /// The database.
         path: String,
     },
+    /// A database is opened, written and closed so often that it can be copied neither at rest nor in use.
+    #[error("the database `{path}` was another each time it was looked at")]
+    SqliteUnsettled {
+        /// The database.
+        path: String,
+    },
+    /// SQLite finds a copy damaged.
+    #[error("the database `{path}` is damaged: {what}")]
+    SqliteCorrupt {
+        /// The database.
+        path: String,
+        /// What SQLite says.
+        what: String,
+    },
     /// The copy of a database cannot be kept in the spool folder.
     #[error("the copy of a database cannot be kept in `{spool}`")]
     Spool {
@@ -167,7 +181,9 @@ impl Diagnose for SourceError {
                 BreachKind::Shorter | BreachKind::Gone(_) => Code::LogShrank,
                 BreachKind::Differs => Code::LogRewritten,
             },
-            Self::NotSqlite { .. } | Self::Sqlite { .. } | Self::SqliteCopy { .. } => Code::SqliteFailed,
+            Self::NotSqlite { .. } => Code::NotSqlite,
+            Self::Sqlite { .. } | Self::SqliteCopy { .. } | Self::SqliteUnsettled { .. } => Code::SqliteFailed,
+            Self::SqliteCorrupt { .. } => Code::SqliteCorrupt,
             Self::Stopped => Code::Interrupted,
             Self::Sink(diagnostic) => diagnostic.code,
         }
@@ -184,7 +200,10 @@ impl Diagnose for SourceError {
             }
             Self::TooSmall { .. } => Some("`min-size` says that less than that cannot be all of it".to_owned()),
             Self::Shrank { most, .. } => Some(format!("`max-shrink` lets it lose {most} from one backup to the next")),
-            Self::NotSqlite { .. } => Some("its first bytes are not those of a database".to_owned()),
+            Self::NotSqlite { .. } => {
+                Some("its first bytes are not those of a database; those of an encrypted one are not either".to_owned())
+            }
+            Self::SqliteCorrupt { .. } => Some("a backup of it would look like a good one".to_owned()),
             Self::Sink(diagnostic) => diagnostic.why.clone(),
             _ => None,
         }
@@ -223,9 +242,19 @@ impl Diagnose for SourceError {
                 "find out what changed it; where the change is meant, `--accept-log-rewrite {name}` lets this one run \
                  begin a new generation of the log"
             ),
-            Self::NotSqlite { .. } => {
-                "leave it out with `exclude`, narrow the glob, or capture it with a `files` source".to_owned()
+            Self::NotSqlite { .. } => "where it is no database, leave it out with `exclude` or narrow the glob. An encrypted \
+                                       one (SQLCipher) cannot be read without its key: let the program that has the key \
+                                       write a copy of it (`VACUUM INTO`, `sqlcipher_export`) beside it, before each \
+                                       backup or by a `command` source where there is one, and capture the copy with a \
+                                       `files` source"
+                .to_owned(),
+            Self::SqliteUnsettled { .. } => {
+                "let the service keep its database open, or stop it for the backup".to_owned()
             }
+            Self::SqliteCorrupt { .. } => "restore it from a backup (`strongroom list`), or save what can be read with \
+                                           `sqlite3 DATABASE .recover`; to back it up as it is, write `check = \"none\"` for \
+                                           its source"
+                .to_owned(),
             Self::Sqlite { .. } if self.is_busy() => {
                 "another process held the database for more than ten seconds; try again, or let it use WAL mode".to_owned()
             }

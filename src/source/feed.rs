@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 
 use super::place::Place;
 use super::{CaptureContext, Captured, Form, SourceError, Survey, TreeSink, Verdict};
@@ -53,10 +52,7 @@ impl<'a> Feed<'a> {
 
     /// Fails where the run is to stop.
     pub(super) fn check_stop(&self) -> Result<(), SourceError> {
-        if self.context.stop.load(Ordering::Relaxed) {
-            return Err(SourceError::Stopped);
-        }
-        Ok(())
+        self.context.check_stop()
     }
 
     /// Keeps a folder back until something in it is handed on.

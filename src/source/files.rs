@@ -13,6 +13,7 @@ use super::{SourceError, Verdict};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Extent, Kind};
 use crate::fs::folder;
+use crate::fs::marks;
 use crate::fs::metadata::{self, Held, XattrReader};
 use crate::fs::selection::Choice;
 use crate::fs::walk::{FileSystems, SecondNames, Step};
@@ -59,8 +60,13 @@ pub(super) fn capture(files: &Files, place: &Place, feed: &mut Feed<'_>) -> Resu
                 continue;
             }
         };
+        let beside = marks::beside_what(found.entry.path.name(), &found.entry.metadata.xattrs);
         if found.choice == Choice::OnTheWay && !found.entry.path.is_root() {
             feed.hold(found.entry);
+        } else if beside.is_some_and(|name| walk.folder().is_some_and(|folder| folder.stat_of(name).is_ok())) {
+            // It would be restored beside the file once more, and so on each time.
+            feed.warn(left_beside(&place.shown(&found.entry.path)));
+            walk.forget_last();
         } else if let Some(file) = found.content {
             if reader.file(feed, &file, found.entry)? == Outcome::LeftOut {
                 walk.forget_last();
@@ -345,6 +351,16 @@ fn changing(path: &str) -> Diagnostic {
     .why("something writes to it without a pause")
     .state("it is in the backup as it was read last, which may mix two of its states")
     .help("capture it with a source that knows how it is written (`sqlite`, `append-log`), or leave it out with `exclude`")
+}
+
+fn left_beside(path: &str) -> Diagnostic {
+    Diagnostic::warning(
+        Code::RestoredBeside,
+        format!("`{path}` is left out: a restore laid it beside the present file"),
+    )
+    .why("the backup held it redacted, and a redacted text must not replace a whole one")
+    .state("it is not in the backup")
+    .help("compare the two, and remove the restored one")
 }
 
 fn partly_unreadable(path: &str, error: &io::Error) -> Diagnostic {

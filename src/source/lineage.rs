@@ -7,7 +7,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -175,7 +174,7 @@ fn name_of(name: &OsStr) -> OsString {
 
 fn open(path: &Path) -> Result<Option<std::fs::File>, LineageError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty()).map(OwnedFd::from);
+    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
     let io = |cause| LineageError::Io {
         path: path.to_owned(),
         cause,

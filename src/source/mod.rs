@@ -13,6 +13,7 @@ pub mod sqlite;
 
 use std::path::{Path, PathBuf};
 
+pub use append_log::blocks::{Blocks, Sample};
 pub use append_log::difference::{Compared, Comparison, Difference};
 pub use append_log::proof::{Breach, BreachKind, History, Past, Rewrite};
 pub use append_log::reader::LogReader;
@@ -124,6 +125,17 @@ impl Source {
         }
     }
 
+    /// Looks, before any source is captured, at those blocks of a log that `history` names.
+    ///
+    /// # Errors
+    /// Where the log is shorter than it was or a block has other bytes.
+    pub fn look_ahead(&self, base: &Path, history: &History) -> Result<(), SourceError> {
+        match &history.sample {
+            Some(sample) => append_log::look(&place::find(self, base)?, sample),
+            None => Ok(()),
+        }
+    }
+
     /// Captures the source into `sink`.
     ///
     /// # Errors
@@ -161,7 +173,7 @@ impl Source {
         match &self.kind {
             SourceKind::Files(files) => files::capture(files, &place, &mut feed)?,
             SourceKind::AppendLog(log) => append_log::capture(log, &place, history, &mut feed)?,
-            SourceKind::Sqlite(_) => sqlite::capture(&place, &mut feed)?,
+            SourceKind::Sqlite(settings) => sqlite::capture(settings, &place, &mut feed)?,
         }
         Ok(feed.finish())
     }
@@ -262,6 +274,16 @@ pub struct CaptureContext<'a> {
     pub stop: &'a std::sync::atomic::AtomicBool,
 }
 
+impl CaptureContext<'_> {
+    /// Fails where the run is to stop.
+    fn check_stop(&self) -> Result<(), SourceError> {
+        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(SourceError::Stopped);
+        }
+        Ok(())
+    }
+}
+
 /// What came of a capture.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Captured {
@@ -277,4 +299,6 @@ pub struct Captured {
     pub form: Form,
     /// For a log: how far it reaches, and how it goes on from what it was held against.
     pub log_head: Option<LogHead>,
+    /// For a log of which only a part is to be compared: what the next capture needs for it.
+    pub log_blocks: Option<Blocks>,
 }

@@ -1,23 +1,27 @@
-//! Settings of a `sqlite` source, and its capture: each database copied by SQLite's online backup, one at a time.
+//! Settings of a `sqlite` source, and its capture: each database copied as of one moment, one at a time, and checked.
 
-use std::fs::{File, OpenOptions};
+mod check;
+mod copy;
+mod live;
+pub mod rest;
+mod scratch;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 use rustix::fs::FileType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::check::Check;
+use self::check::Checked;
+use self::live::Made;
 use super::feed::{self, Feed};
 use super::place::{Place, shown};
-use super::{SourceError, Verdict};
+use super::{CaptureContext, SourceError, Verdict};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::fs::folder::{self, Folder};
@@ -38,23 +42,24 @@ pub struct Sqlite {
     #[serde(default)]
     #[schemars(extend("x-glob" = true))]
     pub exclude: Vec<String>,
+    /// What is asked of each copy before it becomes part of the backup. One that is not sound stops the run.
+    #[serde(default)]
+    pub check: Check,
 }
 
 /// How every database begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The names of what SQLite keeps beside a database end so.
-const SIDE_FILES: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+const SIDE_FILES: [&[u8]; 3] = [WAL, SHARED_MEMORY, JOURNAL];
+const WAL: &[u8] = b"-wal";
+const SHARED_MEMORY: &[u8] = b"-shm";
+const JOURNAL: &[u8] = b"-journal";
 /// How long to wait for whoever holds a database.
 const BUSY: Duration = Duration::from_secs(10);
-/// Bytes copied between two looks at the stop flag.
-const STEP: i32 = 16 << 20;
-
-/// Distinguishes the spool files of one process.
-static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 // SQLite guards a database with POSIX locks, and a process loses all of them as soon as it closes any descriptor of that
 // file. So whatever is to be learned of the file itself is learned, and its descriptor closed, before SQLite opens it.
-pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
+pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
     let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Separate)?;
     let mut databases = 0_u64;
     let mut unreadable = false;
@@ -75,7 +80,7 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
         } else if found.entry.kind == Kind::Folder {
             feed.hold(found.entry);
         } else if let Some(folder) = walk.folder() {
-            databases += u64::from(entry(place, feed, folder, found)?);
+            databases += u64::from(entry(settings, place, feed, folder, found)?);
         }
     }
     if databases == 0 && (unreadable || !place.may_be_empty) {
@@ -92,17 +97,6 @@ pub(super) fn capture(place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceEr
     Ok(())
 }
 
-/// The state of a database's write-ahead log.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WriteAheadLog {
-    /// It is there: the service runs, or crashed.
-    Present,
-    /// The database has one while it is open, and it is closed.
-    Absent,
-    /// The database has none.
-    Unused,
-}
-
 /// What a file in a folder of databases is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -111,11 +105,22 @@ enum Role {
     EmptyDatabase,
     /// A part of the database beside it.
     SideFile,
+    /// Called as databases are, or with their side files beside it, and none: an encrypted one, most likely.
+    Disguised,
     Other,
 }
 
+/// How the names of databases end.
+const ENDS: [&str; 4] = ["db", "db3", "sqlite", "sqlite3"];
+
 /// Captures one entry that is no folder; whether it is a database.
-fn entry(place: &Place, feed: &mut Feed<'_>, folder: &Folder, found: Found) -> Result<bool, SourceError> {
+fn entry(
+    settings: &Sqlite,
+    place: &Place,
+    feed: &mut Feed<'_>,
+    folder: &Folder,
+    found: Found,
+) -> Result<bool, SourceError> {
     let path = place.shown(&found.entry.path);
     let named = found.choice == Choice::Named;
     let Some(file) = found.content else {
@@ -131,11 +136,13 @@ fn entry(place: &Place, feed: &mut Feed<'_>, folder: &Folder, found: Found) -> R
     })?;
     drop(file);
     match role {
-        Role::Database => copy(feed, folder, found.entry, &path).map(|()| true),
+        Role::Database => copy(settings, feed, folder, found.entry, &path).map(|()| true),
         Role::EmptyDatabase if named => {
             feed.plain(&as_copy(found.entry, 0))?;
             Ok(true)
         }
+        // To pass one by because it cannot be read would be to leave it out without a word.
+        Role::Disguised => Err(SourceError::NotSqlite { path }),
         Role::Other if named => Err(SourceError::NotSqlite { path }),
         Role::SideFile | Role::Other | Role::EmptyDatabase => Ok(false),
     }
@@ -155,12 +162,20 @@ fn role(folder: &Folder, name: &[u8], file: &OwnedFd) -> io::Result<Role> {
     if owner.is_some_and(|owner| !owner.is_empty() && is_file(owner)) {
         return Ok(Role::SideFile);
     }
-    if read > 0 {
-        return Ok(Role::Other);
-    }
-    // Nothing in the file yet may mean that everything is still in what lies beside it.
     let beside = SIDE_FILES.iter().any(|end| is_file(&[name, end].concat()));
-    Ok(if beside { Role::Database } else { Role::EmptyDatabase })
+    Ok(match (read > 0, beside) {
+        (true, true) => Role::Disguised,
+        (true, false) if is_called_a_database(name) => Role::Disguised,
+        (true, false) => Role::Other,
+        // Nothing in the file yet may mean that everything is still in what lies beside it.
+        (false, true) => Role::Database,
+        (false, false) => Role::EmptyDatabase,
+    })
+}
+
+fn is_called_a_database(name: &[u8]) -> bool {
+    let end = Path::new(std::ffi::OsStr::from_bytes(name)).extension();
+    end.is_some_and(|end| ENDS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 /// Whether a survey counts what was found.
@@ -172,7 +187,9 @@ pub(super) fn is_meant(folder: &Folder, found: &Found) -> io::Result<bool> {
             let role = role(folder, name, &folder.file(name)?)?;
             Ok(match found.choice {
                 Choice::Named => role != Role::SideFile,
-                Choice::Inside | Choice::OnTheWay | Choice::Out | Choice::Refused => role == Role::Database,
+                Choice::Inside | Choice::OnTheWay | Choice::Out | Choice::Refused => {
+                    matches!(role, Role::Database | Role::Disguised)
+                }
             })
         }
         Kind::Link { .. } | Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
@@ -202,26 +219,33 @@ fn as_copy(entry: Entry, size: u64) -> Entry {
 }
 
 /// Copies a database into the spool and hands the copy on.
-fn copy(feed: &mut Feed<'_>, folder: &Folder, entry: Entry, path: &str) -> Result<(), SourceError> {
-    let unreadable = |cause| SourceError::Unreadable {
-        path: path.to_owned(),
-        cause,
-    };
-    let at = folder
-        .path()
-        .map_err(unreadable)?
-        .join(std::ffi::OsStr::from_bytes(entry.path.name()));
-    let log = write_ahead_log(folder, entry.path.name()).map_err(unreadable)?;
-    let spool = backup(feed, &at, log, path)?;
-    let size = spool.metadata().map_err(|cause| spool_failed(feed, cause))?.len();
-    let spool = OwnedFd::from(spool);
+fn copy(settings: &Sqlite, feed: &mut Feed<'_>, folder: &Folder, entry: Entry, path: &str) -> Result<(), SourceError> {
+    let (scratch, made) = copy::copy(feed.context, folder, entry.path.name(), path)?;
+    if made == Made::KeepingOut {
+        feed.warn(blocks_writers(path));
+    }
+    match check::check(scratch.path(), settings.check, feed.context.stop) {
+        Checked::Sound => {}
+        Checked::Corrupt(what) => {
+            let path = path.to_owned();
+            return Err(SourceError::SqliteCorrupt { path, what });
+        }
+        Checked::Unknown(cause) => feed.warn(unchecked(path, &cause)),
+        Checked::Stopped => return Err(SourceError::Stopped),
+    }
+    let copy = scratch.into_file().map_err(|cause| spool_failed(feed.context, cause))?;
+    let size = copy
+        .metadata()
+        .map_err(|cause| spool_failed(feed.context, cause))?
+        .len();
+    let copy = OwnedFd::from(copy);
     feed.begin(&as_copy(entry, size))?;
     let mut buffer = vec![0; limits::READ_BLOCK];
     let mut at = 0;
     while at < size {
         let wanted = usize::try_from(size - at).map_or(buffer.len(), |left| left.min(buffer.len()));
         let block = buffer.get_mut(..wanted).unwrap_or_default();
-        let read = feed::read_at(&spool, block, at).map_err(|cause| spool_failed(feed, cause))?;
+        let read = feed::read_at(&copy, block, at).map_err(|cause| spool_failed(feed.context, cause))?;
         if read < wanted {
             return Err(SourceError::SqliteCopy { path: path.to_owned() });
         }
@@ -231,131 +255,34 @@ fn copy(feed: &mut Feed<'_>, folder: &Folder, entry: Entry, path: &str) -> Resul
     feed.end(Verdict::Kept)
 }
 
-fn spool_failed(feed: &Feed<'_>, cause: io::Error) -> SourceError {
+fn spool_failed(context: &CaptureContext<'_>, cause: io::Error) -> SourceError {
     SourceError::Spool {
-        spool: shown(&feed.context.spool),
+        spool: shown(&context.spool),
         cause,
     }
 }
 
-/// Makes SQLite's own copy of the database at `at`: the state of one moment, however much is written meanwhile. The copy
-/// has no name any more when it is filled, so a crash leaves nothing.
-fn backup(feed: &Feed<'_>, at: &Path, log: WriteAheadLog, path: &str) -> Result<File, SourceError> {
-    let failed = |cause| SourceError::Sqlite {
-        path: path.to_owned(),
-        cause,
-    };
-    let (spool, name) = create_spool(&feed.context.spool).map_err(|cause| spool_failed(feed, cause))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(&name, flags);
-    std::fs::remove_file(&name).map_err(|cause| spool_failed(feed, cause))?;
-    let not_spooled = |cause| spool_failed(feed, io::Error::other(cause));
-    let mut target = opened.map_err(not_spooled)?;
-    // A copy that a crash makes worthless needs neither a journal nor the disk.
-    target
-        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;")
-        .map_err(not_spooled)?;
-
-    let source = open_source(at, log).map_err(failed)?;
-    // One read transaction around all steps holds one moment: without it each write would start the copy again.
-    source.execute_batch("BEGIN").map_err(failed)?;
-    source
-        .query_row("PRAGMA schema_version", [], |row| row.get::<_, i64>(0))
-        .map_err(failed)?;
-    let page: i32 = source
-        .query_row("PRAGMA page_size", [], |row| row.get(0))
-        .map_err(failed)?;
-    let pages = copy_pages(feed, &source, &mut target, (STEP / page.max(512)).max(1), path)?;
-    drop(source);
-    target.close().map_err(|(_, cause)| failed(cause))?;
-
-    let length = spool.metadata().map_err(|cause| spool_failed(feed, cause))?.len();
-    if length != u64::from(page.unsigned_abs()) * pages {
-        return Err(SourceError::SqliteCopy { path: path.to_owned() });
-    }
-    Ok(spool)
+fn blocks_writers(path: &str) -> Diagnostic {
+    Diagnostic::warning(
+        Code::SqliteBlocksWriters,
+        format!("writers of the database `{path}` had to wait while it was copied"),
+    )
+    .why(format!(
+        "it has a rollback journal, and writes came in between each of {} tries to copy it beside them",
+        limits::SQLITE_RESTARTS + 1
+    ))
+    .state("it is in the backup as of one moment")
+    .help("let the service use WAL mode (`PRAGMA journal_mode = WAL`), in which readers and writers do not wait for each other")
 }
 
-/// Opens a database that may only be read.
-///
-/// A reader of a database in WAL mode makes `-wal` and `-shm` beside it where there are none, and one that was opened
-/// for reading alone cannot remove them again. So where there is no log the database is opened as its service opens it:
-/// whoever closes it last removes both, by SQLite's own rules. Where there is one it stays as it is, a crash's left-over
-/// included.
-fn open_source(at: &Path, log: WriteAheadLog) -> rusqlite::Result<Connection> {
-    let access = match log {
-        WriteAheadLog::Absent => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        WriteAheadLog::Present | WriteAheadLog::Unused => OpenFlags::SQLITE_OPEN_READ_ONLY,
-    };
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let source = Connection::open_with_flags(at, flags)?;
-    source.busy_timeout(BUSY)?;
-    source.pragma_update(None, "query_only", true)?;
-    Ok(source)
-}
-
-fn write_ahead_log(folder: &Folder, name: &[u8]) -> io::Result<WriteAheadLog> {
-    match folder.stat_of(&[name, b"-wal"].concat()) {
-        Ok(_) => return Ok(WriteAheadLog::Present),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let mut head = [0; 20];
-    feed::read_at(&folder.file(name)?, &mut head, 0)?;
-    let in_wal_mode = head.get(18..) == Some(&[2, 2]);
-    Ok(if in_wal_mode {
-        WriteAheadLog::Absent
-    } else {
-        WriteAheadLog::Unused
-    })
-}
-
-/// Copies all pages; gives their number.
-fn copy_pages(
-    feed: &Feed<'_>,
-    source: &Connection,
-    target: &mut Connection,
-    step: i32,
-    path: &str,
-) -> Result<u64, SourceError> {
-    let failed = |cause: rusqlite::Error| {
-        // The source is only read, so it is the spool that is full.
-        if cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            return spool_failed(feed, io::ErrorKind::StorageFull.into());
-        }
-        let path = path.to_owned();
-        SourceError::Sqlite { path, cause }
-    };
-    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    let backup = Backup::new(source, target).map_err(failed)?;
-    loop {
-        feed.check_stop()?;
-        match backup.step(step).map_err(failed)? {
-            StepResult::More => {}
-            StepResult::Done => return Ok(u64::from(backup.progress().pagecount.unsigned_abs())),
-            // The read transaction stands and nobody else knows the target, so there is nothing to wait for.
-            _ => return Err(failed(rusqlite::Error::SqliteFailure(busy, None))),
-        }
-    }
-}
-
-/// A new file in the spool that only its owner can read, and its name.
-fn create_spool(spool: &Path) -> io::Result<(File, PathBuf)> {
-    loop {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = spool.join(format!("sqlite-{}-{number}", std::process::id()));
-        match OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&name)
-        {
-            // A name left over from a killed process is passed by.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((opened?, name)),
-        }
-    }
+fn unchecked(path: &str, cause: &rusqlite::Error) -> Diagnostic {
+    Diagnostic::warning(
+        Code::SqliteUnchecked,
+        format!("the copy of the database `{path}` could not be checked"),
+    )
+    .why(cause.to_string())
+    .state("it is in the backup, unchecked")
+    .help("where it needs an extension that this program does not have, write `check = \"none\"` for its source")
 }
 
 fn no_file(path: &str) -> Diagnostic {

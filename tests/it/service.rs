@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::projects::Project;
 use crate::transcript::{Scratch, program, service};
 use crate::trees;
 
@@ -560,4 +561,46 @@ exclude = { append = [".env*"] }
     let told = String::from_utf8_lossy(&held.stderr).into_owned() + &String::from_utf8_lossy(&held.stdout);
     assert_eq!(held.status.code(), Some(3), "{told}");
     assert!(told.contains("retention-held-back"), "{told}");
+}
+
+#[test]
+fn a_text_that_a_restore_laid_beside_a_file_is_told_and_never_multiplies() {
+    let project = Project::new("");
+    let scrub = "[[step]]\nid = \"scrub\"\ntype = \"redact\"\nsources = [\"config\"]\n";
+    let source = "[[step.source]]\nname = \"config\"\ntype = \"files\"\npath = \"config\"\n";
+    project.pipeline("backup", &format!("{source}{scrub}"));
+    let secret = blake3::hash(&std::process::id().to_le_bytes()).to_hex();
+    project.write("config/a.toml", &format!("password = \"{}\"\n", &secret[..20]));
+    // Ones of the operator's own: beside nothing that was redacted, and beside nothing at all.
+    project.write("config/a.toml.restored-by-hand", "mine");
+    project.write("config/b.restored", "mine");
+    project.write("config/b", "mine");
+    project.backup(&[]).ended(0);
+    let names = || {
+        let mut names: Vec<String> = std::fs::read_dir(project.path("config"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let expected = [
+        "a.toml",
+        "a.toml.restored",
+        "a.toml.restored-by-hand",
+        "b",
+        "b.restored",
+    ];
+    for _ in 0..3 {
+        project.restore("latest", &[]).ended(3);
+        assert_eq!(names(), expected);
+        let backup = project.backup(&[]).ended(3);
+        let (code, said) = backup.problem();
+        assert_eq!(code, "restored-beside");
+        assert!(said.contains("a.toml.restored` is left out"), "{said}");
+        assert_eq!(backup.json["entries"], 5, "the root and four files");
+    }
+    // What someone made of it is theirs.
+    std::fs::rename(project.path("config/a.toml.restored"), project.path("config/a.toml")).unwrap();
+    assert_eq!(project.backup(&[]).ended(0).json["entries"], 5);
 }

@@ -1,6 +1,5 @@
 //! Capture: what a source hands on is the tree as it is, whatever happens to the tree meanwhile.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -23,23 +22,23 @@ use strongroom::source::{
 
 /// What a sink was given of one entry.
 #[derive(Debug)]
-struct Given {
-    entry: Entry,
-    data: Vec<u8>,
+pub(crate) struct Given {
+    pub(crate) entry: Entry,
+    pub(crate) data: Vec<u8>,
     verdict: Verdict,
 }
 
-type Hook<'a> = Box<dyn FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a>;
+pub(crate) type Hook<'a> = Box<dyn FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a>;
 
 /// When a hook is called.
-enum Hooked<'a> {
+pub(crate) enum Hooked<'a> {
     Begin(&'a Entry),
     Write(&'a Entry),
 }
 
 /// Records what it is given and holds the source to its promises.
 #[derive(Default)]
-struct Recorder<'a> {
+pub(crate) struct Recorder<'a> {
     given: Vec<Given>,
     index: HashMap<TreePath, usize>,
     superseded: Vec<Given>,
@@ -120,18 +119,18 @@ impl Recorder<'_> {
         self.given.get(*self.index.get(path)?)
     }
 
-    fn get(&self, path: &str) -> &Given {
+    pub(crate) fn get(&self, path: &str) -> &Given {
         let parsed = TreePath::parse(path.as_bytes()).unwrap();
         self.get_path(&parsed)
             .unwrap_or_else(|| panic!("`{path}` was not given; given: {:?}", self.paths()))
     }
 
-    fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.given.iter().map(|given| given.entry.path.display()).collect()
     }
 }
 
-fn source(kind: &str, settings: serde_json::Value) -> Source {
+pub(crate) fn source(kind: &str, settings: serde_json::Value) -> Source {
     Source {
         name: "data".parse().unwrap(),
         kind: SourceKind::decode(kind, settings).unwrap(),
@@ -144,15 +143,15 @@ fn files(path: &Path) -> Source {
 }
 
 /// A place to capture from and a spool.
-struct Scene {
-    dir: tempfile::TempDir,
-    spool: tempfile::TempDir,
+pub(crate) struct Scene {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) spool: tempfile::TempDir,
     stop: AtomicBool,
     events: Events,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
             spool: tempfile::tempdir().unwrap(),
@@ -161,17 +160,17 @@ impl Scene {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    fn capture_into(&self, source: &Source, sink: &mut Recorder<'_>) -> Result<Captured, SourceError> {
+    pub(crate) fn capture_into(&self, source: &Source, sink: &mut Recorder<'_>) -> Result<Captured, SourceError> {
         let context = CaptureContext {
             events: &self.events,
             spool: self.spool.path().to_owned(),
@@ -181,7 +180,7 @@ impl Scene {
         source.capture(self.dir.path(), sink, &context)
     }
 
-    fn capture(&self, source: &Source) -> (Recorder<'static>, Captured) {
+    pub(crate) fn capture(&self, source: &Source) -> (Recorder<'static>, Captured) {
         let mut sink = Recorder::default();
         let captured = self.capture_into(source, &mut sink).unwrap();
         assert!(sink.open.is_none());
@@ -195,7 +194,7 @@ impl Scene {
     }
 
     /// Captures with a hook that may do something to the tree, or stop the capture.
-    fn capture_while<'a>(
+    pub(crate) fn capture_while<'a>(
         &self,
         source: &Source,
         hook: impl FnMut(&Hooked<'_>) -> Result<(), SinkError> + 'a,
@@ -231,11 +230,11 @@ fn once<'a>(
     }
 }
 
-fn codes(captured: &Captured) -> Vec<Code> {
+pub(crate) fn codes(captured: &Captured) -> Vec<Code> {
     captured.warnings.iter().map(|warning| warning.code).collect()
 }
 
-fn needs_root() {
+pub(crate) fn needs_root() {
     assert!(
         rustix::process::geteuid().is_root(),
         "this test makes device nodes and foreign owners: run it as root"
@@ -243,7 +242,7 @@ fn needs_root() {
 }
 
 /// Runs `body` on a thread that has given up root's rights.
-fn as_nobody<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn as_nobody<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     needs_root();
     std::thread::scope(|scope| {
         scope
@@ -257,7 +256,7 @@ fn as_nobody<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
+pub(crate) fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec {
         tv_sec: seconds,
         tv_nsec: nanoseconds,
@@ -1060,213 +1059,5 @@ fn a_log_under_a_writer_is_always_a_prefix_of_what_it_becomes() {
     for data in prefixes {
         assert!(data.is_empty() || data.ends_with(b"\n"));
         assert!(whole.starts_with(&data));
-    }
-}
-
-fn database(path: &Path, mode: &str, rows: u32) -> rusqlite::Connection {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    connection.pragma_update(None, "journal_mode", mode).unwrap();
-    connection
-        .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, pad BLOB)")
-        .unwrap();
-    for row in 1..=rows {
-        connection
-            .execute("INSERT INTO t VALUES (?1, randomblob(100))", [row])
-            .unwrap();
-    }
-    connection
-}
-
-/// Opens a captured copy by itself and counts its rows, which must be 1 to n.
-fn rows(copy: &[u8]) -> u32 {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("copy.db");
-    fs::write(&path, copy).unwrap();
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    let check: String = connection
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(check, "ok");
-    let (count, highest): (u32, Option<u32>) = connection
-        .query_row("SELECT count(*), max(n) FROM t", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .unwrap();
-    assert_eq!(count, highest.unwrap_or(0));
-    count
-}
-
-fn sqlite(path: &str) -> Source {
-    source("sqlite", serde_json::json!({ "path": path }))
-}
-
-#[test]
-fn databases_are_copied_whole_and_what_lies_beside_them_is_no_entry() {
-    let scene = Scene::new();
-    let open = database(&scene.path("open.db"), "WAL", 300);
-    drop(database(&scene.path("closed.db"), "DELETE", 5));
-    scene.write("notes.txt", "no database");
-    scene.write("sub/none.txt", "no database");
-    fs::create_dir(scene.path("deep")).unwrap();
-    drop(database(&scene.path("deep/in.sqlite"), "WAL", 7));
-    assert!(scene.path("open.db-wal").exists());
-    fs::set_permissions(scene.path("open.db"), fs::Permissions::from_mode(0o604)).unwrap();
-    set_times(&scene.path("open.db"), 1000, 1);
-    let (sink, captured) = scene.capture(&sqlite("."));
-    assert_eq!(sink.paths(), ["", "closed.db", "deep", "deep/in.sqlite", "open.db"]);
-    assert_eq!(captured.warning_count, 0);
-    assert_eq!(rows(&sink.get("open.db").data), 300);
-    assert_eq!(rows(&sink.get("closed.db").data), 5);
-    assert_eq!(rows(&sink.get("deep/in.sqlite").data), 7);
-    let entry = &sink.get("open.db").entry;
-    assert_eq!(
-        (entry.metadata.mode, entry.metadata.mtime.seconds, entry.stat),
-        (0o604, 1000, None)
-    );
-    assert_eq!(
-        fs::read_dir(scene.spool.path()).unwrap().count(),
-        0,
-        "nothing is left in the spool"
-    );
-
-    let (sink, _) = scene.capture(&sqlite("*.db*"));
-    assert_eq!(sink.paths(), ["", "closed.db", "open.db"]);
-    let (sink, _) = scene.capture(&sqlite("open.db"));
-    assert_eq!(sink.paths(), ["", "open.db"]);
-    drop(open);
-
-    let selects = sqlite(".")
-        .selects(scene.dir.path(), scene.dir.path(), Form::Folder)
-        .unwrap();
-    let selects = |path: &str, is_folder| selects.selects(&TreePath::parse(path.as_bytes()).unwrap(), is_folder);
-    assert!(selects("closed.db", false) && selects("deep/in.sqlite", false));
-    assert!(!selects("notes.txt", false) && !selects("deep", true) && !selects("gone.db", false));
-    let survey = sqlite(".").survey(scene.dir.path(), &Owners::default()).unwrap();
-    assert_eq!(survey.entries, 4);
-}
-
-/// Names and contents of a folder.
-fn folder_bytes(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
-}
-
-#[test]
-fn a_capture_of_a_database_leaves_nothing_behind_and_changes_nothing() {
-    let scene = Scene::new();
-    fs::create_dir(scene.path("at-rest")).unwrap();
-    drop(database(&scene.path("at-rest/wal.db"), "WAL", 9));
-    drop(database(&scene.path("at-rest/delete.db"), "DELETE", 9));
-    let before = folder_bytes(&scene.path("at-rest"));
-    assert_eq!(before.len(), 2);
-    scene.capture(&sqlite("at-rest"));
-    assert!(folder_bytes(&scene.path("at-rest")) == before);
-
-    // As a crash leaves it: the last writes are in the log alone.
-    fs::create_dir(scene.path("crashed")).unwrap();
-    let open = database(&scene.path("open.db"), "WAL", 9);
-    for name in ["open.db", "open.db-wal"] {
-        fs::copy(scene.path(name), scene.path("crashed").join(name)).unwrap();
-    }
-    drop(open);
-    let before = folder_bytes(&scene.path("crashed"));
-    let (sink, _) = scene.capture(&sqlite("crashed"));
-    assert_eq!(rows(&sink.get("open.db").data), 9);
-    let mut after = folder_bytes(&scene.path("crashed"));
-    after.remove(&scene.path("crashed/open.db-shm"));
-    assert!(after == before);
-}
-
-#[test]
-fn an_empty_database_is_an_empty_file_and_another_file_is_refused() {
-    let scene = Scene::new();
-    scene.write("new.db", "");
-    let (sink, _) = scene.capture(&sqlite("*.db"));
-    assert_eq!(sink.get("new.db").entry.kind, Kind::File { size: 0, extents: None });
-    scene.write("other.db", "something else, and longer than a header");
-    let (_, captured) = scene.capture_while(&sqlite("*.db"), |_| Ok(()));
-    let error = captured.unwrap_err();
-    assert_eq!(error.code(), Code::SqliteFailed);
-    assert!(error.to_string().contains("other.db") && error.help().unwrap().contains("exclude"));
-}
-
-#[test]
-fn a_link_to_a_database_is_kept_as_a_link_and_told() {
-    let scene = Scene::new();
-    fs::create_dir(scene.path("real")).unwrap();
-    drop(database(&scene.path("real/a.db"), "DELETE", 3));
-    drop(database(&scene.path("b.db"), "DELETE", 3));
-    symlink("real/a.db", scene.path("a.db")).unwrap();
-    let (sink, captured) = scene.capture(&sqlite("*.db"));
-    assert!(matches!(sink.get("a.db").entry.kind, Kind::Link { .. }));
-    assert_eq!(codes(&captured), [Code::SourceUnsupported]);
-    // Named by itself it is what it points to that is meant.
-    let (sink, captured) = scene.capture(&sqlite("a.db"));
-    assert_eq!((rows(&sink.get("a.db").data), captured.warning_count), (3, 0));
-}
-
-/// The writer of the test below runs in a process of its own, as a service does: within one process the capture's closing
-/// of a database file would take the writer's locks away.
-#[test]
-fn writer_process() {
-    let Some(path) = std::env::var_os("STRONGROOM_TEST_WRITER") else {
-        return;
-    };
-    let connection = rusqlite::Connection::open(path).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
-    let mut input = String::new();
-    let start: u32 = connection
-        .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-        .unwrap();
-    let closed = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // The test that started this process closes its input when it ends, however it ends.
-            let _ = std::io::stdin().read_line(&mut input);
-            closed.store(true, Ordering::Relaxed);
-        });
-        for row in start + 1.. {
-            connection
-                .execute("INSERT INTO t VALUES (?1, randomblob(3000))", [row])
-                .unwrap();
-            if closed.load(Ordering::Relaxed) {
-                break;
-            }
-            // Leaves a reader its turn where readers and writers exclude each other.
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-    });
-}
-
-#[test]
-fn a_database_under_a_writer_is_copied_as_of_one_moment() {
-    for mode in ["WAL", "DELETE"] {
-        let scene = Scene::new();
-        drop(database(&scene.path("live.db"), mode, 100));
-        let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sources::writer_process", "--nocapture"])
-            .env("STRONGROOM_TEST_WRITER", scene.path("live.db"))
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let counts = RefCell::new(vec![100]);
-        for _ in 0..20 {
-            let (sink, _) = scene.capture(&sqlite("live.db"));
-            let count = rows(&sink.get("live.db").data);
-            let before = *counts.borrow().last().unwrap();
-            assert!(count >= before, "{count} rows after {before}");
-            counts.borrow_mut().push(count);
-        }
-        drop(writer.stdin.take());
-        assert!(
-            writer.wait().unwrap().success(),
-            "the writer was not disturbed in {mode} mode"
-        );
-        let connection = rusqlite::Connection::open(scene.path("live.db")).unwrap();
-        let last: u32 = connection
-            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-            .unwrap();
-        assert!(last >= *counts.borrow().last().unwrap());
     }
 }

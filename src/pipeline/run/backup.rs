@@ -145,7 +145,7 @@ impl<'p> Runner<'p> {
             let packed = self.pack_archive(&pending, making, capture).await;
             packed.map(|packed| (packed, None))
         };
-        let (packed, memory) = match packed {
+        let (mut packed, memory) = match packed {
             Ok(packed) => packed,
             Err(NotMade::Before(failure)) => return Err(failure),
             Err(NotMade::Packing(error)) => return Err(self.not_packed(error, &pending, &logs).await),
@@ -163,11 +163,13 @@ impl<'p> Runner<'p> {
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
-        let stored = self.complete(packed, required, &listing, lineage, id).await?;
+        let blocks = std::mem::take(&mut packed.captured.log_blocks);
+        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
         self.tell_forks(&stored, &logs)?;
+        self.keep_blocks(&stored, &lineage, blocks);
         Ok(stored)
     }
 

@@ -15,7 +15,7 @@ use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
 use crate::redact::Redactor;
-use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError};
+use crate::source::{Amount, Before, Blocks, CaptureContext, Captured, History, SinkError, Source, SourceError};
 use crate::steps::redact::{Binary, Redacted, RedactingSink};
 
 use super::backup::{NO_BACKUP, Pending};
@@ -27,6 +27,7 @@ pub(super) struct Captures {
     pub(super) sources: Vec<SourceRecord>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) warning_count: u64,
+    pub(super) log_blocks: BTreeMap<SourceName, Blocks>,
     redacted: BTreeMap<SourceName, Redacted>,
     fingerprint: Option<String>,
 }
@@ -57,6 +58,7 @@ impl Capture {
             sources: Vec::new(),
             warnings: Vec::new(),
             warning_count: 0,
+            log_blocks: BTreeMap::new(),
             redacted: BTreeMap::new(),
             fingerprint: self
                 .redaction
@@ -65,10 +67,15 @@ impl Capture {
                 .map(|(redactor, _)| redactor.fingerprint().to_owned()),
         };
         for source in &self.sources {
-            let rules = self
-                .redaction
-                .get(&source.name)
-                .map(|(redactor, _)| redactor.fingerprint());
+            if let Some(history) = self.histories.get(&source.name) {
+                source
+                    .look_ahead(&self.project, history)
+                    .map_err(|error| CaptureError::Source(source.name.clone(), error))?;
+            }
+        }
+        for source in &self.sources {
+            let rules = self.redaction.get(&source.name);
+            let rules = rules.map(|(redactor, _)| redactor.fingerprint());
             sink.begin_source(&source.name, rules).map_err(CaptureError::Sink)?;
             let captured = self.source(source, sink, &mut captures)?;
             let Counts { entries, bytes } = sink.counts();
@@ -76,6 +83,9 @@ impl Capture {
                 .check_amount(&self.project, Amount { entries, bytes }, self.before.get(&source.name))
                 .map_err(|error| CaptureError::Source(source.name.clone(), error))?;
             captures.warning_count += captured.warning_count;
+            captures
+                .log_blocks
+                .extend(captured.log_blocks.map(|blocks| (source.name.clone(), blocks)));
             captures.sources.push(SourceRecord {
                 name: source.name.clone(),
                 kind: source.kind.name().to_owned(),

@@ -1,6 +1,9 @@
 //! What a backup holds its logs against, and what it says where one does not go on from there.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -12,20 +15,22 @@ use crate::archive::repository::{Backup, Lineage, Listing, Stored};
 use crate::archive::unpack::{self, BackupSink};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
+use crate::fs::atomic;
 use crate::fs::entry::{Entry, Kind, TreePath, display_bytes};
 use crate::id::SourceName;
 use crate::limits;
-use crate::source::append_log::Rotate;
+use crate::source::append_log::{PrefixCheck, Rotate};
 use crate::source::lineage::{self, LineageEntry};
 use crate::source::log_head::{Fork, ForkReason, Removed};
 use crate::source::{
-    Breach, BreachKind, Comparison, Difference, History, LogHead, Past, Rewrite, SinkError, Source, SourceKind,
-    TreeSink, Verdict,
+    Blocks, Breach, BreachKind, Comparison, Difference, History, LogHead, Past, Rewrite, Sample, SinkError, Source,
+    SourceKind, TreeSink, Verdict,
 };
 use crate::steps::snapshot::Snapshot;
 use crate::target::Target;
 
 use super::backup::{NO_BACKUP, Pending};
+use super::stores::state_path;
 use super::{Failure, Runner};
 
 /// What is known of the logs of a backup before it is made.
@@ -75,9 +80,12 @@ impl<'p> Runner<'p> {
                         head: head_in(backup, &source.name)?.clone(),
                     })
                 }),
+                sample: None,
                 restored,
                 rewrite: if accepted { Rewrite::Accepted } else { Rewrite::Refused },
             };
+            let sample = self.sample(source, &history, lineage)?;
+            let history = History { sample, ..history };
             let backup = backup.cloned();
             logs.0.insert(source.name.clone(), Log { history, backup, note });
         }
@@ -89,6 +97,67 @@ impl<'p> Runner<'p> {
         match unknown {
             None => Ok(logs),
             Some(name) => Err(vec![not_a_log("--accept-log-rewrite", name, logs.0.keys())]),
+        }
+    }
+
+    /// Which blocks of a log are looked at before it is read: none where something else may have become of it, or where the
+    /// state folder does not know the log that the last backup has.
+    fn sample(&self, source: &Source, history: &History, lineage: &Lineage) -> Result<Option<Sample>, Failure> {
+        let SourceKind::AppendLog(settings) = &source.kind else {
+            return Ok(None);
+        };
+        let wanted = settings.prefix_check == PrefixCheck::Tail && settings.rotate == Rotate::Never;
+        let (Some(past), true) = (&history.head, wanted) else {
+            return Ok(None);
+        };
+        if history.restored.is_some() || history.rewrite == Rewrite::Accepted {
+            return Ok(None);
+        }
+        let blocks = std::fs::File::open(self.blocks_path(&source.name, lineage)).and_then(|file| {
+            let mut bytes = Vec::new();
+            file.take(limits::LOG_BLOCKS_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        // They only let a rewritten log be found early, so where they cannot be read it is found later.
+        let (Ok(bytes), Some(backup)) = (blocks, &past.backup) else {
+            return Ok(None);
+        };
+        match Blocks::parse(&bytes, backup.as_str()) {
+            Some(blocks) => Ok(Some(Sample {
+                blocks,
+                seed: self.random()?,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    /// Where the state folder keeps the blocks of a log.
+    fn blocks_path(&self, source: &SourceName, lineage: &Lineage) -> PathBuf {
+        let line = format!("{}/{}", lineage.pipeline, lineage.instance);
+        let line = blake3::hash(line.as_bytes()).to_hex();
+        let name = format!("{source}.{}.blocks", line.get(..16).unwrap_or_default());
+        state_path(self.plan).join("logs").join(name)
+    }
+
+    /// Keeps the blocks of the logs of a stored backup.
+    pub(super) fn keep_blocks(&mut self, stored: &Stored, lineage: &Lineage, blocks: BTreeMap<SourceName, Blocks>) {
+        for (source, blocks) in blocks {
+            let path = self.blocks_path(&source, lineage);
+            let bytes = blocks.to_bytes(stored.record().id.as_str());
+            let folder = path.parent().unwrap_or(&path);
+            let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder);
+            if let Err(error) = made.and_then(|()| atomic::write(&path, 0o600, &bytes)) {
+                self.warn(
+                    Diagnostic::warning(
+                        Code::StateFailed,
+                        format!(
+                            "what `prefix-check = \"tail\"` needs of `{source}` cannot be kept in the state folder"
+                        ),
+                    )
+                    .why(error.to_string())
+                    .state("the backup stands; the next one looks at the log only while it reads it"),
+                );
+            }
         }
     }
 

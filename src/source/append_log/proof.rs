@@ -5,6 +5,7 @@
 //! files that are left are compared one by one. Rows of files also say early, and where, a log differs.
 
 use super::Rotate;
+use super::blocks::Sample;
 use crate::crypto::Digest;
 use crate::fs::entry::TreePath;
 use crate::id::BackupId;
@@ -28,6 +29,8 @@ pub struct History {
     pub restored: Option<Past>,
     /// What becomes of a log that continues neither.
     pub rewrite: Rewrite,
+    /// What is looked at before the log is read, where one is wanted and nothing else may have become of the log.
+    pub sample: Option<Sample>,
 }
 
 /// What becomes of a log that does not continue its last backup.
@@ -434,8 +437,178 @@ impl<'a> Claim<'a> {
             Course::Open | Course::Whole { .. } => return Removed::default(),
         };
         let mut removed = self.head.earlier;
-        let gone = self.head.files.get(..rows).unwrap_or_default();
-        gone.iter().for_each(|file| removed.add(file));
+        for file in self.head.files.get(..rows).unwrap_or_default() {
+            removed.add(file);
+        }
         removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::log_head::{LogFile, Rows};
+
+    type Files = Vec<(u8, Vec<u8>)>;
+
+    fn path(name: u8) -> TreePath {
+        TreePath::parse(format!("{name:03}").as_bytes()).unwrap()
+    }
+
+    /// Reads the files as a capture does, in pieces of `piece` bytes.
+    fn read(files: &Files, history: &History, rotate: Rotate, piece: usize) -> Result<LogHead, Breach> {
+        let mut proof = Proof::new(history, rotate);
+        let (mut whole, mut rows) = (Vec::new(), Rows::default());
+        for (name, content) in files {
+            proof.begin(&path(*name));
+            let start = whole.len();
+            let mut rest = content.as_slice();
+            while !rest.is_empty() {
+                let stop = proof
+                    .until_stop()
+                    .map_or(piece, |left| piece.min(usize::try_from(left).unwrap()));
+                let (now, later) = rest.split_at(stop.min(rest.len()));
+                whole.extend_from_slice(now);
+                proof.read(now.len() as u64, || Digest::of(&whole), || Digest::of(&whole[start..]));
+                rest = later;
+            }
+            let blake3 = Digest::of(content);
+            proof.end(blake3);
+            if let Some(breach) = proof.lost() {
+                return Err(breach);
+            }
+            rows.push(LogFile {
+                path: path(*name),
+                length: content.len() as u64,
+                records: super::super::ends(content),
+                blake3,
+            });
+        }
+        let origin = proof.conclude()?;
+        let (earlier, files) = rows.finish();
+        Ok(LogHead {
+            length: whole.len() as u64,
+            records: super::super::ends(&whole),
+            blake3: Digest::of(&whole),
+            generation: origin.generation,
+            fork: origin.fork,
+            rotated: origin.rotated,
+            earlier,
+            files,
+        })
+    }
+
+    fn head(files: &Files) -> LogHead {
+        read(files, &History::default(), Rotate::Never, 100).unwrap()
+    }
+
+    fn after(files: &Files) -> History {
+        History {
+            head: Some(Past {
+                backup: None,
+                head: head(files),
+            }),
+            ..History::default()
+        }
+    }
+
+    fn bytes(files: &Files) -> Vec<u8> {
+        files.iter().flat_map(|(_, content)| content.clone()).collect()
+    }
+
+    /// Whether `new` is `old` after rotation took whole files off its beginning and records were appended.
+    fn is_rotated(old: &Files, new: &Files) -> bool {
+        let Some((first, _)) = new.first() else {
+            return bytes(old).is_empty();
+        };
+        let Some(kept) = old.iter().position(|(name, _)| name == first) else {
+            return bytes(new).starts_with(&bytes(old)) || old.last().is_none_or(|(name, _)| name < first);
+        };
+        if kept == 0 {
+            return bytes(new).starts_with(&bytes(old));
+        }
+        let kept = old.get(kept..).unwrap_or_default();
+        let Some(((last, content), whole)) = kept.split_last() else {
+            return true;
+        };
+        let as_they_were = whole.iter().zip(new).all(|(old, new)| old == new) && new.len() > whole.len();
+        as_they_were
+            && new
+                .get(whole.len())
+                .is_some_and(|(name, now)| name == last && now.starts_with(content))
+    }
+
+    /// Files with few different names and contents, so that logs are alike often enough.
+    fn files() -> impl Strategy<Value = Files> {
+        const CONTENTS: [&str; 6] = ["", "a\n", "a\na\n", "b\n", "a\nb\n", "a"];
+        let content = (0..CONTENTS.len()).prop_map(|number| CONTENTS[number].as_bytes().to_vec());
+        proptest::collection::btree_map(0..6_u8, content, 0..5).prop_map(|files| files.into_iter().collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_log_is_accepted_just_when_the_past_one_is_its_beginning(old in files(), new in files(), piece in 1..4_usize) {
+            let accepted = read(&new, &after(&old), Rotate::Never, piece).is_ok();
+            prop_assert_eq!(accepted, bytes(&new).starts_with(&bytes(&old)));
+        }
+
+        #[test]
+        fn with_rotation_just_when_it_is_the_rest_of_it_and_more(old in files(), new in files(), piece in 1..4_usize) {
+            let accepted = read(&new, &after(&old), Rotate::OldestFiles, piece).is_ok();
+            prop_assert_eq!(accepted, bytes(&old).is_empty() || is_rotated(&old, &new));
+        }
+
+        #[test]
+        fn what_was_restored_is_accepted_too_and_begins_a_generation(old in files(), restored in files(), new in files()) {
+            let history = History {
+                restored: Some(Past { backup: None, head: head(&restored) }),
+                ..after(&old)
+            };
+            let extends = |past: &Files| bytes(&new).starts_with(&bytes(past));
+            let generation = read(&new, &history, Rotate::Never, 3).ok().map(|head| head.generation);
+            let expected = if extends(&old) { Some(1) } else if extends(&restored) { Some(2) } else { None };
+            prop_assert_eq!(generation, expected);
+        }
+    }
+
+    #[test]
+    fn an_accepted_rewrite_begins_a_generation_and_the_breach_is_known_without_it() {
+        let (old, new) = (
+            vec![(1, b"a\nb\n".to_vec()), (2, b"c\n".to_vec())],
+            vec![(1, b"a\nx\n".to_vec())],
+        );
+        let mut history = after(&old);
+        history.head.as_mut().unwrap().head.generation = 4;
+        let breach = read(&new, &history, Rotate::Never, 100).unwrap_err();
+        assert_eq!((breach.kind, breach.file), (BreachKind::Differs, Some(path(1))));
+        history.rewrite = Rewrite::Accepted;
+        let head = read(&new, &history, Rotate::Never, 100).unwrap();
+        assert_eq!(head.generation, 5);
+        assert_eq!(head.fork.unwrap().replaced_records, 3);
+    }
+
+    #[test]
+    fn a_breach_says_which_file_is_gone_and_how_much_is_sound() {
+        let old = vec![(1, b"a\n".to_vec()), (2, b"b\nc\n".to_vec()), (3, b"d\n".to_vec())];
+        let gone = |new: &Files| match read(new, &after(&old), Rotate::Never, 2).unwrap_err() {
+            Breach {
+                kind: BreachKind::Gone(path),
+                sound_records,
+                ..
+            } => (path, sound_records),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(gone(&vec![old[0].clone(), old[2].clone()]), (path(2), 1));
+        assert_eq!(gone(&vec![old[0].clone(), old[1].clone()]), (path(3), 3));
+        assert_eq!(gone(&vec![]), (path(1), 0));
+        let shorter = vec![old[0].clone(), old[1].clone(), (3, b"".to_vec())];
+        assert_eq!(
+            read(&shorter, &after(&old), Rotate::Never, 2).unwrap_err().kind,
+            BreachKind::Shorter
+        );
     }
 }
