@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, JournalAction, JournalRequest, ListRequest, Mode, RunRequest, SchemaRequest,
-    ShowRequest, ValidateRequest, VerifyRequest,
+    Action, ExplainErrorRequest, ExplainRequest, JournalAction, JournalRequest, ListRequest, Mode, Rollback,
+    RollbackRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -20,6 +20,8 @@ use super::args::{self, RestoreOptions, RunOptions, SchemaOf, Verb};
 pub enum Request {
     /// `run`, `backup`, `restore`, `plan`.
     Run(RunRequest),
+    /// `rollback`.
+    Rollback(RollbackRequest),
     /// `validate`.
     Validate(ValidateRequest),
     /// `explain`.
@@ -87,6 +89,7 @@ impl Typed<'_> {
                 let options = self.with_backup(verb.options, &verb.backup)?;
                 self.run(command, "restore", mode(verb.dry_run), (options, verb.restore))
             }
+            Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
                     Some(backup) => self.with_backup(verb.options, backup)?,
@@ -150,6 +153,24 @@ impl Typed<'_> {
             exclude: restore.exclude,
             owner,
             wait: options.wait.map(|span| span.0),
+            while_running: restore.while_running,
+        }))
+    }
+
+    fn rollback(&self, verb: args::RollbackVerb) -> Result<Request, Refused> {
+        let action = match (verb.list, verb.drop) {
+            (true, _) => Action::List,
+            (false, true) => Action::Drop(verb.point),
+            (false, false) => Action::Back(verb.point),
+        };
+        Ok(Request::Rollback(RollbackRequest {
+            environment: self.environment()?,
+            rollback: Rollback {
+                action,
+                confirm: verb.confirm,
+                while_running: verb.while_running,
+                wait: verb.wait.map(|span| span.0),
+            },
         }))
     }
 

@@ -4,7 +4,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, open_targets};
+use crate::pipeline::run::{Context, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -15,6 +15,8 @@ pub(super) struct Found {
     pub(super) name: EnvName,
     pub(super) context: Context,
     pub(super) targets: Vec<Target>,
+    /// What must be known of the environment's data, whatever is asked for.
+    pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// Reads the environment and opens its targets.
@@ -22,16 +24,21 @@ pub(super) fn open(session: &Session, name: &EnvName, only: &[TargetName]) -> Re
     let context = session.context().map_err(|problem| vec![*problem])?;
     let environment: Environment = environment(&session.project, name, &values(&context))?;
     let targets = open_targets(&environment, &session.project, &[], only)?;
+    let state = state_of(&environment, &session.project, name);
+    let warnings = report_unfinished(&session.project, name, &values(&context), &state);
     Ok(Found {
         name: name.clone(),
         context,
         targets,
+        warnings,
     })
 }
 
 impl Found {
     pub(super) async fn list(&self) -> Listing {
-        repository::list(&self.targets, &self.name).await
+        let mut listing = repository::list(&self.targets, &self.name).await;
+        listing.warnings.extend(self.warnings.iter().cloned());
+        listing
     }
 
     /// The backup that `wanted` names, and what was wrong on the way.

@@ -7,6 +7,7 @@ pub mod explain_error;
 pub mod journal;
 pub mod list;
 pub mod request;
+pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod show;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::id::{EnvName, PipelineName, RunId, TargetName};
+pub use crate::pipeline::run::rollback::{Action, Rollback};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
 
@@ -37,6 +38,8 @@ pub struct RunRequest {
     pub owner: Option<Owner>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
+    /// Whether files are replaced that other processes use.
+    pub while_running: bool,
 }
 
 /// Whether a run does anything.
@@ -120,6 +123,15 @@ pub struct VerifyRequest {
     pub pipeline: Option<PipelineName>,
     /// Only in these targets; empty for all of the environment.
     pub targets: Vec<TargetName>,
+}
+
+/// Puts back what a swap has replaced, lists what could be put back, or removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// What is asked for.
+    pub rollback: Rollback,
 }
 
 /// Reads or verifies the journal of an environment.

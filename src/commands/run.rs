@@ -42,6 +42,7 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         exclude: request.exclude,
         owner: request.owner,
         wait: request.wait,
+        while_running: request.while_running,
     };
     if let Some(problem) = misplaced(&options, &plan) {
         return Outcome::failed(request.command, "", vec![problem]);
@@ -61,6 +62,7 @@ fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
         ("--include", !options.include.is_empty()),
         ("--exclude", !options.exclude.is_empty()),
         ("--no-owner` or `--numeric-owner", options.owner.is_some()),
+        ("--while-running", options.while_running),
     ];
     let (option, _) = given.into_iter().find(|(_, given)| *given)?;
     if plan.steps().iter().any(|step| matches!(step.step, Step::Restore(_))) {

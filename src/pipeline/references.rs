@@ -29,10 +29,22 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
             }
             Step::Redact(_) => check_redacted(resolved, step, problems),
             Step::Compress(compress) => check_level(step, compress, problems),
+            Step::Assert(assert) if assert.is_empty() => problems.push(
+                problem(
+                    step,
+                    Code::InvalidValue,
+                    format!("step `{}` judges nothing", step.id),
+                    step.span_of("type"),
+                )
+                .why("a step that cannot fail proves nothing")
+                .help("say what must hold, such as `sqlite = \"integrity\"`, or remove the step"),
+            ),
+            Step::Assert(_) => {}
             Step::Snapshot(_)
             | Step::Checksum(_)
             | Step::Confirm(_)
             | Step::Verify(_)
+            | Step::RollbackPoint(_)
             | Step::Restore(_)
             | Step::Swap(_) => {}
         }

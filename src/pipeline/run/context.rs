@@ -129,6 +129,8 @@ pub struct Options {
     pub owner: Option<Owner>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
+    /// Whether files are replaced that other processes use.
+    pub while_running: bool,
 }
 
 #[cfg(test)]

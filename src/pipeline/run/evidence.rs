@@ -3,6 +3,8 @@
 //! A backup needs all of it. A restore needs none of it: what cannot be had is a warning, so that a lost or full state never
 //! stands between an operator and the data.
 
+mod swaps;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use serde_json::json;
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, StepId, TargetName};
+use crate::id::{BackupId, PipelineName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
@@ -21,8 +23,9 @@ use crate::secrets::{Origins, Store};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
-use super::stores::state_path;
-use super::{Context, Failure, Options, StopSignal};
+use super::scope::Scope;
+use super::{Context, Failure, StopSignal};
+pub(super) use swaps::Swap;
 
 /// How long a wait for another run goes on without looking whether this one should end.
 const DEAF: Duration = Duration::from_millis(200);
@@ -48,19 +51,19 @@ pub(super) enum Needed {
 impl Evidence {
     /// Opens state, lock, journal and secrets.
     pub(super) fn open(
-        plan: &Plan,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
         let origins = Origins {
-            file: plan
-                .environment()
+            file: scope
+                .environment
                 .secrets
                 .as_ref()
-                .map(|secrets| plan.project().join(&secrets.file)),
-            folder: plan.project().to_owned(),
+                .map(|secrets| scope.project.join(&secrets.file)),
+            folder: scope.project.to_owned(),
             environment: context.variables.clone(),
             scrubber: context.scrubber.clone(),
         };
@@ -73,7 +76,7 @@ impl Evidence {
             needed,
             lock_held: None,
         };
-        match evidence.open_state(plan, options, context, warnings) {
+        match evidence.open_state(scope, wait, context, warnings) {
             Ok(()) => Ok(evidence),
             Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
@@ -89,13 +92,13 @@ impl Evidence {
 
     fn open_state(
         &mut self,
-        plan: &Plan,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
-        let mut lock = take_lock(&state, plan, options, context)?;
+        let state = StateFolder::open(&scope.state()).map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = take_lock(&state, scope.pipeline, wait, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self.lock_held = Some(lock);
         let scrubber = context.scrubber.clone();
@@ -115,7 +118,7 @@ impl Evidence {
                     )),
             );
         }
-        self.journal = Some(journal.with_run(context.run, &context.actor, plan.environment_name(), plan.pipeline()));
+        self.journal = Some(journal.with_run(context.run, &context.actor, scope.name, scope.pipeline));
         self.state = Some(state);
         Ok(())
     }
@@ -156,12 +159,12 @@ impl Evidence {
         }
     }
 
-    pub(super) fn run_started(&mut self, plan: &Plan, context: &Context) -> Result<(), Failure> {
-        let entry = Entry::new(Event::RunStarted)
-            .status(Status::Started)
-            .with(Field::Plan, plan.digest())
-            .with(Field::Version, context.tool.as_str());
-        self.write(&entry, Sync::Now)
+    pub(super) fn run_started(&mut self, plan: Option<&Plan>, context: &Context) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::RunStarted).status(Status::Started);
+        if let Some(plan) = plan {
+            entry = entry.with(Field::Plan, plan.digest());
+        }
+        self.write(&entry.with(Field::Version, context.tool.as_str()), Sync::Now)
     }
 
     pub(super) fn run_finished(&mut self, exit: ExitCode, outcome: &Outcome) -> Result<(), Failure> {
@@ -304,30 +307,19 @@ impl Evidence {
             .with(Field::Sources, json!(sources));
         self.write(&entry, Sync::Now)
     }
-
-    /// Comes before the first rename: no record, no effect.
-    pub(super) fn swap_intended(&mut self, record: &Record, sources: &[&str]) -> Result<(), Failure> {
-        let entry = Entry::new(Event::SwapIntended)
-            .status(Status::Started)
-            .with(Field::Backup, record.id.as_str())
-            .with(Field::Destinations, json!(sources));
-        self.write(&entry, Sync::Now)
-    }
-
-    pub(super) fn swapped(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Swapped)
-            .status(Status::Ok)
-            .with(Field::Backup, record.id.as_str());
-        self.write(&entry, Sync::Now)
-    }
 }
 
 /// Takes the pipeline's lock. The wait for it is cut into short ones, so that a signal ends it.
-fn take_lock(state: &StateFolder, plan: &Plan, options: &Options, context: &Context) -> Result<Lock, Diagnostic> {
+fn take_lock(
+    state: &StateFolder,
+    pipeline: &PipelineName,
+    wait: Option<Duration>,
+    context: &Context,
+) -> Result<Lock, Diagnostic> {
     let begin = Instant::now();
     loop {
-        let left = options.wait.map(|wait| wait.saturating_sub(begin.elapsed()));
-        match state.lock(plan.pipeline(), left.map(|left| left.min(DEAF))) {
+        let left = wait.map(|wait| wait.saturating_sub(begin.elapsed()));
+        match state.lock(pipeline, left.map(|left| left.min(DEAF))) {
             Err(StateError::Held { .. }) if context.stop.is_requested() => {
                 let code = context.stop.signal().map_or(Code::Interrupted, StopSignal::code);
                 return Err(Diagnostic::error(

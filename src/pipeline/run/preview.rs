@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::archive::repository::{self, Lineage};
+use crate::archive::repository::{self, Backup, Lineage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
 use crate::id::Instance;
@@ -14,8 +14,9 @@ use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
 use crate::units::ByteCount;
 
-use super::stores::{open_targets, state_path};
-use super::{Context, Options, restore};
+use super::scope::Scope;
+use super::stores::open_targets;
+use super::{Context, Options, SKIPPED_WITH_TO, choose, destination, difference, recovery};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +43,29 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
     outcome.field(
         "state",
         "state folder",
-        state_path(plan).display().to_string(),
-        state_path(plan),
+        Scope::of(plan).state().display().to_string(),
+        Scope::of(plan).state(),
     );
     let protected = if plan.environment().protected { "yes" } else { "no" };
     outcome.field("protected", "protected", protected, plan.environment().protected);
     steps(plan, options, &mut outcome);
     if reach == Reach::Everything {
+        let (project, name) = (plan.project(), plan.environment_name());
+        let (values, state) = (destination::values(context), Scope::of(plan).state());
+        outcome
+            .diagnostics
+            .extend(recovery::report(project, name, &values, &state));
+        let mut chosen = None;
         for planned in plan.steps().iter().filter(|planned| planned.enabled) {
             match &planned.step {
                 Step::Snapshot(snapshot) => sources(plan, snapshot, &mut outcome),
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
-                Step::Select(select) => backup(plan, options, context, select, &mut outcome).await,
+                Step::Select(select) => chosen = backup(plan, options, select, &mut outcome).await,
+                Step::Restore(restore) => {
+                    if let Some(backup) = &chosen {
+                        difference::tell(plan, options, context, (backup, restore), &mut outcome).await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -72,7 +84,7 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
         let passes = matches!(planned.step.signature(), Signature::Any);
         let note = match (&planned.step, planned.enabled, &options.to) {
             (_, false, _) => "switched off",
-            (Step::Swap(_), _, Some(_)) => "skipped: --to",
+            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to",
             _ if passes => "passes on what it is given",
             _ => "",
         };
@@ -175,18 +187,22 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
     );
 }
 
-async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, outcome: &mut Outcome) {
+async fn backup(plan: &Plan, options: &Options, select: &Select, outcome: &mut Outcome) -> Option<Backup> {
     let opened = open_targets(plan.environment(), plan.project(), &select.targets, &options.targets);
     let opened = match opened {
         Ok(opened) => opened,
-        Err(failure) => return outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            return None;
+        }
     };
-    match restore::choose(&opened, plan.environment_name(), select).await {
+    match choose::choose(&opened, plan.environment_name(), select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
+            outcome.field("made-in", "made in", record.environment.to_string(), &record.environment);
             let mut table = Table {
                 title: "sources in the backup".into(),
                 columns: ["source", "type", "entries", "bytes"].map(String::from).to_vec(),
@@ -201,7 +217,11 @@ async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, ou
                 ]);
             }
             outcome.tables.push(table);
+            Some(backup)
         }
-        Err(failure) => outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            None
+        }
     }
 }

@@ -4,16 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{EnvName, TargetName};
-use crate::pipeline::Plan;
 use crate::pipeline::environment::Environment;
 use crate::target::Target;
 
 use super::Failure;
-
-/// The state folder of a plan's environment.
-pub(super) fn state_path(plan: &Plan) -> PathBuf {
-    state_of(plan.environment(), plan.project(), plan.environment_name())
-}
 
 /// The state folder of an environment: what it says, else `.strongroom/<name>` below the project folder.
 pub fn state_of(environment: &Environment, project: &Path, name: &EnvName) -> PathBuf {

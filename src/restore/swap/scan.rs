@@ -88,11 +88,11 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
     let folders: BTreeSet<&Path> = above.chain(real.iter().map(PathBuf::as_path)).collect();
     for folder in folders {
         for name in names(folder) {
-            let Some((_, run)) = Phase::of(name.as_bytes()) else {
+            let Some((phase, run)) = Phase::of(name.as_bytes()) else {
                 continue;
             };
             if seen.insert(run) {
-                scan.meet(&folder.join(&name), &run, environment);
+                scan.meet(&folder.join(&name), (phase, &run), environment);
             }
         }
     }
@@ -111,7 +111,7 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
 
 impl Scan {
     /// Follows one journal to the file that decides.
-    fn meet(&mut self, journal: &Path, run: &RunId, environment: &EnvName) {
+    fn meet(&mut self, journal: &Path, (named, run): (Phase, &RunId), environment: &EnvName) {
         let strange = |why: String| Strange {
             journal: journal.to_owned(),
             why,
@@ -121,6 +121,8 @@ impl Scan {
             Ok(_) => return self.strange.push(strange("its name is another run's".to_owned())),
             // Its own run removed it a moment ago.
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            // Another user's point is that user's to put back.
+            Err(error) if named == Phase::Point && error.is_anothers() => return,
             Err(error) => return self.strange.push(strange(error.to_string())),
         };
         if record.environment != *environment {
@@ -157,6 +159,17 @@ pub(super) enum ReadError {
     /// Not what it says it is.
     #[error("{0}")]
     Record(SwapRecordError),
+}
+
+impl ReadError {
+    /// Whether it is a journal of another user.
+    fn is_anothers(&self) -> bool {
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            Self::NotOurs(..) => true,
+            Self::TooLong | Self::Record(_) => false,
+        }
+    }
 }
 
 /// Reads a journal that this user wrote.
