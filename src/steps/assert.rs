@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_step_that_judges_nothing_is_known() {
-        let read = |text| serde_json::from_str::<Assert>(text).unwrap();
+        let read = |text: &str| serde_json::from_str::<Assert>(text).unwrap();
         assert!(read("{}").is_empty());
         assert!(read(r#"{"limit":"5s"}"#).is_empty());
         for text in [

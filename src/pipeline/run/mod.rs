@@ -34,7 +34,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::event::Event;
 use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
-use crate::pipeline::{Plan, PlannedStep};
+use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
 use crate::restore::error::RestoreError;
 use crate::steps::confirm::By;
 use crate::steps::Step;
@@ -165,7 +165,12 @@ impl<'p> Runner<'p> {
         let begun = self.evidence.run_started(Some(self.plan), self.context);
         // What a run that was killed has left comes before anything else.
         let result = match begun.and_then(|()| self.recover()) {
-            Ok(()) => self.steps().await,
+            Ok(()) => {
+                for warning in overlapping_roots(self.plan, &destination::values(self.context), Roots::Present) {
+                    self.warn(warning);
+                }
+                self.steps().await
+            }
             Err(failure) => Err(failure),
         };
         let mut outcome = std::mem::take(&mut self.outcome);

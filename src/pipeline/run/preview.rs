@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
 use crate::id::Instance;
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Plan, Provenance};
+use crate::pipeline::{Plan, Provenance, Roots, overlapping_roots};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -49,9 +49,15 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
     let protected = if plan.environment().protected { "yes" } else { "no" };
     outcome.field("protected", "protected", protected, plan.environment().protected);
     steps(plan, options, &mut outcome);
+    let roots = match reach {
+        Reach::Everything => Roots::Present,
+        Reach::ManifestAlone => Roots::Written,
+    };
+    let values = destination::values(context);
+    outcome.diagnostics.extend(overlapping_roots(plan, &values, roots));
     if reach == Reach::Everything {
         let (project, name) = (plan.project(), plan.environment_name());
-        let (values, state) = (destination::values(context), Scope::of(plan).state());
+        let state = Scope::of(plan).state();
         outcome
             .diagnostics
             .extend(recovery::report(project, name, &values, &state));

@@ -156,7 +156,7 @@ impl Run<'_> {
     fn list(&mut self, points: &[Point]) {
         let mut table = Table {
             title: String::new(),
-            columns: ["point", "made", "replaced by", "destinations", "takes", "is"]
+            columns: ["point", "made", "replaced by", "sources", "takes", "is"]
                 .map(String::from)
                 .to_vec(),
             rows: Vec::new(),
@@ -171,12 +171,13 @@ impl Run<'_> {
                 None => "a rollback".to_owned(),
             };
             let destinations = shown(point);
+            let sources: Vec<&str> = record.items.iter().map(|item| item.source.as_str()).collect();
             let is = if point.is_whole() { "whole" } else { "not whole" };
             table.rows.push(vec![
                 point.id(),
                 record.made.clone(),
                 by,
-                destinations.join(", "),
+                sources.join(", "),
                 ByteCount(bytes).to_string(),
                 is.into(),
             ]);

@@ -158,7 +158,10 @@ pub(super) fn refuse_in_use(in_use: &InUse, while_running: bool, outcome: &mut O
         );
     }
     if in_use.unseen > 0 {
-        let text = format!("{} processes of other users could not be looked into", in_use.unseen);
+        let text = match in_use.unseen {
+            1 => "1 process could not be looked into".to_owned(),
+            count => format!("{count} processes could not be looked into"),
+        };
         outcome.field("unseen-processes", "files in use", text, in_use.unseen);
     }
     if in_use.holders.is_empty() {
