@@ -13,6 +13,8 @@ parts=(
     setfattr:attr
     setfacl:acl
     tar:tar
+    unshare:util-linux
+    nsenter:util-linux
 )
 
 missing=()
