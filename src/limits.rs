@@ -68,6 +68,8 @@ pub const WAITING_XATTRS_MAX: usize = 32 << 20;
 pub const SWAP_NAMES_MAX: usize = 100_000;
 /// Bytes of a swap journal that a reader takes: `SWAP_NAMES_MAX` renames with paths of the usual length.
 pub const SWAP_JOURNAL_MAX: u64 = 128 << 20;
+/// Destinations of swaps that the state folder remembers: a search of each is a listing of two folders.
+pub const DESTINATIONS_REMEMBERED: usize = 1000;
 /// Bytes of a secret value.
 pub const SECRET_MAX: usize = 64 << 10;
 /// Bytes of a file of secrets: a hundred of the largest values would not be written by hand.

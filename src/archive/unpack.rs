@@ -14,7 +14,7 @@ use crate::id::SourceName;
 use crate::source::{SinkError, TreeSink};
 use crate::target::{Target, TargetError};
 
-pub use lines::segment;
+pub use lines::{Lines, segment};
 
 use super::catalog::{CatalogError, Listed};
 use super::chunks::fetch::FetchError;

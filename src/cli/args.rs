@@ -15,8 +15,8 @@ use crate::report::Format;
 
 pub use verbs::{
     BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction,
-    JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RunOptions, RunVerb,
-    SchemaOf, SchemaVerb, ShowVerb, ValidateVerb, VerifyLevel, VerifyVerb,
+    JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RollbackVerb, RunOptions,
+    RunVerb, SchemaOf, SchemaVerb, ShowVerb, ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -115,6 +115,11 @@ pub enum Verb {
         strongroom restore latest --env dev --to /tmp/look\n  \
         strongroom restore 20261121T215100Z-9c41 --env live --confirm live")]
     Restore(RestoreVerb),
+    /// Put back what a restore replaced; itself undone the same way.
+    #[command(after_help = "Examples:\n  \
+        strongroom rollback --list --env live\n  \
+        strongroom rollback --env live --confirm live")]
+    Rollback(RollbackVerb),
     /// Say what a run would do, and do nothing.
     #[command(after_help = "Examples:\n  \
         strongroom plan backup --env dev\n  \
@@ -190,6 +195,7 @@ impl Verb {
             Self::Run(_) => "run",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Rollback(_) => "rollback",
             Self::Plan(_) => "plan",
             Self::Validate(_) => "validate",
             Self::Explain(_) => "explain",
@@ -212,6 +218,7 @@ impl Verb {
             Self::Run(verb) => !verb.dry_run,
             Self::Backup(verb) => !verb.dry_run,
             Self::Restore(verb) => !verb.dry_run,
+            Self::Rollback(verb) => !verb.list,
             Self::Validate(_) | Self::Verify(_) | Self::Generate(_) => true,
             Self::Journal(verb) => matches!(verb.action, JournalAction::Verify),
             Self::Plan(_)

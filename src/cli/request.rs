@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
-    RetentionOfBackups, RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest,
-    VerifyRequest,
+    Action, ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
+    RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest,
+    ShowRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -23,6 +23,8 @@ use super::input;
 pub enum Request {
     /// `run`, `backup`, `restore`, `plan`.
     Run(RunRequest),
+    /// `rollback`.
+    Rollback(RollbackRequest),
     /// `validate`.
     Validate(ValidateRequest),
     /// `explain`.
@@ -93,6 +95,7 @@ impl Typed<'_> {
                 let options = (options, BackupOptions::default(), verb.restore);
                 self.run(command, "restore", mode(verb.dry_run), options)
             }
+            Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
                     Some(backup) => self.with_backup(verb.options, backup)?,
@@ -159,6 +162,24 @@ impl Typed<'_> {
             accept_log_rewrites: backup.accept_log_rewrites,
             rewind_logs: restore.rewind_logs,
             wait: options.wait.map(|span| span.0),
+            while_running: restore.while_running,
+        }))
+    }
+
+    fn rollback(&self, verb: args::RollbackVerb) -> Result<Request, Refused> {
+        let action = match (verb.list, verb.drop) {
+            (true, _) => Action::List,
+            (false, true) => Action::Drop(verb.point),
+            (false, false) => Action::Back(verb.point),
+        };
+        Ok(Request::Rollback(RollbackRequest {
+            environment: self.environment()?,
+            rollback: Rollback {
+                action,
+                confirm: verb.confirm,
+                while_running: verb.while_running,
+                wait: verb.wait.map(|span| span.0),
+            },
         }))
     }
 

@@ -4,7 +4,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, Keys, open_targets};
+use crate::pipeline::run::{Context, Keys, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -15,7 +15,7 @@ pub(super) struct Found {
     pub(super) name: EnvName,
     pub(super) context: Context,
     pub(super) targets: Vec<Target>,
-    /// Targets that could not be opened.
+    /// Targets that could not be opened, and what must be known of the environment's data, whatever is asked for.
     warnings: Vec<Diagnostic>,
 }
 
@@ -25,7 +25,9 @@ pub(super) async fn open(session: &Session, name: &EnvName, only: &[TargetName])
     let environment: Environment = environment(&session.project, name, &values(&context))?;
     let mut keys = Keys::unread(&environment, &session.project, &context);
     let opened = open_targets(&environment, &session.project, (&[], only), &mut keys, None).await?;
-    let (targets, warnings) = opened.with_warnings();
+    let (targets, mut warnings) = opened.with_warnings();
+    let state = state_of(&environment, &session.project, name);
+    warnings.extend(report_unfinished(&session.project, name, &values(&context), &state));
     Ok(Found {
         name: name.clone(),
         context,

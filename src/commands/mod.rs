@@ -8,6 +8,7 @@ pub mod journal;
 pub mod list;
 pub mod request;
 pub mod retention;
+pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod show;

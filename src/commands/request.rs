@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
+pub use crate::pipeline::run::rollback::{Action, Rollback};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
 use jiff::Timestamp;
@@ -43,6 +44,8 @@ pub struct RunRequest {
     pub rewind_logs: Vec<SourceName>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
+    /// Whether files are replaced that other processes use.
+    pub while_running: bool,
 }
 
 /// Whether a run does anything.
@@ -174,6 +177,15 @@ pub enum Guarding {
     On,
     /// The rules alone decide.
     Off,
+}
+
+/// Puts back what a swap has replaced, lists what could be put back, or removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// What is asked for.
+    pub rollback: Rollback,
 }
 
 /// Reads or verifies the journal of an environment.

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod run;
 pub mod schema;
 
+mod apart;
 mod arguments;
 mod explain;
 mod flow;
@@ -37,6 +38,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use apart::{Roots, overlapping_roots};
 pub use environment::Environment;
 pub use files::{FilesError, Listed, list_environments, list_pipelines};
 pub use plan::{Explained, Layer, Plan, PlannedStep, Provenance, Replaced};

@@ -36,10 +36,22 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
             }
             Step::Encrypt(_) => check_recipients(resolved, step, problems),
             Step::Snapshot(snapshot) => check_prefixes(resolved, step, snapshot, problems),
+            Step::Assert(assert) if assert.is_empty() => problems.push(
+                problem(
+                    step,
+                    Code::InvalidValue,
+                    format!("step `{}` judges nothing", step.id),
+                    step.span_of("type"),
+                )
+                .why("a step that cannot fail proves nothing")
+                .help("say what must hold, such as `sqlite = \"integrity\"`, or remove the step"),
+            ),
+            Step::Assert(_) => {}
             Step::Deduplicate(_)
             | Step::Checksum(_)
             | Step::Confirm(_)
             | Step::Verify(_)
+            | Step::RollbackPoint(_)
             | Step::Restore(_)
             | Step::Swap(_) => {}
         }

@@ -151,6 +151,19 @@ impl Stage {
         std::iter::once(own).chain(branches).collect()
     }
 
+    /// Where an entry of the tree lies.
+    pub fn find(&self, path: &TreePath) -> PathBuf {
+        let below = |at: &TreePath| {
+            let rest = path.as_bytes().strip_prefix(at.as_bytes())?;
+            rest.strip_prefix(b"/").or(rest.is_empty().then_some(rest))
+        };
+        let branches = self.branches.iter().filter_map(|(at, stage)| Some((stage, below(at)?)));
+        let (stage, rest) = branches
+            .min_by_key(|(_, rest)| rest.len())
+            .unwrap_or((self, path.as_bytes()));
+        stage.path().join(OsStr::from_bytes(rest))
+    }
+
     /// Whether every folder of the stage is there.
     pub(super) fn is_there(&self) -> bool {
         let there = |stage: &Self| {

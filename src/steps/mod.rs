@@ -1,5 +1,6 @@
 //! The table of step types: name, settings, and what each takes and gives.
 
+pub mod assert;
 pub mod checksum;
 pub mod compress;
 pub mod confirm;
@@ -8,6 +9,7 @@ pub mod encrypt;
 pub mod redact;
 pub mod restore;
 pub mod retain;
+pub mod rollback_point;
 pub mod select;
 pub mod snapshot;
 pub mod swap;
@@ -30,7 +32,9 @@ kinds! {
         "retain" => Retain(retain::Retain),
         "select" => Select(select::Select),
         "verify" => Verify(verify::Verify),
+        "rollback-point" => RollbackPoint(rollback_point::RollbackPoint),
         "restore" => Restore(restore::Restore),
+        "assert" => Assert(assert::Assert),
         "swap" => Swap(swap::Swap),
     }
 }
@@ -58,8 +62,12 @@ pub enum Flow {
     Chosen,
     /// A chosen backup that was checked.
     Verified,
-    /// Sources unpacked beside their destinations.
+    /// A chosen backup that was checked, and what it replaces will be kept.
+    Guarded,
+    /// Sources that were unpacked.
     Staged,
+    /// Sources unpacked beside their destinations, and what they replace will be kept.
+    GuardedStage,
     /// Sources in place.
     Swapped,
 }
@@ -78,7 +86,9 @@ impl Flow {
             Self::Confirmed => "a confirmed backup",
             Self::Chosen => "a chosen backup",
             Self::Verified => "a verified backup",
+            Self::Guarded => "a verified backup with a rollback point",
             Self::Staged => "staged sources",
+            Self::GuardedStage => "staged sources with a rollback point",
             Self::Swapped => "swapped sources",
         }
     }
@@ -97,7 +107,8 @@ impl Step {
     /// What this step takes and gives.
     pub const fn signature(&self) -> Signature {
         use Flow::{
-            Chosen, Chunks, Confirmed, Digested, Nothing, Packed, Sealed, Staged, Stored, Swapped, Tree, Verified,
+            Chosen, Chunks, Confirmed, Digested, Guarded, GuardedStage, Nothing, Packed, Sealed, Staged, Stored,
+            Swapped, Tree, Verified,
         };
         use Signature::{Any, Takes};
         match self {
@@ -117,8 +128,15 @@ impl Step {
             Self::Retain(_) => Takes(&[(Confirmed, Confirmed)]),
             Self::Select(_) => Takes(&[(Nothing, Chosen)]),
             Self::Verify(_) => Takes(&[(Chosen, Verified)]),
-            Self::Restore(_) => Takes(&[(Verified, Staged)]),
-            Self::Swap(_) => Takes(&[(Staged, Swapped)]),
+            Self::RollbackPoint(_) => Takes(&[(Verified, Guarded)]),
+            // What is removed again replaces nothing.
+            Self::Restore(restore::Restore {
+                to: Some(restore::To::Scratch),
+                ..
+            }) => Takes(&[(Verified, Staged)]),
+            Self::Restore(_) => Takes(&[(Verified, Staged), (Guarded, GuardedStage)]),
+            Self::Assert(_) => Takes(&[(Staged, Staged), (GuardedStage, GuardedStage)]),
+            Self::Swap(_) => Takes(&[(GuardedStage, Swapped)]),
         }
     }
 

@@ -41,6 +41,7 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -s V -l version -d '
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "run" -d 'Run a pipeline'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "backup" -d 'Make a backup: run the pipeline `backup`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "restore" -d 'Restore a backup: run the pipeline `restore`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "rollback" -d 'Put back what a restore replaced; itself undone the same way'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "plan" -d 'Say what a run would do, and do nothing'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "validate" -d 'Check manifests: every pipeline in every environment, unless some are named'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain" -d 'Show every value of a pipeline, where it was written and what it replaced'
@@ -75,6 +76,7 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -122,12 +124,32 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l wait -d 'Wait this long for another rollback to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l list -d 'List the rollback points and the space they take'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l drop -d 'Remove the point instead, and what it keeps'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
@@ -149,6 +171,7 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -d 'Start no process, open no socket, read no secret and no source'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'

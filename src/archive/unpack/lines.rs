@@ -47,7 +47,7 @@ pub async fn segment(target: &Target, segment: &SegmentRecord, opening: &Opening
 }
 
 /// Gives the lines one after the other, holding a segment of the base and one of the patch. Blocks: for a blocking thread.
-pub(super) struct Lines {
+pub struct Lines {
     target: Target,
     opening: Opening,
     handle: Handle,
@@ -64,7 +64,8 @@ struct Stream {
 }
 
 impl Lines {
-    pub(super) fn new(target: &Target, record: &Record, opening: &Opening, handle: Handle) -> Self {
+    /// Begins at the first line.
+    pub fn new(target: &Target, record: &Record, opening: &Opening, handle: Handle) -> Self {
         let stream = |segments: &[SegmentRecord]| Stream {
             segments: segments.to_vec().into(),
             lines: VecDeque::new(),
@@ -80,7 +81,11 @@ impl Lines {
     }
 
     /// The next line that counts; never one that says that an entry is gone.
-    pub(super) fn next(&mut self) -> Result<Option<Line>, UnpackError> {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator's item would hide the error that ends it"
+    )]
+    pub fn next(&mut self) -> Result<Option<Line>, UnpackError> {
         loop {
             let Self {
                 target,

@@ -135,6 +135,32 @@ pub struct RestoreOptions {
     /// Put this log back although records written since the backup go with what is replaced. Repeatable.
     #[arg(long = "rewind-log", value_name = "SOURCE")]
     pub rewind_logs: Vec<SourceName>,
+    /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
+    #[arg(long)]
+    pub while_running: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackVerb {
+    /// A rollback point: its id or a unique prefix, as `--list` shows it. Default: the newest; with `--drop` the only one.
+    #[arg(value_name = "POINT")]
+    pub point: Option<String>,
+    /// List the rollback points and the space they take.
+    #[arg(long, conflicts_with_all = ["point", "drop"])]
+    pub list: bool,
+    /// Remove the point instead, and what it keeps.
+    #[arg(long)]
+    pub drop: bool,
+    /// Confirm by naming the environment, in place of typing it when asked.
+    #[arg(long, value_name = "ENV")]
+    pub confirm: Option<EnvName>,
+    /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
+    #[arg(long)]
+    pub while_running: bool,
+    /// Wait this long for another rollback to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
 }
 
 /// `validate`.

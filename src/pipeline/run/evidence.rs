@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::stores::{origins, state_of};
-use super::whose::Whose;
-use super::{Context, Failure, Options, StopSignal};
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
@@ -26,9 +23,15 @@ use crate::source::{Compared, LogHead};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
+use super::scope::Scope;
+use super::stores::origins;
+use super::{Context, Failure, StopSignal};
+
 mod keeping;
+mod swaps;
 
 pub(super) use keeping::Told;
+pub(super) use swaps::Swap;
 
 /// How long a wait for another run goes on without looking whether this one should end.
 const DEAF: Duration = Duration::from_millis(200);
@@ -59,13 +62,13 @@ pub(super) enum Needed {
 impl Evidence {
     /// Opens state, lock, journal and secrets.
     pub(super) fn open(
-        whose: &Whose<'_>,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
-        let origins = origins(whose.environment, whose.project, context);
+        let origins = origins(scope.environment, scope.project, context);
         let secrets =
             Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
         let mut evidence = Self {
@@ -76,7 +79,7 @@ impl Evidence {
             lock_held: None,
             unrecorded: 0,
         };
-        match evidence.open_state(whose, options, context, warnings) {
+        match evidence.open_state(scope, wait, context, warnings) {
             Ok(()) => Ok(evidence),
             Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
@@ -97,14 +100,13 @@ impl Evidence {
 
     fn open_state(
         &mut self,
-        whose: &Whose<'_>,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        let path = state_of(whose.environment, whose.project, whose.name);
-        let state = StateFolder::open(&path).map_err(|error| Diagnostic::of(&error))?;
-        let mut lock = take_lock(&state, whose.pipeline, options, context)?;
+        let state = StateFolder::open(&scope.state()).map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = take_lock(&state, scope.pipeline, wait, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self.lock_held = Some(lock);
         let scrubber = context.scrubber.clone();
@@ -124,10 +126,10 @@ impl Evidence {
                     )),
             );
         }
-        if whose.environment.protected {
+        if scope.environment.protected {
             keeping::whole_journal(&state)?;
         }
-        self.journal = Some(journal.with_run(context.run, &context.actor, whose.name, whose.pipeline));
+        self.journal = Some(journal.with_run(context.run, &context.actor, scope.name, scope.pipeline));
         self.state = Some(state);
         Ok(())
     }
@@ -176,12 +178,12 @@ impl Evidence {
         }
     }
 
-    pub(super) fn run_started(&mut self, plan: &Plan, context: &Context) -> Result<(), Failure> {
-        let entry = Entry::new(Event::RunStarted)
-            .status(Status::Started)
-            .with(Field::Plan, plan.digest())
-            .with(Field::Version, context.tool.as_str());
-        self.write(&entry, Sync::Now)
+    pub(super) fn run_started(&mut self, plan: Option<&Plan>, context: &Context) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::RunStarted).status(Status::Started);
+        if let Some(plan) = plan {
+            entry = entry.with(Field::Plan, plan.digest());
+        }
+        self.write(&entry.with(Field::Version, context.tool.as_str()), Sync::Now)
     }
 
     pub(super) fn run_finished(&mut self, exit: ExitCode, outcome: &Outcome) -> Result<(), Failure> {
@@ -344,34 +346,18 @@ impl Evidence {
             .with(Field::Sources, json!(sources));
         self.write(&entry, Sync::Now)
     }
-
-    /// Comes before the first rename: no record, no effect.
-    pub(super) fn swap_intended(&mut self, record: &Record, sources: &[&str]) -> Result<(), Failure> {
-        let entry = Entry::new(Event::SwapIntended)
-            .status(Status::Started)
-            .with(Field::Backup, record.id.as_str())
-            .with(Field::Destinations, json!(sources));
-        self.write(&entry, Sync::Now)
-    }
-
-    pub(super) fn swapped(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Swapped)
-            .status(Status::Ok)
-            .with(Field::Backup, record.id.as_str());
-        self.write(&entry, Sync::Now)
-    }
 }
 
 /// Takes the pipeline's lock. The wait for it is cut into short ones, so that a signal ends it.
 fn take_lock(
     state: &StateFolder,
     pipeline: &PipelineName,
-    options: &Options,
+    wait: Option<Duration>,
     context: &Context,
 ) -> Result<Lock, Diagnostic> {
     let begin = Instant::now();
     loop {
-        let left = options.wait.map(|wait| wait.saturating_sub(begin.elapsed()));
+        let left = wait.map(|wait| wait.saturating_sub(begin.elapsed()));
         match state.lock(pipeline, left.map(|left| left.min(DEAF))) {
             Err(StateError::Held { .. }) if context.stop.is_requested() => {
                 let code = context.stop.signal().map_or(Code::Interrupted, StopSignal::code);

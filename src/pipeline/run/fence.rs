@@ -1,14 +1,15 @@
 //! What a protected environment asks for before anything is done, and the operator's word.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::pipeline::Plan;
+use crate::id::EnvName;
 
-use super::{Confirmation, Context, Failure, Runner};
+use super::scope::Scope;
+use super::{Confirmation, Context, Failure, Runner, UNTOUCHED, stopped};
 
 /// Checks before the first step.
-pub(super) fn before(plan: &Plan, context: &Context) -> Result<(), Failure> {
-    if plan.environment().protected && context.debug_requested {
-        let name = plan.environment_name();
+pub(super) fn before(scope: Scope<'_>, context: &Context) -> Result<(), Failure> {
+    if scope.environment.protected && context.debug_requested {
+        let name = scope.name;
         return Err(vec![
             Diagnostic::error(
                 Code::Fenced,
@@ -25,46 +26,70 @@ pub(super) fn before(plan: &Plan, context: &Context) -> Result<(), Failure> {
 impl Runner<'_> {
     /// Asks the operator for the environment's name where it is protected. Asks once a run.
     pub(super) async fn confirm_operator(&mut self) -> Result<String, Failure> {
-        if !self.plan.environment().protected {
-            return Ok("not protected: nothing to ask".into());
-        }
         if self.confirmed == Confirmation::Given {
             return Ok("confirmed before".into());
         }
-        let name = self.plan.environment_name().clone();
-        let refused = |what: String| {
-            vec![
-                Diagnostic::error(Code::Unconfirmed, what)
-                    .why(format!(
-                        "`{name}` is protected: replacing its data needs its name typed"
-                    ))
-                    .state("nothing present was touched")
-                    .help(format!(
-                        "add `--confirm {name}`, or run it at a terminal and type `{name}`"
-                    )),
-            ]
-        };
-        match (&self.options.confirm, &self.context.prompt) {
-            (Some(given), _) if *given == name => {}
-            (Some(given), _) => return Err(refused(format!("`--confirm {given}` does not confirm `{name}`"))),
-            (None, None) => return Err(refused(format!("nobody confirmed the environment `{name}`"))),
-            (None, Some(prompt)) => {
-                let question = format!("This replaces data of `{name}`. Type `{name}` to go on: ");
-                let answer = tokio::select! {
-                    answer = prompt.ask(&question) => answer,
-                    () = self.context.stop.token().cancelled() => {
-                        return Err(vec![self.stopped("nothing present was touched")]);
-                    }
-                };
-                match answer {
-                    Ok(answer) if answer == name.as_str() => {}
-                    Ok(_) => return Err(refused(format!("what was typed is not `{name}`"))),
-                    Err(error) => return Err(refused(format!("nobody could be asked: {error}"))),
-                }
+        let (scope, given) = (Scope::of(self.plan), self.options.confirm.as_ref());
+        match confirm(scope, given, self.context, "This replaces data").await? {
+            Asked::NotProtected => Ok("not protected: nothing to ask".into()),
+            Asked::Confirmed => {
+                self.confirmed = Confirmation::Given;
+                self.evidence.confirmed()?;
+                Ok(format!("`{}` confirmed", scope.name))
             }
         }
-        self.confirmed = Confirmation::Given;
-        self.evidence.confirmed()?;
-        Ok(format!("`{name}` confirmed"))
     }
+}
+
+/// Whether the operator had to be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The environment is not protected.
+    NotProtected,
+    /// The operator named it.
+    Confirmed,
+}
+
+/// Sees that the operator has named a protected environment: on the command line, or now. `doing` says what will be done:
+/// "This replaces data".
+pub(super) async fn confirm(
+    scope: Scope<'_>,
+    given: Option<&EnvName>,
+    context: &Context,
+    doing: &str,
+) -> Result<Asked, Failure> {
+    if !scope.environment.protected {
+        return Ok(Asked::NotProtected);
+    }
+    let name = scope.name;
+    let refused = |what: String| {
+        vec![
+            Diagnostic::error(Code::Unconfirmed, what)
+                .why(format!(
+                    "`{name}` is protected: replacing its data needs its name typed"
+                ))
+                .state(UNTOUCHED)
+                .help(format!(
+                    "add `--confirm {name}`, or run it at a terminal and type `{name}`"
+                )),
+        ]
+    };
+    match (given, &context.prompt) {
+        (Some(given), _) if given == name => {}
+        (Some(given), _) => return Err(refused(format!("`--confirm {given}` does not confirm `{name}`"))),
+        (None, None) => return Err(refused(format!("nobody confirmed the environment `{name}`"))),
+        (None, Some(prompt)) => {
+            let question = format!("{doing} of `{name}`. Type `{name}` to go on: ");
+            let answer = tokio::select! {
+                answer = prompt.ask(&question) => answer,
+                () = context.stop.token().cancelled() => return Err(vec![stopped(context, UNTOUCHED)]),
+            };
+            match answer {
+                Ok(answer) if answer == name.as_str() => {}
+                Ok(_) => return Err(refused(format!("what was typed is not `{name}`"))),
+                Err(error) => return Err(refused(format!("nobody could be asked: {error}"))),
+            }
+        }
+    }
+    Ok(Asked::Confirmed)
 }

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::archive::repository::{self, Lineage};
+use crate::archive::repository::{self, Backup, Lineage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
 use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Plan, Provenance};
+use crate::pipeline::{Plan, Provenance, Roots, overlapping_roots};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -15,8 +15,9 @@ use crate::steps::{Signature, Step};
 use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::stores::{Keys, open_targets, state_path};
-use super::{Context, Failure, Options, ready, restore};
+use super::scope::Scope;
+use super::stores::{Keys, open_targets};
+use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, destination, difference, ready, recovery};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +44,35 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
     outcome.field(
         "state",
         "state folder",
-        state_path(plan).display().to_string(),
-        state_path(plan),
+        Scope::of(plan).state().display().to_string(),
+        Scope::of(plan).state(),
     );
     let protected = if plan.environment().protected { "yes" } else { "no" };
     outcome.field("protected", "protected", protected, plan.environment().protected);
     steps(plan, options, &mut outcome);
+    let roots = match reach {
+        Reach::Everything => Roots::Present,
+        Reach::ManifestAlone => Roots::Written,
+    };
+    let values = destination::values(context);
+    outcome.diagnostics.extend(overlapping_roots(plan, &values, roots));
     if reach == Reach::Everything {
+        let (project, name) = (plan.project(), plan.environment_name());
+        let state = Scope::of(plan).state();
+        outcome
+            .diagnostics
+            .extend(recovery::report(project, name, &values, &state));
+        let mut chosen = None;
         for planned in plan.steps().iter().filter(|planned| planned.enabled) {
             match &planned.step {
                 Step::Snapshot(snapshot) => sources(plan, snapshot, &mut outcome),
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
-                Step::Select(select) => backup(plan, options, context, select, &mut outcome).await,
+                Step::Select(select) => chosen = backup(plan, options, context, select, &mut outcome).await,
+                Step::Restore(restore) => {
+                    if let Some(backup) = &chosen {
+                        difference::tell(plan, options, context, (backup, restore), &mut outcome).await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -73,7 +91,7 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
         let passes = matches!(planned.step.signature(), Signature::Any);
         let note = match (&planned.step, planned.enabled, &options.to) {
             (_, false, _) => "switched off",
-            (Step::Swap(_), _, Some(_)) => "skipped: --to",
+            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to",
             _ if passes => "passes on what it is given",
             _ => "",
         };
@@ -205,17 +223,32 @@ async fn open(
     Ok(targets)
 }
 
-async fn backup(plan: &Plan, options: &Options, context: &Context, select: &Select, outcome: &mut Outcome) {
+async fn backup(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    select: &Select,
+    outcome: &mut Outcome,
+) -> Option<Backup> {
     let opened = match open(plan, options, context, &select.targets, outcome).await {
         Ok(opened) => opened,
-        Err(failure) => return outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            return None;
+        }
     };
-    match restore::choose(&opened, plan.environment_name(), select).await {
+    match choose::choose(&opened, plan.environment_name(), select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
+            outcome.field(
+                "made-in",
+                "made in",
+                record.environment.to_string(),
+                &record.environment,
+            );
             let mut table = Table {
                 title: "sources in the backup".into(),
                 columns: ["source", "type", "entries", "bytes"].map(String::from).to_vec(),
@@ -230,7 +263,11 @@ async fn backup(plan: &Plan, options: &Options, context: &Context, select: &Sele
                 ]);
             }
             outcome.tables.push(table);
+            Some(backup)
         }
-        Err(failure) => outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            None
+        }
     }
 }

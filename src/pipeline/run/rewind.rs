@@ -14,6 +14,7 @@ use crate::source::lineage::{self, LineageEntry, Newest};
 use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
 use crate::units::ByteCount;
 
+use super::destination::sources_here;
 use super::stores::{Keys, open_targets};
 use super::{Failure, Runner};
 
@@ -57,7 +58,7 @@ impl Runner<'_> {
             let problem = super::logs::not_a_log("--rewind-log", name, logs.map(|source| &source.name));
             return Err(vec![problem.state(UNTOUCHED)]);
         }
-        let described = self.sources_here(record).unwrap_or_default();
+        let described = sources_here(self.plan, self.context, record).unwrap_or_default();
         let mut rewound = Vec::new();
         for item in placing {
             let Some((source, _)) = log_in(record, item.name) else {

@@ -62,8 +62,15 @@ impl Phase {
 
 /// The name of a journal that is being written.
 pub(super) fn new_name(run: &RunId) -> OsString {
-    format!(".strongroom-new-{run}.json").into()
+    format!("{NEW}{run}.json").into()
 }
+
+/// Whether this is the name of a journal that is being written.
+pub(super) fn is_new_name(name: &[u8]) -> bool {
+    name.starts_with(NEW.as_bytes()) && Own::of(name) == Some(Own::Journal)
+}
+
+const NEW: &str = ".strongroom-new-";
 
 /// A path of the host, any bytes: text in JSON where it is UTF-8, else base64 under the key `b64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -92,7 +92,7 @@ impl<'a> Swap<'a> {
             environment: about.environment.clone(),
             host: about.host.clone(),
             actor: about.actor.clone(),
-            made: about.now.to_string(),
+            made: about.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             backup: about.backup.clone(),
             takes: about.takes.as_ref().map(|point| Taken {
                 run: point.run,

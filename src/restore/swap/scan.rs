@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 
 use super::apart::real_path;
-use super::record::{Phase, SwapRecord, SwapRecordError};
-use crate::fs::create::Identity;
+use super::record::{Phase, SwapRecord, SwapRecordError, is_new_name};
+use crate::fs::create::{self, Identity};
 use crate::fs::folder::Folder;
 use crate::fs::own::{Own, beside};
 use crate::id::{EnvName, RunId};
@@ -75,7 +75,7 @@ pub struct Scan {
     pub points: Vec<Point>,
     /// Journals that cannot be followed.
     pub strange: Vec<Strange>,
-    /// Folders that a dead run unpacked into.
+    /// Folders that a dead run unpacked into, and journals that one never came to use.
     pub stale: Vec<PathBuf>,
 }
 
@@ -88,11 +88,15 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
     let folders: BTreeSet<&Path> = above.chain(real.iter().map(PathBuf::as_path)).collect();
     for folder in folders {
         for name in names(folder) {
-            let Some((_, run)) = Phase::of(name.as_bytes()) else {
+            let Some((phase, run)) = Phase::of(name.as_bytes()) else {
+                let path = folder.join(&name);
+                if is_new_name(name.as_bytes()) && is_dead(&path) {
+                    scan.stale.push(path);
+                }
                 continue;
             };
             if seen.insert(run) {
-                scan.meet(&folder.join(&name), &run, environment);
+                scan.meet(&folder.join(&name), (phase, &run), environment);
             }
         }
     }
@@ -102,8 +106,10 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
         .flat_map(|unfinished| &unfinished.record.items)
         .flat_map(|item| item.stages.iter().map(|stage| stage.at.0.clone()))
         .collect();
-    scan.stale = real.iter().flat_map(|d| stale_stages(d)).collect();
+    scan.stale.extend(real.iter().flat_map(|d| stale_stages(d)));
     scan.stale.retain(|stage| !held.contains(stage));
+    scan.stale.sort();
+    scan.stale.dedup();
     scan.unfinished
         .sort_by_key(|found| (found.record.moment(), found.record.run));
     scan.points
@@ -113,7 +119,7 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
 
 impl Scan {
     /// Follows one journal to the file that decides.
-    fn meet(&mut self, journal: &Path, run: &RunId, environment: &EnvName) {
+    fn meet(&mut self, journal: &Path, (named, run): (Phase, &RunId), environment: &EnvName) {
         let strange = |why: String| Strange {
             journal: journal.to_owned(),
             why,
@@ -123,6 +129,8 @@ impl Scan {
             Ok(_) => return self.strange.push(strange("its name is another run's".to_owned())),
             // Its own run removed it a moment ago.
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return,
+            // Another user's point is that user's to put back.
+            Err(error) if named == Phase::Point && error.is_anothers() => return,
             Err(error) => return self.strange.push(strange(error.to_string())),
         };
         if record.environment != *environment {
@@ -159,6 +167,17 @@ pub(super) enum ReadError {
     /// Not what it says it is.
     #[error("{0}")]
     Record(SwapRecordError),
+}
+
+impl ReadError {
+    /// Whether it is a journal of another user.
+    fn is_anothers(&self) -> bool {
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            Self::NotOurs(..) => true,
+            Self::TooLong | Self::Record(_) => false,
+        }
+    }
 }
 
 /// Reads a journal that this user wrote.
@@ -251,10 +270,9 @@ fn stale_stages(destination: &Path) -> Vec<PathBuf> {
     stale
 }
 
-/// Whether a folder of this user's is one that no process holds the lock of.
-fn is_dead(stage: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(open) = rustix::fs::openat(CWD, stage, flags, Mode::empty()) else {
+/// Whether this is a folder or file of this user's that no process holds the lock of.
+fn is_dead(path: &Path) -> bool {
+    let Ok(open) = open_unlinked(CWD, path.as_os_str()) else {
         return false;
     };
     let ours = rustix::fs::fstat(&open).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
@@ -262,18 +280,26 @@ fn is_dead(stage: &Path) -> bool {
     ours && rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
-/// Removes a folder that a dead run unpacked into. `false` where it is none any more.
-pub fn remove_stale(stage: &Path) -> io::Result<bool> {
-    let (folder, name) = super::disk::open_parent(stage)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
+/// Opens what `name` is, never through a link and never waiting.
+fn open_unlinked(folder: impl AsFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+/// Removes what a dead run has left. `false` where it is none any more.
+pub fn remove_stale(left: &Path) -> io::Result<bool> {
+    let (folder, name) = super::disk::open_parent(left)?;
+    let open = match open_unlinked(&folder, name) {
         Err(rustix::io::Errno::NOENT) => return Ok(false),
         other => other?,
     };
     if rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(false);
     }
-    let identity = Identity::of_open(&open)?;
-    remove_tree(folder.as_fd(), name.as_bytes(), identity)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&open)?.st_mode) == FileType::Directory {
+        remove_tree(folder.as_fd(), name.as_bytes(), Identity::of_open(&open)?)?;
+    } else {
+        create::remove(&folder, name.as_bytes())?;
+    }
     Ok(true)
 }
