@@ -16,6 +16,8 @@ pub(super) async fn dispatch(request: Request, session: &Session) -> Outcome {
         Request::Show(request) => commands::show::run(request, session).await,
         Request::Verify(request) => commands::verify::run(request, session).await,
         Request::Retention(request) => commands::retention::run(request, session).await,
+        Request::Forget(request) => commands::forget::run(request, session).await,
+        Request::Sweep(request) => commands::sweep::run(request, session).await,
         Request::Journal(request) => commands::journal::run(request, session),
         Request::ExplainError(request) => commands::explain_error::run(request, session),
         Request::Completions(shell) => super::generate::completions(shell),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
-    RetentionOfBackups, RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, ValidateRequest,
-    VerifyRequest,
+    ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
+    RetentionOfBackups, RetentionOfTimes, RetentionRequest, RunRequest, SchemaRequest, ShowRequest, SweepRequest,
+    ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -37,6 +37,10 @@ pub enum Request {
     Verify(VerifyRequest),
     /// `retention`.
     Retention(RetentionRequest),
+    /// `forget`.
+    Forget(ForgetRequest),
+    /// `sweep`.
+    Sweep(SweepRequest),
     /// `journal`.
     Journal(JournalRequest),
     /// `explain-error`.
@@ -117,6 +121,13 @@ impl Typed<'_> {
             Verb::Show(verb) => self.show(verb),
             Verb::Verify(verb) => self.verify(verb),
             Verb::Retention(verb) => self.retention(verb),
+            Verb::Forget(verb) => self.forget(verb),
+            Verb::Sweep(verb) => Ok(Request::Sweep(SweepRequest {
+                environment: self.environment()?,
+                mode: mode(verb.dry_run),
+                targets: verb.targets,
+                wait: verb.wait.map(|span| span.0),
+            })),
             Verb::Journal(verb) => self.journal(&verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
@@ -213,6 +224,29 @@ impl Typed<'_> {
             at: verb.at,
             guards: if verb.guards { Guarding::On } else { Guarding::Off },
         })))
+    }
+
+    fn forget(&self, verb: args::ForgetVerb) -> Result<Request, Refused> {
+        let mut backups = Vec::new();
+        let mut environment = self.environment.clone();
+        for text in &verb.backups {
+            let typed = Typed { environment, ..*self };
+            let (named, backup) = typed.backup(text)?;
+            // All of them are of one environment: the lock, the journal and the confirmation are.
+            environment = Some(named);
+            backups.push(backup);
+        }
+        Ok(Request::Forget(ForgetRequest {
+            environment: environment.ok_or_else(|| no_environment(self.project))?,
+            backups,
+            mode: mode(verb.dry_run),
+            pipeline: verb.pipeline,
+            purge: verb.purge,
+            even_newest: verb.even_newest,
+            confirm: verb.confirm,
+            targets: verb.targets,
+            wait: verb.wait.map(|span| span.0),
+        }))
     }
 
     fn journal(&self, action: &args::JournalAction) -> Result<Request, Refused> {

@@ -4,6 +4,7 @@
 
 pub mod explain;
 pub mod explain_error;
+pub mod forget;
 pub mod journal;
 pub mod list;
 pub mod request;
@@ -11,10 +12,12 @@ pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod show;
+pub mod sweep;
 pub mod validate;
 pub mod verify;
 
 mod backups;
+mod keeping;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, TargetName};
+use crate::pipeline::run::Options;
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
 
@@ -123,6 +124,63 @@ pub struct VerifyRequest {
     pub pipeline: Option<PipelineName>,
     /// Only in these targets; empty for all of the environment.
     pub targets: Vec<TargetName>,
+}
+
+/// Lets single backups go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgetRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Which backups: ids, unique prefixes, `latest`, `latest~1`; never with the environment in front.
+    pub backups: Vec<String>,
+    /// Whether anything is done.
+    pub mode: Mode,
+    /// Only backups made by this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Whether what only they needed is deleted at once.
+    pub purge: bool,
+    /// Whether the newest of a line may be among them.
+    pub even_newest: bool,
+    /// The environment that the operator confirmed on the command line.
+    pub confirm: Option<EnvName>,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+    /// How long to wait for another such verb; `None` not at all.
+    pub wait: Option<Duration>,
+}
+
+impl ForgetRequest {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            confirm: self.confirm.clone(),
+            targets: self.targets.clone(),
+            wait: self.wait,
+            ..Options::default()
+        }
+    }
+}
+
+/// Deletes what no backup needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Whether anything is done.
+    pub mode: Mode,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+    /// How long to wait for another sweep; `None` not at all.
+    pub wait: Option<Duration>,
+}
+
+impl SweepRequest {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            targets: self.targets.clone(),
+            wait: self.wait,
+            ..Options::default()
+        }
+    }
 }
 
 /// Says what a retention policy keeps.

@@ -28,6 +28,7 @@ mod pages;
 mod restore_tree;
 mod service;
 mod sources;
+mod sweep_model;
 mod targets;
 mod transcript;
 mod trees;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::archive::layout::{self, FORMAT, Kind};
 use crate::archive::repository::RepositoryError;
 use crate::archive::survey::{Survey, unusable};
-use crate::limits::{SWEEP_BATCH, SWEEP_LISTED};
+use crate::limits::{SWEEP_BATCH, SWEEP_LISTED, SWEEP_LISTS};
 use crate::target::{Created, ObjectInfo};
 
 use super::list::{Listed, SweepList, Urgency};
@@ -54,6 +54,15 @@ impl<'a> Sweeper<'a> {
         self.survey.gone(object);
     }
 
+    /// Reads the records once more, after one of them was removed. Says whether it is still unknown what is needed.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn survey_again(&mut self) -> Result<bool, RepositoryError> {
+        self.survey.read_records_again().await?;
+        Ok(!self.survey.doubts().is_empty())
+    }
+
     /// What was done so far.
     pub const fn swept(&self) -> &Swept {
         &self.swept
@@ -61,7 +70,7 @@ impl<'a> Sweeper<'a> {
 
     /// Where everything stands at `now`; `None` where it is not known what is needed.
     pub fn standing(&self, now: Timestamp) -> Option<Standing> {
-        standing(&self.survey, &self.lists, now, self.settings.grace)
+        standing(&self.survey, &self.lists, now, self.settings)
     }
 
     /// Lists what is unneeded, then deletes what is due: one whole sweep.
@@ -157,7 +166,7 @@ impl<'a> Sweeper<'a> {
         };
         let bytes = list.to_bytes().map_err(|error| RepositoryError::Write(error.into()))?;
         let target = self.survey.target().clone();
-        for number in 1.. {
+        for number in 1..=SWEEP_LISTS {
             let name = layout::sweep_list(self.settings.run, number);
             if self.survey.objects().contains_key(&name) {
                 continue;
@@ -170,18 +179,19 @@ impl<'a> Sweeper<'a> {
                 continue;
             }
             let found = target.head(&name).await.map_err(|error| unusable(&target, error))?;
-            let info = found.ok_or_else(|| RepositoryError::Damaged {
-                target: target.name().clone(),
-                object: name.clone(),
-                what: "is missing right after it was written",
-            })?;
+            // Another sweep may have found that nothing of it is left.
+            let Some(info) = found else { continue };
             self.survey.put(name.clone(), info);
             if when == Urgency::Later {
                 self.swept.listed.join(Amount::of(objects));
             }
             return Ok((name, info));
         }
-        Err(SweepError::Slow)
+        Err(SweepError::Target(RepositoryError::Damaged {
+            target: target.name().clone(),
+            object: layout::SWEEP.to_owned(),
+            what: "keeps no list that is written there",
+        }))
     }
 
     /// Deletes objects batch by batch. The records are read again before each, and what one of them needs stays.

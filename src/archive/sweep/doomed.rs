@@ -9,7 +9,7 @@ use crate::archive::repository::RepositoryError;
 use crate::archive::survey::unusable;
 use crate::codec::frames;
 use crate::limits::{REUSED_HEADS, SURVEY_READS};
-use crate::target::Target;
+use crate::target::{ObjectInfo, Target};
 
 use super::list::{ListError, SweepList, Urgency};
 
@@ -32,11 +32,8 @@ impl Doomed {
                 doomed.unknown = true;
                 continue;
             };
-            for (object, _) in listed
-                .iter()
-                .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList))
-            {
-                match SweepList::read(target, object).await {
+            for list in read_lists(target, &listed).await {
+                match list {
                     Ok(list) => doomed.names.extend(list.objects.into_iter().map(|one| one.name)),
                     Err(ListError::Gone) => {}
                     Err(_) => doomed.unknown = true,
@@ -103,6 +100,14 @@ async fn heads(target: &Target, names: &[String]) -> Result<BTreeSet<String>, Re
     Ok(there)
 }
 
+async fn read_lists(target: &Target, listed: &[(String, ObjectInfo)]) -> Vec<Result<SweepList, ListError>> {
+    let lists = listed
+        .iter()
+        .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList));
+    let read = lists.map(|(name, _)| SweepList::read(target, name));
+    futures::stream::iter(read).buffered(SURVEY_READS).collect().await
+}
+
 /// Objects that are being deleted at once. A list that cannot be read is none of a purge under way: that one was written a
 /// moment ago by whoever reads it too.
 async fn purged(target: &Target) -> Result<BTreeSet<String>, RepositoryError> {
@@ -111,11 +116,8 @@ async fn purged(target: &Target) -> Result<BTreeSet<String>, RepositoryError> {
         .list(layout::SWEEP)
         .await
         .map_err(|error| unusable(target, error))?;
-    for (object, _) in listed
-        .iter()
-        .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList))
-    {
-        match SweepList::read(target, object).await {
+    for list in read_lists(target, &listed).await {
+        match list {
             Ok(list) if list.when == Urgency::AtOnce => purged.extend(list.objects.into_iter().map(|one| one.name)),
             Ok(_) | Err(ListError::Gone | ListError::Json(_) | ListError::Newer(_) | ListError::Object(_)) => {}
             Err(ListError::Target(error)) => return Err(unusable(target, error)),

@@ -11,7 +11,8 @@ use crate::archive::repository::RepositoryError;
 use crate::archive::survey::{Survey, unusable};
 use crate::limits::SURVEY_READS;
 
-use super::list::{ListError, Listed, SweepList};
+use super::Settings;
+use super::list::{ListError, Listed, SweepList, Urgency};
 
 /// A list that lies in a target.
 #[derive(Debug)]
@@ -68,10 +69,12 @@ pub struct Standing {
 /// Says where each unneeded object stands at `now`, by the store's clock; `None` where it is not known what is needed.
 ///
 /// A list with an object that a backup needs again says nothing any more: were it left, that object could go without any
-/// grace when the backup goes.
-pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, grace: Duration) -> Option<Standing> {
+/// grace when the backup goes. A list that somebody may be working with at this moment is left alone: one of a purge, and one
+/// without objects, which tells a sweep the store's time.
+pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, bounds: &Settings) -> Option<Standing> {
     let needed = survey.needed()?;
-    let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+    let signed = |span: Duration| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    let (grace, max_run) = (signed(bounds.grace), signed(bounds.max_run));
     let mut standing = Standing::default();
     let (mut due, mut waiting) = (BTreeSet::new(), BTreeSet::new());
     for found in lists {
@@ -82,11 +85,15 @@ pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, grace: Duratio
         };
         let names = list.objects.iter().map(|one| one.name.as_str());
         let there: Vec<&str> = names.filter(|name| survey.objects().contains_key(*name)).collect();
-        if there.iter().any(|name| needed.contains(name)) {
+        let age = now.duration_since(found.modified);
+        let in_use = list.when == Urgency::AtOnce || list.objects.is_empty();
+        if in_use && age < max_run {
+            waiting.extend(there);
+        } else if there.iter().any(|name| needed.contains(name)) {
             standing.void.push(found.name.clone());
         } else if there.is_empty() {
             standing.spent.push(found.name.clone());
-        } else if now.duration_since(found.modified) >= grace {
+        } else if age >= grace {
             standing.spent.push(found.name.clone());
             due.extend(there);
         } else {

@@ -61,8 +61,8 @@ impl World {
         self.runs += 1;
         Settings {
             run: RunId::new(1, [self.runs; 10]),
-            grace: Duration::from_secs(72 * 3600),
-            max_run: Duration::from_secs(24 * 3600),
+            grace: Duration::from_hours(72),
+            max_run: Duration::from_hours(24),
             clock: Arc::<FixedClock>::clone(&self.host),
             stop: Arc::default(),
         }
@@ -441,26 +441,27 @@ async fn the_records_are_read_again_before_each_batch() {
     assert_eq!(listed.iter().filter(|folder| *folder == "backups").count(), 3);
 }
 
+/// Sleeps for a day whenever it is told of a deletion.
+struct Sleeps(Arc<FixedClock>);
+impl Witness for Sleeps {
+    type Error = ();
+    fn listing(&mut self, _: &str, _: Amount) -> Result<(), ()> {
+        Ok(())
+    }
+    fn deleting(&mut self, _: &[String]) -> Result<(), ()> {
+        self.0.set("2026-11-02T00:00:00Z".parse().unwrap());
+        Ok(())
+    }
+    fn deleted(&mut self, _: Amount) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_that_slept_too_long_after_it_read_the_records_deletes_nothing_more() {
     let (mut world, first) = one_removed().await;
     world.sweep().await.unwrap();
     world.pass(100);
-    /// Sleeps for a day whenever it is told of a deletion.
-    struct Sleeps(Arc<FixedClock>);
-    impl Witness for Sleeps {
-        type Error = ();
-        fn listing(&mut self, _: &str, _: Amount) -> Result<(), ()> {
-            Ok(())
-        }
-        fn deleting(&mut self, _: &[String]) -> Result<(), ()> {
-            self.0.set("2026-11-02T00:00:00Z".parse().unwrap());
-            Ok(())
-        }
-        fn deleted(&mut self, _: Amount) -> Result<(), ()> {
-            Ok(())
-        }
-    }
     let settings = world.settings();
     let mut sweeper = Sweeper::new(world.survey().await, &settings).await.unwrap();
     let mut sleeps = Sleeps(Arc::clone(&world.host));
@@ -476,7 +477,7 @@ async fn a_list_that_cannot_be_read_is_taken_for_nothing_and_what_it_named_waits
     world.put(&broken, b"{").await;
     world.pass(100);
     let swept = world.sweep().await.unwrap();
-    assert_eq!(swept.unreadable, [broken.clone()]);
+    assert_eq!(swept.unreadable, std::slice::from_ref(&broken));
     assert_eq!((swept.listed.objects, swept.deleted.objects), (5, 0));
     assert!(!world.names().await.contains(&broken));
 }
@@ -496,7 +497,34 @@ async fn a_list_whose_objects_are_gone_goes_too_and_a_failed_sweep_is_finished_b
     world.sweep().await.unwrap();
     let left = world.names().await;
     assert!(of_first_alone(&first).iter().all(|name| !left.contains(name)));
+    // The list that told the failed sweep the time may be in use for as long as a run may take.
+    assert_eq!(left.iter().filter(|name| name.starts_with("sweep/")).count(), 1);
+    world.pass(24);
+    world.sweep().await.unwrap();
+    let left = world.names().await;
     assert!(!left.iter().any(|name| name.starts_with("sweep/")), "{left:?}");
+}
+
+#[tokio::test]
+async fn the_list_of_a_purge_under_way_is_left_alone() {
+    let (mut world, _) = one_removed().await;
+    let list = SweepList {
+        format: FORMAT,
+        run: RunId::new(9, [9; 10]),
+        when: Urgency::AtOnce,
+        objects: vec![Listed {
+            name: segment_of("shared"),
+            bytes: 6,
+        }],
+    };
+    let object = layout::sweep_list(list.run, 1);
+    world.put(&object, &list.to_bytes().unwrap()).await;
+    world.pass(23);
+    world.sweep().await.unwrap();
+    assert!(world.names().await.contains(&object));
+    world.pass(1);
+    world.sweep().await.unwrap();
+    assert!(!world.names().await.contains(&object), "whoever wrote it is long gone");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use super::{Context, Failure, Options, StopSignal};
 
 mod keeping;
 
-pub(super) use keeping::Told;
+pub(super) use keeping::{Told, verified_in};
 
 /// How long a wait for another run goes on without looking whether this one should end.
 const DEAF: Duration = Duration::from_millis(200);
@@ -180,6 +180,14 @@ impl Evidence {
         let entry = Entry::new(Event::RunStarted)
             .status(Status::Started)
             .with(Field::Plan, plan.digest())
+            .with(Field::Version, context.tool.as_str());
+        self.write(&entry, Sync::Now)
+    }
+
+    /// A verb begins that is no pipeline.
+    pub(super) fn verb_started(&mut self, context: &Context) -> Result<(), Failure> {
+        let entry = Entry::new(Event::RunStarted)
+            .status(Status::Started)
             .with(Field::Version, context.tool.as_str());
         self.write(&entry, Sync::Now)
     }

@@ -12,6 +12,7 @@ mod restore;
 mod retain;
 mod stores;
 mod sweeping;
+pub(crate) mod upkeep;
 mod wanted;
 mod whose;
 mod withdraw;
@@ -314,11 +315,7 @@ impl<'p> Runner<'p> {
 
     /// The problem with which a run ends that was asked to.
     fn stopped(&self, state: &str) -> Diagnostic {
-        let (code, what) = match self.context.stop.signal() {
-            Some(StopSignal::Terminate) => (Code::Terminated, "the run was terminated"),
-            Some(StopSignal::Interrupt) | None => (Code::Interrupted, "the run was interrupted"),
-        };
-        Diagnostic::error(code, what).state(state)
+        stopped(self.context, state)
     }
 
     /// Keeps a warning for the end and tells it at once.
@@ -331,6 +328,15 @@ impl<'p> Runner<'p> {
             self.unlisted_warnings += 1;
         }
     }
+}
+
+/// The problem with which something ends that a signal asked to.
+fn stopped(context: &Context, state: &str) -> Diagnostic {
+    let (code, what) = match context.stop.signal() {
+        Some(StopSignal::Terminate) => (Code::Terminated, "the run was terminated"),
+        Some(StopSignal::Interrupt) | None => (Code::Interrupted, "the run was interrupted"),
+    };
+    Diagnostic::error(code, what).state(state)
 }
 
 /// The exit code of a failed run, for the journal.

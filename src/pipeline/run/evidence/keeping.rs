@@ -8,7 +8,7 @@ use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, TargetName};
 use crate::journal::{self, Entry, Event, Field, Filter, ProblemKind, Record, Status, Sync};
-use crate::state::StateFolder;
+use crate::state::{Lock, StateError, StateFolder};
 
 use super::{Evidence, Failure};
 
@@ -31,7 +31,10 @@ pub(super) fn whole_journal(state: &StateFolder) -> Result<(), Diagnostic> {
 }
 
 /// The backups that runs recorded in this journal as read back from `target` or verified there.
-pub(crate) fn verified_in(state: &StateFolder, target: &TargetName) -> Result<BTreeSet<BackupId>, Diagnostic> {
+pub(in crate::pipeline::run) fn verified_in(
+    state: &StateFolder,
+    target: &TargetName,
+) -> Result<BTreeSet<BackupId>, Diagnostic> {
     let mut verified = BTreeSet::new();
     for event in [Event::BackupConfirmed, Event::BackupVerified] {
         let filter = Filter {
@@ -78,6 +81,21 @@ impl Evidence {
             Some(state) => verified_in(state, target).map_err(|problem| vec![problem]),
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// Takes the locks of every pipeline of this environment that ever ran on this host, but of `own`.
+    pub(in crate::pipeline::run) fn hold_all(&self, own: &str) -> Result<Vec<Lock>, Failure> {
+        let Some(state) = &self.state else {
+            return Ok(Vec::new());
+        };
+        let failed = |error: StateError| vec![Diagnostic::of(&error)];
+        let mut locks = Vec::new();
+        for pipeline in state.locked_once().map_err(failed)? {
+            if pipeline.as_str() != own {
+                locks.push(state.lock(&pipeline, None).map_err(failed)?);
+            }
+        }
+        Ok(locks)
     }
 
     /// Comes before the removal of a backup's record: no record, no effect.
