@@ -165,7 +165,7 @@ pub enum Verb {
         strongroom sweep --env live\n  \
         strongroom sweep --env live --dry-run --json")]
     Sweep(SweepVerb),
-    /// Read or verify the journal of an environment.
+    /// Read, verify or restart the journal of an environment.
     #[command(
         subcommand_required = true,
         after_help = "Examples:\n  \
@@ -227,7 +227,7 @@ impl Verb {
             Self::Forget(verb) => !verb.dry_run,
             Self::Sweep(verb) => !verb.dry_run,
             Self::Validate(_) | Self::Verify(_) | Self::Generate(_) => true,
-            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify),
+            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify | JournalAction::Restart { .. }),
             Self::Plan(_)
             | Self::Explain(_)
             | Self::Schema(_)

@@ -128,7 +128,7 @@ impl Typed<'_> {
                 targets: verb.targets,
                 wait: verb.wait.map(|span| span.0),
             })),
-            Verb::Journal(verb) => self.journal(&verb.action),
+            Verb::Journal(verb) => self.journal(verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
             Verb::Man(verb) => Ok(Request::Man(verb.out.map(|out| self.folder.join(out)))),
@@ -249,10 +249,12 @@ impl Typed<'_> {
         }))
     }
 
-    fn journal(&self, action: &args::JournalAction) -> Result<Request, Refused> {
-        let action = match *action {
+    fn journal(&self, action: args::JournalAction) -> Result<Request, Refused> {
+        let action = match action {
             args::JournalAction::Verify => JournalAction::Verify,
             args::JournalAction::Show { run, last } => JournalAction::Show { run, last },
+            args::JournalAction::Export { run, since, until } => JournalAction::Export { run, since, until },
+            args::JournalAction::Restart { confirm } => JournalAction::Restart { confirm },
         };
         let environment = self.environment()?;
         Ok(Request::Journal(JournalRequest { environment, action }))

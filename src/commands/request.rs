@@ -241,7 +241,7 @@ pub struct JournalRequest {
 }
 
 /// What to do with the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalAction {
     /// Recompute every link.
     Verify,
@@ -251,6 +251,20 @@ pub enum JournalAction {
         run: Option<RunId>,
         /// Only the last so many of them.
         last: Option<u32>,
+    },
+    /// Give its lines as they stand, oldest first.
+    Export {
+        /// Only records of this run.
+        run: Option<RunId>,
+        /// Not earlier.
+        since: Option<Timestamp>,
+        /// Not later.
+        until: Option<Timestamp>,
+    },
+    /// Begin a new one where it is broken.
+    Restart {
+        /// The environment that the operator confirmed on the command line.
+        confirm: Option<EnvName>,
     },
 }
 

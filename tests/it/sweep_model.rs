@@ -39,8 +39,12 @@ const ACTORS: usize = 4;
 enum Prelude {
     /// With an empty repository.
     Nothing,
-    /// With something on a list that is due.
+    /// With something on a list that is due, one who would delete it and one who would rely on it.
     SomethingDue,
+    /// The same with two who would delete it.
+    DueToTwo,
+    /// With an operator who purges, and a backup under way that relies on what goes.
+    SomethingPurged,
     /// With a backup under way that slept while what it relies on was listed and became due.
     SomeoneAsleep,
 }
@@ -55,6 +59,11 @@ impl Lots {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number of `from` to so many less than `from + bound`.
+    fn span(&mut self, from: i64, bound: u32) -> i64 {
+        from + i64::try_from(self.below(bound as usize)).unwrap_or_default()
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -179,7 +188,7 @@ impl World {
     fn event(&mut self) {
         if self.actors.is_empty() || (self.actors.len() < ACTORS && self.lots.one_in(12)) {
             if self.actors.is_empty() && self.lots.one_in(2) {
-                let hours = 1 + self.lots.below(90) as i64;
+                let hours = self.lots.span(1, 90);
                 self.pass(hours * 60);
             }
             return self.begin_actor();
@@ -192,7 +201,7 @@ impl World {
             return;
         }
         if self.lots.one_in(60) {
-            let minutes = 1 + self.lots.below(20 * 60) as i64;
+            let minutes = self.lots.span(1, 20 * 60);
             self.pass(minutes);
         }
         // Mostly several turns of one actor in a row, as it is where nobody waits for anybody.
@@ -215,6 +224,11 @@ impl World {
         }
     }
 
+    fn begin(&mut self, act: Act, content: usize) {
+        self.number += 1;
+        self.begin_play(&Play::of(act, self.number, content));
+    }
+
     /// What happened before the schedule.
     fn prelude(&mut self, prelude: Prelude) {
         if prelude == Prelude::Nothing {
@@ -223,24 +237,31 @@ impl World {
         let content = self.lots.below(6);
         self.alone(Act::Backup, content);
         self.alone(Act::Backup, content + 1);
-        if prelude == Prelude::SomeoneAsleep {
-            self.number += 1;
-            self.begin_play(&Play::of(Act::Backup, self.number, content));
-            let turns = 8 + self.lots.below(24);
-            for _ in 0..turns {
+        if matches!(prelude, Prelude::SomeoneAsleep | Prelude::SomethingPurged) {
+            self.begin(Act::Backup, content);
+            for _ in 0..7 + self.lots.below(5) {
                 if !self.actors.is_empty() {
                     self.turn(0);
                 }
             }
         }
-        self.alone(Act::Retain, 0);
-        let hours = 72 + self.lots.below(9) as i64;
-        self.pass(hours * 60);
-        // Someone who would take what is due, and someone who would rely on it.
-        for act in [Act::Sweep, Act::Backup] {
-            self.number += 1;
-            self.begin_play(&Play::of(act, self.number, content));
+        if prelude == Prelude::SomethingPurged {
+            return self.begin(Act::Purge, content);
         }
+        self.alone(Act::Retain, 0);
+        let hours = self.lots.span(72, 9);
+        self.pass(hours * 60);
+        self.begin(Act::Sweep, content);
+        if prelude == Prelude::DueToTwo {
+            self.begin(Act::Sweep, content);
+            for _ in 0..self.lots.below(60) {
+                let index = self.lots.below(self.actors.len().max(1));
+                if !self.actors.is_empty() {
+                    self.turn(index);
+                }
+            }
+        }
+        self.begin(Act::Backup, content);
     }
 
     /// Lets everyone end. Whoever is asked last has the longest breath.
@@ -300,9 +321,11 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// Runs the schedule of a seed with the prelude that follows from it.
 fn run(seed: u64, bug: Bug) -> Ends {
-    match seed % 3 {
+    match seed % 5 {
         0 => run_from(Prelude::Nothing, EVENTS, seed, bug),
         1 => run_from(Prelude::SomethingDue, EVENTS / 4, seed, bug),
+        2 => run_from(Prelude::DueToTwo, EVENTS / 8, seed, bug),
+        3 => run_from(Prelude::SomethingPurged, EVENTS / 8, seed, bug),
         _ => run_from(Prelude::SomeoneAsleep, EVENTS / 4, seed, bug),
     }
 }
@@ -398,6 +421,12 @@ fn a_backup_that_does_not_look_at_the_lists_is_found_out() {
 fn a_backup_that_writes_its_record_however_late_is_found_out() {
     let seed = found_out(Prelude::SomeoneAsleep, Bug::IsNeverTooLong).expect("a schedule finds the planted bug");
     assert!(sound(Prelude::SomeoneAsleep, seed));
+}
+
+#[test]
+fn a_backup_that_does_not_look_back_is_found_out() {
+    let seed = found_out(Prelude::SomethingPurged, Bug::NeverLooksBack).expect("a schedule finds the planted bug");
+    assert!(sound(Prelude::SomethingPurged, seed));
 }
 
 /// Whether the schedules up to a seed lose nothing where nothing is planted.

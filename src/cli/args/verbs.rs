@@ -315,6 +315,30 @@ pub enum JournalAction {
         #[arg(long, value_name = "COUNT")]
         last: Option<u32>,
     },
+    /// Print records as they stand in the journal, a line a record, so that their hashes can be computed again.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal export --env live -o journal.jsonl\n  \
+        strongroom journal export --env live --since 2026-11-21T00:00:00Z --until 2026-11-22T00:00:00Z")]
+    Export {
+        /// Only records of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<RunId>,
+        /// Only records of TIME (RFC 3339) or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Only records of TIME (RFC 3339) or earlier.
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+    },
+    /// Begin a new journal where the old one is broken; the old one is moved aside whole.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal restart --env dev\n  \
+        strongroom journal restart --env live --confirm live")]
+    Restart {
+        /// Confirm by naming the environment, in place of typing it when asked.
+        #[arg(long, value_name = "ENV")]
+        confirm: Option<EnvName>,
+    },
 }
 
 /// `explain-error`.

@@ -1,6 +1,7 @@
 //! Verbs that keep an environment's targets in order without a pipeline: they have state, a lock and a journal like a run.
 
 mod forget;
+mod restart;
 mod sweep;
 mod trial;
 
@@ -18,6 +19,7 @@ use super::whose::Whose;
 use super::{Context, Failure, Options, stopped};
 
 pub(crate) use forget::{Forget, Newest, Objects, forget};
+pub(crate) use restart::restart;
 pub(crate) use sweep::{Sweep, sweep};
 pub(crate) use trial::{Rule, Trial, trial};
 

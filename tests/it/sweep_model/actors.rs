@@ -13,8 +13,8 @@ use strongroom::archive::record::Record;
 use strongroom::archive::refs::{self, Ref, Refs};
 use strongroom::archive::repository::{self, Lineage, RepositoryError};
 use strongroom::archive::retention::{self, Known, Rules};
-use strongroom::archive::survey::{Held, Survey};
-use strongroom::archive::sweep::doomed::{Doomed, check_reused};
+use strongroom::archive::survey::Held;
+use strongroom::archive::sweep::doomed::{self, Doomed};
 use strongroom::archive::sweep::{Amount, Settings, SweepError, Sweeper, Witness};
 use strongroom::clock::{Clock as _, FixedClock};
 use strongroom::codec::Codec;
@@ -35,8 +35,12 @@ const CONTENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     None,
+    /// They read no list, neither at their begin nor behind their record.
     IgnoresLists,
+    /// They write their record however late it is, and do not look back.
     IsNeverTooLong,
+    /// They do not look, behind their record, whether what they need is there.
+    NeverLooksBack,
 }
 
 /// How an actor ended.
@@ -137,7 +141,7 @@ impl Play {
         let began = host.uptime();
         let doomed = match bug {
             Bug::IgnoresLists => Doomed::default(),
-            Bug::None | Bug::IsNeverTooLong => Doomed::read(std::slice::from_ref(target)).await,
+            Bug::None | Bug::IsNeverTooLong | Bug::NeverLooksBack => Doomed::read(std::slice::from_ref(target)).await,
         };
         let environment: EnvName = self.environment.parse().unwrap();
         let listing = repository::list(std::slice::from_ref(target), &environment).await;
@@ -170,13 +174,15 @@ impl Play {
         let archive = layout::archive(&environment, &id, Codec::None);
         put(target, &archive, b"archive").await?;
         refs.push(one(&archive, 7));
+        let mut needed: Vec<String> = refs.iter().map(|one| one.name.clone()).collect();
         let listed = Refs::new(refs)
             .to_object()
             .map_err(|error| RepositoryError::Write(error.into()))?;
         let (name, listed) = doomed.avoid(listed, id.as_str(), |stored| pack::object(layout::refs, stored).name);
         if put(target, &name, &listed).await? == Created::Existed {
-            reused.push(name);
+            reused.push(name.clone());
         }
+        needed.push(name);
         put(target, &layout::sums(&environment, &id), b"sums").await?;
         if bug != Bug::IsNeverTooLong && host.uptime().saturating_sub(began) > MAX_RUN {
             return Ok(End::TooLong);
@@ -184,7 +190,12 @@ impl Play {
         let record = self.record(&environment, &id, sequence, &listed);
         let object = layout::record(&environment, &id);
         put(target, &object, &record.to_bytes().unwrap()).await?;
-        match check_reused(target, &reused).await {
+        let checked = match bug {
+            Bug::None => doomed::check(target, &needed, &reused).await,
+            Bug::IgnoresLists => doomed::check(target, &[], &reused).await,
+            Bug::IsNeverTooLong | Bug::NeverLooksBack => Ok(()),
+        };
+        match checked {
             Ok(()) => Ok(End::Stored),
             Err(RepositoryError::Swept { .. }) => {
                 target.delete(&object).await.map_err(|source| failed(target, source))?;
@@ -215,9 +226,11 @@ impl Play {
 
     /// A `retain` step behind a backup that was just confirmed.
     async fn retain(&self, target: &Target, host: &Arc<FixedClock>) -> Result<End, RepositoryError> {
-        let Some(survey) = Survey::take(target).await? else {
+        let settings = self.settings(host);
+        let Some(mut sweeper) = Sweeper::begin(target, &settings).await? else {
             return Ok(End::Nothing);
         };
+        let survey = sweeper.survey();
         let environment: EnvName = self.environment.parse().unwrap();
         let of_environment = survey
             .held()
@@ -239,8 +252,6 @@ impl Play {
         };
         let written = layout::record(&environment, &newest.record.id);
         let written = survey.objects().get(&written).map(|info| info.modified);
-        let settings = self.settings(host);
-        let mut sweeper = Sweeper::new(survey, &settings).await?;
         if let Some(now) = written
             && !done(sweeper.delete_due(now, &mut Silent).await)?
         {
@@ -256,20 +267,21 @@ impl Play {
     }
 
     async fn sweep_all(&self, target: &Target, host: &Arc<FixedClock>) -> Result<End, RepositoryError> {
-        let Some(survey) = Survey::take(target).await? else {
+        let settings = self.settings(host);
+        let Some(mut sweeper) = Sweeper::begin(target, &settings).await? else {
             return Ok(End::Nothing);
         };
-        let settings = self.settings(host);
-        let mut sweeper = Sweeper::new(survey, &settings).await?;
         done(sweeper.sweep(&mut Silent).await)?;
         Ok(End::Swept(sweeper.swept().deleted.objects))
     }
 
     /// `forget --purge` of a backup that is not the newest of its line.
     async fn purge(&self, target: &Target, host: &Arc<FixedClock>) -> Result<End, RepositoryError> {
-        let Some(survey) = Survey::take(target).await? else {
+        let settings = self.settings(host);
+        let Some(mut sweeper) = Sweeper::begin(target, &settings).await? else {
             return Ok(End::Nothing);
         };
+        let survey = sweeper.survey();
         let mut line: Vec<&Held> = survey
             .held()
             .filter(|held| held.backup.lineage() == self.lineage())
@@ -282,8 +294,6 @@ impl Play {
         };
         let needed: BTreeSet<String> = victim.needs().collect();
         let record = victim.backup.record.clone();
-        let settings = self.settings(host);
-        let mut sweeper = Sweeper::new(survey, &settings).await?;
         retention::remove(target, &record).await?;
         sweeper.record_removed(&layout::record(&record.environment, &record.id));
         done(sweeper.purge(&needed, &mut Silent).await)?;

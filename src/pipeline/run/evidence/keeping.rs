@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, TargetName};
-use crate::journal::{self, Entry, Event, Field, Filter, ProblemKind, Record, Status, Sync};
+use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
 use crate::state::{Lock, StateError, StateFolder};
 
 use super::{Evidence, Failure};
@@ -15,15 +15,13 @@ use super::{Evidence, Failure};
 /// Makes sure that nothing in the whole journal was changed, older segments included.
 pub(super) fn whole_journal(state: &StateFolder) -> Result<(), Diagnostic> {
     let found = journal::verify(state).map_err(|error| Diagnostic::of(&error))?;
-    // A clock that was set right leaves an older time behind, and says nothing about the records.
-    let problem = found.problems.iter().find(|problem| problem.kind != ProblemKind::Time);
-    match problem {
+    match found.broken {
         None => Ok(()),
         Some(problem) => {
             let error = journal::JournalError::Broken {
-                file: problem.file.clone(),
+                file: problem.file,
                 line: problem.line,
-                what: problem.what.clone(),
+                what: problem.what,
             };
             Err(Diagnostic::of(&error))
         }

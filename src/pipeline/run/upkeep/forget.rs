@@ -111,8 +111,8 @@ impl Keeper<'_> {
         }
         self.confirm(&FORGET).await?;
         let (mut freed, mut listed) = (Amount::default(), Amount::default());
-        for Place { target, survey } in places {
-            let (deleted, later) = self.forget_in(&target, survey, &victims, request.objects).await?;
+        for Place { target, .. } in places {
+            let (deleted, later) = self.forget_in(&target, &victims, request.objects).await?;
             freed.join(deleted);
             listed.join(later);
         }
@@ -143,7 +143,6 @@ impl Keeper<'_> {
     async fn forget_in(
         &mut self,
         target: &Target,
-        survey: Survey,
         victims: &[Victim],
         objects: Objects,
     ) -> Result<(Amount, Amount), Failure> {
@@ -155,14 +154,15 @@ impl Keeper<'_> {
             return Ok((Amount::default(), Amount::default()));
         }
         let settings = sweeping::settings(self.upkeep.environment, self.upkeep.context);
-        let doubtful = !survey.doubts().is_empty();
-        let needed: BTreeSet<String> = survey
-            .held()
-            .filter(|held| is_among(held, &here))
-            .flat_map(Held::needs)
-            .collect();
         let unusable = |error| vec![Diagnostic::of(&error).state("the backups removed so far are gone")];
-        let mut sweeper = Sweeper::new(survey, &settings).await.map_err(unusable)?;
+        // Surveyed anew: the operator may have taken a while to confirm.
+        let Some(mut sweeper) = Sweeper::begin(target, &settings).await.map_err(unusable)? else {
+            return Ok((Amount::default(), Amount::default()));
+        };
+        let survey = sweeper.survey();
+        let doubtful = !survey.doubts().is_empty();
+        let held = survey.held().filter(|held| is_among(held, &here));
+        let needed: BTreeSet<String> = held.flat_map(Held::needs).collect();
         for victim in &here {
             self.check_stop("the backups removed so far are gone, the others are as they were")?;
             let object = layout::record(self.upkeep.name, &victim.id);

@@ -61,13 +61,12 @@ impl Keeper<'_> {
 
     async fn sweep_one(&mut self, target: &Target, settings: &Settings) -> Result<Option<Row>, Failure> {
         let unusable = |error| vec![Diagnostic::of(&error).state("nothing was deleted there")];
-        let Some(survey) = Survey::take(target).await.map_err(unusable)? else {
+        let Some(mut sweeper) = Sweeper::begin(target, settings).await.map_err(unusable)? else {
             return Ok(None);
         };
-        if !survey.doubts().is_empty() {
-            return Err(doubts(&survey));
+        if !sweeper.survey().doubts().is_empty() {
+            return Err(doubts(sweeper.survey()));
         }
-        let mut sweeper = Sweeper::new(survey, settings).await.map_err(unusable)?;
         let mut told = Told::new(&mut self.evidence, target.name());
         let swept = sweeper.sweep(&mut told).await;
         for list in &sweeper.swept().unreadable {
@@ -134,13 +133,12 @@ async fn say(upkeep: &Upkeep<'_>) -> Outcome {
 
 async fn would(target: &Target, settings: &Settings, now: jiff::Timestamp) -> Result<Option<Row>, Failure> {
     let unusable = |error| vec![Diagnostic::of(&error).state("nothing was changed")];
-    let Some(survey) = Survey::take(target).await.map_err(unusable)? else {
+    let Some(sweeper) = Sweeper::begin(target, settings).await.map_err(unusable)? else {
         return Ok(None);
     };
-    if !survey.doubts().is_empty() {
-        return Err(doubts(&survey));
+    if !sweeper.survey().doubts().is_empty() {
+        return Err(doubts(sweeper.survey()));
     }
-    let sweeper = Sweeper::new(survey, settings).await.map_err(unusable)?;
     let standing = sweeper.standing(now).ok_or_else(|| {
         vec![Diagnostic::error(
             Code::Internal,
