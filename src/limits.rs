@@ -101,6 +101,8 @@ pub const WARNINGS_LISTED: usize = 100;
 pub const SURVEY_READS: usize = 16;
 /// Objects that one list of a sweep names: 5 MiB of names, 800 GiB of packs. What is beyond waits for the next sweep.
 pub const SWEEP_LISTED: usize = 50_000;
+/// Lists that one run writes in one target: far more than a run with several `retain` steps and a large purge does.
+pub const SWEEP_LISTS: u32 = 1000;
 /// Bytes of a list of a sweep.
 pub const SWEEP_LIST_MAX: usize = 16 << 20;
 /// Objects that a sweep deletes before it reads all records again; all of them stand in one record of the journal.

@@ -33,8 +33,11 @@ pub struct Fan {
     alive: Arc<AtomicUsize>,
 }
 
+/// What an upload ends with: the names of the objects that the target had before.
+type Had = Result<Vec<String>, TargetError>;
+
 /// The receiving side: one task a target.
-pub struct Uploads(Vec<(Target, JoinHandle<Result<Vec<String>, TargetError>>)>);
+pub struct Uploads(Vec<(Target, JoinHandle<Had>)>);
 
 /// What waits for a target that is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,12 +130,7 @@ impl Uploads {
 
 /// Takes items until the end, and says which of the objects were there before. An archive without its end is dropped, and
 /// nothing of it is left.
-async fn upload(
-    target: Target,
-    archive: String,
-    mut items: mpsc::Receiver<Item>,
-    events: Events,
-) -> Result<Vec<String>, TargetError> {
+async fn upload(target: Target, archive: String, mut items: mpsc::Receiver<Item>, events: Events) -> Had {
     let mut writer = None;
     let mut had = Vec::new();
     while let Some(item) = items.recv().await {

@@ -457,6 +457,11 @@ impl Stored {
         &self.targets
     }
 
+    /// Names of every object that it needs but its record and sums.
+    pub fn objects(&self) -> Vec<String> {
+        objects(&self.record).into_iter().map(|(name, ..)| name).collect()
+    }
+
     /// The backup without a target from which its record was taken back; `None` where none is left.
     #[must_use]
     pub fn without(mut self, withdrawn: &TargetName) -> Option<Self> {
@@ -495,7 +500,7 @@ pub struct Completed {
     /// The backup, where enough targets took it.
     pub stored: Option<Stored>,
     /// By target: objects that it had before and that the backup relies on. They must be looked for again once the record is
-    /// written: `sweep::doomed::check_reused`.
+    /// written: `sweep::doomed::check`.
     pub reused: BTreeMap<TargetName, Vec<String>>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, RepositoryError)>,

@@ -16,6 +16,7 @@ use super::layout::{self, Kind};
 use super::record::{Record, RecordError};
 use super::refs::{self, Refs, RefsError};
 use super::repository::{self, Backup, RepositoryError};
+use super::sweep::Listed;
 
 /// Why it is not known what a target's backups need.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +224,7 @@ impl Survey {
             match Kind::of(object) {
                 Some(Kind::Record) if self.held.get(object).is_some_and(|held| held.is_read(info)) => {}
                 Some(Kind::Record) => unread.push((object.clone(), *info)),
-                None if object.ends_with(".json") => self.doubts.push(Doubt::Stray {
+                None if object.strip_suffix(".json").is_some() => self.doubts.push(Doubt::Stray {
                     target: self.target.name().clone(),
                     object: object.clone(),
                 }),
@@ -247,6 +248,33 @@ impl Survey {
     pub fn needed(&self) -> Option<Needed> {
         let certain = self.doubts.is_empty();
         certain.then(|| Needed(self.held.values().flat_map(Held::needs).collect()))
+    }
+
+    /// What no backup but those with these records needs, and they do; `None` where there is any doubt.
+    pub fn needed_by_these_alone(&self, records: &BTreeSet<String>) -> Option<Vec<Listed>> {
+        if !self.doubts.is_empty() {
+            return None;
+        }
+        let needed_by = |these: bool| {
+            let held = self
+                .held
+                .iter()
+                .filter(move |(object, _)| records.contains(*object) == these);
+            held.flat_map(|(_, held)| held.needs()).collect::<BTreeSet<String>>()
+        };
+        let (theirs, others) = (needed_by(true), needed_by(false));
+        let alone = self
+            .objects
+            .iter()
+            .filter(|(name, _)| theirs.contains(*name) && !others.contains(*name));
+        Some(
+            alone
+                .map(|(name, info)| Listed {
+                    name: name.clone(),
+                    bytes: info.size,
+                })
+                .collect(),
+        )
     }
 
     /// Why a backup is not whole here, by what is listed; `None` where everything it needs lies there with its size.

@@ -3,8 +3,12 @@
 //! A sweep lists unneeded objects under `sweep/`. A later one deletes those that were listed at least `grace` ago and are
 //! still unneeded by the records of all environments, which are read again just before each batch. Why that is enough: a
 //! backup reuses nothing that stands on a list when it begins ([`doomed`]), so whatever it reuses is listed later than that;
-//! it writes its record at most `max-run` after it began; no sweep deletes later than `max-run` after it read the records;
-//! and `grace` is more than the two together. So its record is read before what it needs could go.
+//! it writes its record at most `max-run` after it began; no sweep deletes later than `max-run` after it began; and `grace` is
+//! more than the two together. So its record is read before what it needs could go.
+//!
+//! Two sweeps at once must not delete an object twice, with a backup between them that stored it anew: whoever deletes lists
+//! what goes at once first, and that list stays for `max-run`. What stands on it is nobody else's to delete, and no backup
+//! stores it under that name.
 //!
 //! Ages are differences of the store's own time stamps. Where it is not known what is needed nothing is deleted.
 

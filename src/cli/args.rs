@@ -14,9 +14,9 @@ use crate::id::EnvName;
 use crate::report::Format;
 
 pub use verbs::{
-    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction,
+    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, GenerateVerb, JournalAction,
     JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RollbackVerb, RunOptions,
-    RunVerb, SchemaOf, SchemaVerb, ShowVerb, ValidateVerb, VerifyLevel, VerifyVerb,
+    RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -160,7 +160,17 @@ pub enum Verb {
         strongroom retention --env live --set step.retention.keep-daily=30\n  \
         strongroom retention --policy keep-daily=7,keep-within=2m --times times.txt --json")]
     Retention(RetentionVerb),
-    /// Read or verify the journal of an environment.
+    /// Let single backups go.
+    #[command(after_help = "Examples:\n  \
+        strongroom forget 20261121T215100Z-9c41 --env dev\n  \
+        strongroom forget 20261121T215100Z-9c41 --env live --purge --confirm live")]
+    Forget(ForgetVerb),
+    /// Delete what no backup needs and was listed long enough; list the rest.
+    #[command(after_help = "Examples:\n  \
+        strongroom sweep --env live\n  \
+        strongroom sweep --env live --dry-run --json")]
+    Sweep(SweepVerb),
+    /// Read, verify or restart the journal of an environment.
     #[command(
         subcommand_required = true,
         after_help = "Examples:\n  \
@@ -204,6 +214,8 @@ impl Verb {
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Retention(_) => "retention",
+            Self::Forget(_) => "forget",
+            Self::Sweep(_) => "sweep",
             Self::Journal(_) => "journal",
             Self::ExplainError(_) => "explain-error",
             Self::Completions(_) => "completions",
@@ -219,8 +231,10 @@ impl Verb {
             Self::Backup(verb) => !verb.dry_run,
             Self::Restore(verb) => !verb.dry_run,
             Self::Rollback(verb) => !verb.list,
+            Self::Forget(verb) => !verb.dry_run,
+            Self::Sweep(verb) => !verb.dry_run,
             Self::Validate(_) | Self::Verify(_) | Self::Generate(_) => true,
-            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify),
+            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify | JournalAction::Restart { .. }),
             Self::Plan(_)
             | Self::Explain(_)
             | Self::Schema(_)

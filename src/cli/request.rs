@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    Action, ExplainErrorRequest, ExplainRequest, Guarding, JournalAction, JournalRequest, ListRequest, Mode,
-    RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest,
-    ShowRequest, ValidateRequest, VerifyRequest,
+    Action, ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, ListRequest,
+    Mode, RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest,
+    ShowRequest, SweepRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -39,6 +39,10 @@ pub enum Request {
     Verify(VerifyRequest),
     /// `retention`.
     Retention(RetentionRequest),
+    /// `forget`.
+    Forget(ForgetRequest),
+    /// `sweep`.
+    Sweep(SweepRequest),
     /// `journal`.
     Journal(JournalRequest),
     /// `explain-error`.
@@ -121,7 +125,14 @@ impl Typed<'_> {
             Verb::Show(verb) => self.show(verb),
             Verb::Verify(verb) => self.verify(verb),
             Verb::Retention(verb) => self.retention(verb),
-            Verb::Journal(verb) => self.journal(&verb.action),
+            Verb::Forget(verb) => self.forget(verb),
+            Verb::Sweep(verb) => Ok(Request::Sweep(SweepRequest {
+                environment: self.environment()?,
+                mode: mode(verb.dry_run),
+                targets: verb.targets,
+                wait: verb.wait.map(|span| span.0),
+            })),
+            Verb::Journal(verb) => self.journal(verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
             Verb::Man(verb) => Ok(Request::Man(verb.out.map(|out| self.folder.join(out)))),
@@ -239,10 +250,35 @@ impl Typed<'_> {
         })))
     }
 
-    fn journal(&self, action: &args::JournalAction) -> Result<Request, Refused> {
-        let action = match *action {
+    fn forget(&self, verb: args::ForgetVerb) -> Result<Request, Refused> {
+        let mut backups = Vec::new();
+        let mut environment = self.environment.clone();
+        for text in &verb.backups {
+            let typed = Typed { environment, ..*self };
+            let (named, backup) = typed.backup(text)?;
+            // All of them are of one environment: the lock, the journal and the confirmation are.
+            environment = Some(named);
+            backups.push(backup);
+        }
+        Ok(Request::Forget(ForgetRequest {
+            environment: environment.ok_or_else(|| no_environment(self.project))?,
+            backups,
+            mode: mode(verb.dry_run),
+            pipeline: verb.pipeline,
+            purge: verb.purge,
+            even_newest: verb.even_newest,
+            confirm: verb.confirm,
+            targets: verb.targets,
+            wait: verb.wait.map(|span| span.0),
+        }))
+    }
+
+    fn journal(&self, action: args::JournalAction) -> Result<Request, Refused> {
+        let action = match action {
             args::JournalAction::Verify => JournalAction::Verify,
             args::JournalAction::Show { run, last } => JournalAction::Show { run, last },
+            args::JournalAction::Export { run, since, until } => JournalAction::Export { run, since, until },
+            args::JournalAction::Restart { confirm } => JournalAction::Restart { confirm },
         };
         let environment = self.environment()?;
         Ok(Request::Journal(JournalRequest { environment, action }))

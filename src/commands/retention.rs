@@ -6,10 +6,17 @@ use jiff::Zoned;
 
 use crate::archive::policy::{self, Decision};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::id::PipelineName;
 use crate::outcome::{Outcome, Table};
+use crate::pipeline::run::Options;
+use crate::pipeline::run::upkeep::{self, Rule, Trial};
+use crate::pipeline::{Purpose, Request, compile};
+use crate::steps::Step;
+use crate::steps::retain::Retain;
 
-use super::Session;
-use super::request::{Guarding, RetentionOfTimes, RetentionRequest};
+use super::keeping::{self, Kept};
+use super::request::{Guarding, RetentionOfBackups, RetentionOfTimes, RetentionRequest};
+use super::{Session, values};
 
 /// What is said of a backup that goes.
 const NO_RULE: &str = "no rule keeps it";
@@ -18,8 +25,69 @@ const NO_RULE: &str = "no rule keeps it";
 pub async fn run(request: RetentionRequest, session: &Session) -> Outcome {
     match request {
         RetentionRequest::Times(request) => times(&request, session),
-        RetentionRequest::Backups(_) => Outcome::new("retention", "todo"),
+        RetentionRequest::Backups(request) => match backups(request, session).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::failed("retention", "", failure),
+        },
     }
+}
+
+/// Answers for the backups of an environment, with the guards that stand before a removal.
+async fn backups(request: RetentionOfBackups, session: &Session) -> Result<Outcome, Vec<Diagnostic>> {
+    let options = Options {
+        targets: request.targets.clone(),
+        ..Options::default()
+    };
+    let kept = keeping::open(session, &request.environment, options)?;
+    let rules = match request.policy {
+        Some(policy) => {
+            let unsaid = Retain::default();
+            vec![Rule {
+                policy,
+                max_remove: unsaid.max_remove(),
+                min_verified: unsaid.min_verified(),
+                targets: Vec::new(),
+                pipeline: request.pipeline,
+            }]
+        }
+        None => rules_of_pipeline(&request, session, &kept)?,
+    };
+    let now = request.at.unwrap_or_else(|| session.clock.now().timestamp());
+    Ok(upkeep::trial(&kept.upkeep(), &Trial { rules, now }).await)
+}
+
+/// The rules of a pipeline's `retain` steps.
+fn rules_of_pipeline(
+    request: &RetentionOfBackups,
+    session: &Session,
+    kept: &Kept,
+) -> Result<Vec<Rule>, Vec<Diagnostic>> {
+    let name = request.pipeline.as_ref().map_or("backup", PipelineName::as_str);
+    let plan = compile(&Request {
+        project: session.project.clone(),
+        pipeline: name.to_owned(),
+        environment: request.environment.clone(),
+        sets: request.sets.clone(),
+        args: BTreeMap::new(),
+        purpose: Purpose::Validate,
+        run: values(&kept.context),
+    })?;
+    let steps = plan.steps().iter().filter(|planned| planned.enabled);
+    let rules: Vec<Rule> = steps
+        .filter_map(|planned| match &planned.step {
+            Step::Retain(retain) => Some(Rule::of_step(retain, plan.pipeline())),
+            _ => None,
+        })
+        .collect();
+    if rules.is_empty() {
+        let what = format!("pipeline `{name}` has no `retain` step: every backup stays");
+        return Err(vec![
+            Diagnostic::error(Code::Usage, what).state("nothing was changed").help(
+                "try rules on its backups with `--policy keep-daily=7`, or name another pipeline with `--pipeline`",
+            ),
+        ]);
+    }
+    Ok(rules)
 }
 
 /// Answers for times. Without the guards the answer is exactly restic's.

@@ -107,22 +107,18 @@ impl Maintenance {
 
     /// How long a run may take.
     pub fn max_run(&self) -> Duration {
-        self.max_run.map_or(hours(MAX_RUN_HOURS), |span| span.0)
+        self.max_run.map_or(Duration::from_hours(MAX_RUN_HOURS), |span| span.0)
     }
 
     /// How long an object that no backup needs stays after it was listed.
     pub fn grace(&self) -> Duration {
-        self.grace.map_or(hours(GRACE_HOURS), |span| span.0)
+        self.grace.map_or(Duration::from_hours(GRACE_HOURS), |span| span.0)
     }
 
     /// The shortest grace that `max-run` allows.
     pub fn least_grace(&self) -> Duration {
         self.max_run()
             .saturating_mul(2)
-            .saturating_add(hours(GRACE_MARGIN_HOURS))
+            .saturating_add(Duration::from_hours(GRACE_MARGIN_HOURS))
     }
-}
-
-const fn hours(hours: u64) -> Duration {
-    Duration::from_secs(hours * 3600)
 }

@@ -37,6 +37,7 @@ mod restore_tree;
 mod service;
 mod sources;
 mod swap_killed;
+mod sweep_model;
 mod targets;
 mod transcript;
 mod trees;

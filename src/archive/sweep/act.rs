@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::archive::layout::{self, FORMAT, Kind};
 use crate::archive::repository::RepositoryError;
 use crate::archive::survey::{Survey, unusable};
-use crate::limits::{SWEEP_BATCH, SWEEP_LISTED};
-use crate::target::{Created, ObjectInfo};
+use crate::limits::{SWEEP_BATCH, SWEEP_LISTED, SWEEP_LISTS};
+use crate::target::{Created, ObjectInfo, Target};
 
 use super::list::{Listed, SweepList, Urgency};
 use super::standing::{Found, Standing, find_lists, standing};
@@ -22,26 +22,29 @@ pub struct Sweeper<'a> {
     settings: &'a Settings,
     /// Lists that were there before and still say something.
     lists: Vec<Found>,
-    /// When the records were read, by the host's clock that runs on while it sleeps.
-    read_at: Duration,
+    /// When the lists were read or earlier, by the host's clock that runs on while it sleeps.
+    began: Duration,
     swept: Swept,
 }
 
 impl<'a> Sweeper<'a> {
-    /// Begins with a survey that was just taken. Reads the lists that there are.
+    /// Surveys a target and reads the lists that there are; `None` where there is no repository yet.
     ///
     /// # Errors
-    /// When the target fails.
-    pub async fn new(survey: Survey, settings: &'a Settings) -> Result<Self, RepositoryError> {
-        let read_at = settings.clock.uptime();
+    /// When the target fails, is no repository, or is one of a newer format.
+    pub async fn begin(target: &Target, settings: &'a Settings) -> Result<Option<Self>, RepositoryError> {
+        let began = settings.clock.uptime();
+        let Some(survey) = Survey::take(target).await? else {
+            return Ok(None);
+        };
         let lists = find_lists(&survey).await?;
-        Ok(Self {
+        Ok(Some(Self {
             survey,
             settings,
             lists,
-            read_at,
+            began,
             swept: Swept::default(),
-        })
+        }))
     }
 
     /// The survey as it stands now.
@@ -54,6 +57,15 @@ impl<'a> Sweeper<'a> {
         self.survey.gone(object);
     }
 
+    /// Reads the records once more, after one of them was removed. Says whether it is still unknown what is needed.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn survey_again(&mut self) -> Result<bool, RepositoryError> {
+        self.survey.read_records_again().await?;
+        Ok(!self.survey.doubts().is_empty())
+    }
+
     /// What was done so far.
     pub const fn swept(&self) -> &Swept {
         &self.swept
@@ -61,7 +73,7 @@ impl<'a> Sweeper<'a> {
 
     /// Where everything stands at `now`; `None` where it is not known what is needed.
     pub fn standing(&self, now: Timestamp) -> Option<Standing> {
-        standing(&self.survey, &self.lists, now, self.settings.grace)
+        standing(&self.survey, &self.lists, now, self.settings)
     }
 
     /// Lists what is unneeded, then deletes what is due: one whole sweep.
@@ -110,8 +122,7 @@ impl<'a> Sweeper<'a> {
         self.delete_lists(gone, witness).await
     }
 
-    /// Deletes at once those of `objects` that no backup needs. A backup under way that relies on one of them sees the list
-    /// that is written first, and withdraws.
+    /// Deletes at once those of `objects` that no backup needs. A backup under way that relies on one of them withdraws.
     ///
     /// # Errors
     /// As [`Sweeper::sweep`].
@@ -126,12 +137,7 @@ impl<'a> Sweeper<'a> {
             objects.contains(*name) && Kind::of(name).is_some_and(Kind::is_swept) && !needed.contains(name)
         });
         let unneeded: Vec<Listed> = unneeded.map(|(name, info)| listed(name, info)).collect();
-        let mut own = Vec::new();
-        for part in unneeded.chunks(SWEEP_LISTED) {
-            own.push(self.list(part, Urgency::AtOnce, witness).await?.0);
-        }
-        self.delete(&unneeded, witness).await?;
-        self.delete_lists(own, witness).await
+        self.delete(&unneeded, witness).await
     }
 
     fn unlisted<E>(&self) -> Result<Vec<Listed>, SweepError<E>> {
@@ -157,7 +163,7 @@ impl<'a> Sweeper<'a> {
         };
         let bytes = list.to_bytes().map_err(|error| RepositoryError::Write(error.into()))?;
         let target = self.survey.target().clone();
-        for number in 1.. {
+        for number in 1..=SWEEP_LISTS {
             let name = layout::sweep_list(self.settings.run, number);
             if self.survey.objects().contains_key(&name) {
                 continue;
@@ -170,52 +176,66 @@ impl<'a> Sweeper<'a> {
                 continue;
             }
             let found = target.head(&name).await.map_err(|error| unusable(&target, error))?;
-            let info = found.ok_or_else(|| RepositoryError::Damaged {
-                target: target.name().clone(),
-                object: name.clone(),
-                what: "is missing right after it was written",
-            })?;
+            // Another sweep may have found that nothing of it is left.
+            let Some(info) = found else { continue };
             self.survey.put(name.clone(), info);
             if when == Urgency::Later {
                 self.swept.listed.join(Amount::of(objects));
             }
             return Ok((name, info));
         }
-        Err(SweepError::Slow)
+        Err(SweepError::Target(RepositoryError::Damaged {
+            target: target.name().clone(),
+            object: layout::SWEEP.to_owned(),
+            what: "keeps no list that is written there",
+        }))
     }
 
     /// Deletes objects batch by batch. The records are read again before each, and what one of them needs stays.
+    ///
+    /// A list of what goes at this moment is written first and left there for as long as a run may take: a backup must not
+    /// store an object anew that another sweep, which knows of it from an older list, is about to delete once more.
     async fn delete<W: Witness>(&mut self, objects: &[Listed], witness: &mut W) -> Result<(), SweepError<W::Error>> {
-        for batch in objects.chunks(SWEEP_BATCH) {
-            self.check_stop()?;
-            self.read_at = self.settings.clock.uptime();
-            self.survey.read_records_again().await?;
-            let needed = self.survey.needed().ok_or(SweepError::Doubt)?;
-            let batch: Vec<&Listed> = batch.iter().filter(|one| !needed.contains(&one.name)).collect();
-            let names: Vec<String> = batch.iter().map(|one| one.name.clone()).collect();
-            if names.is_empty() {
-                continue;
+        for part in objects.chunks(SWEEP_LISTED) {
+            self.list(part, Urgency::AtOnce, witness).await?;
+            for batch in part.chunks(SWEEP_BATCH) {
+                self.check_stop()?;
+                self.delete_batch(batch, witness).await?;
             }
-            witness.deleting(&names).map_err(SweepError::Witness)?;
-            let mut amount = Amount::default();
-            let mut result = Ok(());
-            for one in batch {
-                result = self.delete_one(&one.name).await;
-                if result.is_err() {
-                    break;
-                }
-                amount.add(one.bytes);
-            }
-            self.swept.deleted.join(amount);
-            witness.deleted(amount).map_err(SweepError::Witness)?;
-            result?;
         }
         Ok(())
     }
 
+    async fn delete_batch<W: Witness>(
+        &mut self,
+        batch: &[Listed],
+        witness: &mut W,
+    ) -> Result<(), SweepError<W::Error>> {
+        self.survey.read_records_again().await?;
+        let needed = self.survey.needed().ok_or(SweepError::Doubt)?;
+        let batch: Vec<&Listed> = batch.iter().filter(|one| !needed.contains(&one.name)).collect();
+        let names: Vec<String> = batch.iter().map(|one| one.name.clone()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        witness.deleting(&names).map_err(SweepError::Witness)?;
+        let mut amount = Amount::default();
+        let mut result = Ok(());
+        for one in batch {
+            result = self.delete_one(&one.name).await;
+            if result.is_err() {
+                break;
+            }
+            amount.add(one.bytes);
+        }
+        self.swept.deleted.join(amount);
+        witness.deleted(amount).map_err(SweepError::Witness)?;
+        result
+    }
+
     async fn delete_one<E>(&mut self, object: &str) -> Result<(), SweepError<E>> {
-        // A host that slept since it read the records does not know them any more.
-        if self.settings.clock.uptime().saturating_sub(self.read_at) >= self.settings.max_run {
+        // A host that slept since it read lists and records knows neither any more.
+        if self.settings.clock.uptime().saturating_sub(self.began) >= self.settings.max_run {
             return Err(SweepError::Slow);
         }
         let target = self.survey.target().clone();

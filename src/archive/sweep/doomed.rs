@@ -9,7 +9,7 @@ use crate::archive::repository::RepositoryError;
 use crate::archive::survey::unusable;
 use crate::codec::frames;
 use crate::limits::{REUSED_HEADS, SURVEY_READS};
-use crate::target::Target;
+use crate::target::{ObjectInfo, Target};
 
 use super::list::{ListError, SweepList, Urgency};
 
@@ -32,11 +32,8 @@ impl Doomed {
                 doomed.unknown = true;
                 continue;
             };
-            for (object, _) in listed
-                .iter()
-                .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList))
-            {
-                match SweepList::read(target, object).await {
+            for list in read_lists(target, &listed).await {
+                match list {
                     Ok(list) => doomed.names.extend(list.objects.into_iter().map(|one| one.name)),
                     Err(ListError::Gone) => {}
                     Err(_) => doomed.unknown = true,
@@ -63,26 +60,23 @@ impl Doomed {
     }
 }
 
-/// Makes sure that what a backup found in a target and relied on is there still. Call it after its record was written; where
-/// it fails the record must go again.
+/// Makes sure that a backup's objects are still there: `needed` are all that it needs and could share with others, `reused`
+/// those of them that it found there. Call it after its record was written; where it fails the record must go again.
+///
+/// Whoever deletes lists what goes at once, then reads all records. So either it knew of this record, or its list is seen here.
 ///
 /// # Errors
-/// [`RepositoryError::Swept`] with the object that is missing, or that an operator is purging at this moment.
-pub async fn check_reused(target: &Target, reused: &[String]) -> Result<(), RepositoryError> {
-    if reused.is_empty() {
-        return Ok(());
-    }
-    let purged = purged(target).await?;
+/// [`RepositoryError::Swept`] with an object that is missing, or that is being deleted at this moment.
+pub async fn check(target: &Target, needed: &[String], reused: &[String]) -> Result<(), RepositoryError> {
+    let going = going(target).await?;
     let there = if reused.len() <= REUSED_HEADS {
         heads(target, reused).await?
     } else {
         let listed = target.list("").await.map_err(|error| unusable(target, error))?;
         listed.into_iter().map(|(name, _)| name).collect()
     };
-    match reused
-        .iter()
-        .find(|name| !there.contains(*name) || purged.contains(*name))
-    {
+    let gone = reused.iter().find(|name| !there.contains(*name));
+    match gone.or_else(|| needed.iter().find(|name| going.contains(*name))) {
         None => Ok(()),
         Some(object) => Err(RepositoryError::Swept {
             target: target.name().clone(),
@@ -103,23 +97,28 @@ async fn heads(target: &Target, names: &[String]) -> Result<BTreeSet<String>, Re
     Ok(there)
 }
 
-/// Objects that are being deleted at once. A list that cannot be read is none of a purge under way: that one was written a
-/// moment ago by whoever reads it too.
-async fn purged(target: &Target) -> Result<BTreeSet<String>, RepositoryError> {
-    let mut purged = BTreeSet::new();
+async fn read_lists(target: &Target, listed: &[(String, ObjectInfo)]) -> Vec<Result<SweepList, ListError>> {
+    let lists = listed
+        .iter()
+        .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList));
+    let read = lists.map(|(name, _)| SweepList::read(target, name));
+    futures::stream::iter(read).buffered(SURVEY_READS).collect().await
+}
+
+/// Objects that are being deleted at this moment. A list that cannot be read is none of these: whoever deletes wrote his a
+/// moment ago, and reads it too.
+async fn going(target: &Target) -> Result<BTreeSet<String>, RepositoryError> {
+    let mut going = BTreeSet::new();
     let listed = target
         .list(layout::SWEEP)
         .await
         .map_err(|error| unusable(target, error))?;
-    for (object, _) in listed
-        .iter()
-        .filter(|(name, _)| Kind::of(name) == Some(Kind::SweepList))
-    {
-        match SweepList::read(target, object).await {
-            Ok(list) if list.when == Urgency::AtOnce => purged.extend(list.objects.into_iter().map(|one| one.name)),
+    for list in read_lists(target, &listed).await {
+        match list {
+            Ok(list) if list.when == Urgency::AtOnce => going.extend(list.objects.into_iter().map(|one| one.name)),
             Ok(_) | Err(ListError::Gone | ListError::Json(_) | ListError::Newer(_) | ListError::Object(_)) => {}
             Err(ListError::Target(error)) => return Err(unusable(target, error)),
         }
     }
-    Ok(purged)
+    Ok(going)
 }

@@ -27,7 +27,8 @@ pub struct SweepList {
 pub enum Urgency {
     /// When they were listed long enough.
     Later,
-    /// At once: an operator purges them. A backup that relies on one of them withdraws.
+    /// At once: they are being deleted, since they are due or an operator purges them. A backup that needs one of them
+    /// withdraws.
     AtOnce,
 }
 

@@ -11,7 +11,8 @@ use crate::archive::repository::RepositoryError;
 use crate::archive::survey::{Survey, unusable};
 use crate::limits::SURVEY_READS;
 
-use super::list::{ListError, Listed, SweepList};
+use super::Settings;
+use super::list::{ListError, Listed, SweepList, Urgency};
 
 /// A list that lies in a target.
 #[derive(Debug)]
@@ -68,12 +69,15 @@ pub struct Standing {
 /// Says where each unneeded object stands at `now`, by the store's clock; `None` where it is not known what is needed.
 ///
 /// A list with an object that a backup needs again says nothing any more: were it left, that object could go without any
-/// grace when the backup goes.
-pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, grace: Duration) -> Option<Standing> {
+/// grace when the backup goes. A list that somebody may be working with at this moment is left alone: one of what goes at once,
+/// whose objects are nobody else's to delete meanwhile, and one without objects, which tells a sweep the store's time.
+pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, bounds: &Settings) -> Option<Standing> {
     let needed = survey.needed()?;
-    let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+    let signed = |span: Duration| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    let (grace, max_run) = (signed(bounds.grace), signed(bounds.max_run));
     let mut standing = Standing::default();
-    let (mut due, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+    let (mut due, mut waiting, mut taken) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut spent: Vec<(&Found, Vec<&str>)> = Vec::new();
     for found in lists {
         let Some(list) = &found.list else {
             standing.void.push(found.name.clone());
@@ -82,24 +86,34 @@ pub fn standing(survey: &Survey, lists: &[Found], now: Timestamp, grace: Duratio
         };
         let names = list.objects.iter().map(|one| one.name.as_str());
         let there: Vec<&str> = names.filter(|name| survey.objects().contains_key(*name)).collect();
-        if there.iter().any(|name| needed.contains(name)) {
+        let age = now.duration_since(found.modified);
+        let in_use = list.when == Urgency::AtOnce || list.objects.is_empty();
+        if in_use && age < max_run {
+            taken.extend(there);
+        } else if there.iter().any(|name| needed.contains(name)) {
             standing.void.push(found.name.clone());
-        } else if there.is_empty() {
-            standing.spent.push(found.name.clone());
-        } else if now.duration_since(found.modified) >= grace {
-            standing.spent.push(found.name.clone());
-            due.extend(there);
+        } else if there.is_empty() || age >= grace {
+            due.extend(there.iter().copied());
+            spent.push((found, there));
         } else {
             waiting.extend(there);
         }
     }
+    // A list with something that another one takes at this moment is needed again should that one end halfway.
+    let spent = spent
+        .into_iter()
+        .filter(|(_, there)| !there.iter().any(|name| taken.contains(name)));
+    standing.spent = spent.map(|(found, _)| found.name.clone()).collect();
     for (name, info) in survey.objects() {
         if !Kind::of(name).is_some_and(Kind::is_swept) || needed.contains(name) {
             continue;
         }
-        let stands = if due.contains(name.as_str()) {
+        let stands = if due.contains(name.as_str()) && !taken.contains(name.as_str()) {
             &mut standing.due
-        } else if waiting.contains(name.as_str()) {
+        } else if [&due, &waiting, &taken]
+            .iter()
+            .any(|names| names.contains(name.as_str()))
+        {
             &mut standing.waiting
         } else {
             &mut standing.unlisted

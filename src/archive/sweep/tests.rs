@@ -14,7 +14,7 @@ use crate::archive::refs::{Ref, Refs};
 use crate::archive::repository::{self, Repository};
 use crate::archive::retention;
 use crate::archive::survey::{Doubt, Survey};
-use crate::archive::sweep::doomed::{Doomed, check_reused};
+use crate::archive::sweep::doomed::{self, Doomed};
 use crate::clock::FixedClock;
 use crate::codec::Codec;
 use crate::crypto::Digest;
@@ -61,8 +61,8 @@ impl World {
         self.runs += 1;
         Settings {
             run: RunId::new(1, [self.runs; 10]),
-            grace: Duration::from_secs(72 * 3600),
-            max_run: Duration::from_secs(24 * 3600),
+            grace: Duration::from_hours(72),
+            max_run: Duration::from_hours(24),
             clock: Arc::<FixedClock>::clone(&self.host),
             stop: Arc::default(),
         }
@@ -79,7 +79,7 @@ impl World {
 
     async fn sweep_told(&mut self, notes: &mut Notes) -> Result<Swept, SweepError<&'static str>> {
         let settings = self.settings();
-        let mut sweeper = Sweeper::new(self.survey().await, &settings).await?;
+        let mut sweeper = Sweeper::begin(&self.target, &settings).await?.unwrap();
         sweeper.sweep(notes).await?;
         Ok(sweeper.swept().clone())
     }
@@ -215,6 +215,10 @@ async fn one_removed() -> (World, Record) {
     (world, first)
 }
 
+fn lists(names: &[String]) -> Vec<&String> {
+    names.iter().filter(|name| name.starts_with("sweep/")).collect()
+}
+
 /// What only the removed backup of [`one_removed`] needed.
 fn of_first_alone(first: &Record) -> Vec<String> {
     let mut names = vec![
@@ -255,7 +259,19 @@ async fn what_was_listed_long_enough_by_the_stores_clock_goes_and_so_does_its_li
     assert_eq!((swept.deleted.objects, swept.listed.objects), (5, 0));
     let left = world.names().await;
     assert!(of_first_alone(&first).iter().all(|name| !left.contains(name)));
-    assert!(!left.iter().any(|name| name.starts_with("sweep/")), "{left:?}");
+    // What goes stays listed for as long as a run may take: another sweep may be about to delete it once more.
+    assert_eq!(lists(&left).len(), 1);
+    assert!(
+        Doomed::read(std::slice::from_ref(&world.target))
+            .await
+            .contains(&pack_of("old"))
+    );
+    world.pass(23);
+    world.sweep().await.unwrap();
+    assert_eq!(lists(&world.names().await).len(), 1);
+    world.pass(1);
+    world.sweep().await.unwrap();
+    assert!(lists(&world.names().await).is_empty());
     for name in [
         segment_of("shared"),
         pack_of("shared"),
@@ -444,28 +460,29 @@ async fn the_records_are_read_again_before_each_batch() {
     assert_eq!(listed.iter().filter(|folder| *folder == "backups").count(), 3);
 }
 
+/// Sleeps for a day whenever it is told of a deletion.
+struct Sleeps(Arc<FixedClock>);
+impl Witness for Sleeps {
+    type Error = ();
+    fn listing(&mut self, _: &str, _: Amount) -> Result<(), ()> {
+        Ok(())
+    }
+    fn deleting(&mut self, _: &[String]) -> Result<(), ()> {
+        self.0.set("2026-11-02T00:00:00Z".parse().unwrap());
+        Ok(())
+    }
+    fn deleted(&mut self, _: Amount) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_that_slept_too_long_after_it_read_the_records_deletes_nothing_more() {
     let (mut world, first) = one_removed().await;
     world.sweep().await.unwrap();
     world.pass(100);
-    /// Sleeps for a day whenever it is told of a deletion.
-    struct Sleeps(Arc<FixedClock>);
-    impl Witness for Sleeps {
-        type Error = ();
-        fn listing(&mut self, _: &str, _: Amount) -> Result<(), ()> {
-            Ok(())
-        }
-        fn deleting(&mut self, _: &[String]) -> Result<(), ()> {
-            self.0.set("2026-11-02T00:00:00Z".parse().unwrap());
-            Ok(())
-        }
-        fn deleted(&mut self, _: Amount) -> Result<(), ()> {
-            Ok(())
-        }
-    }
     let settings = world.settings();
-    let mut sweeper = Sweeper::new(world.survey().await, &settings).await.unwrap();
+    let mut sweeper = Sweeper::begin(&world.target, &settings).await.unwrap().unwrap();
     let mut sleeps = Sleeps(Arc::clone(&world.host));
     assert!(matches!(sweeper.sweep(&mut sleeps).await, Err(SweepError::Slow)));
     let left = world.names().await;
@@ -479,7 +496,7 @@ async fn a_list_that_cannot_be_read_is_taken_for_nothing_and_what_it_named_waits
     world.put(&broken, b"{").await;
     world.pass(100);
     let swept = world.sweep().await.unwrap();
-    assert_eq!(swept.unreadable, [broken.clone()]);
+    assert_eq!(swept.unreadable, std::slice::from_ref(&broken));
     assert_eq!((swept.listed.objects, swept.deleted.objects), (5, 0));
     assert!(!world.names().await.contains(&broken));
 }
@@ -499,10 +516,37 @@ async fn a_list_whose_objects_are_gone_goes_too_and_a_failed_sweep_is_finished_b
         "those before it went"
     );
     world.target = plain;
+    // For as long as a run may take it may still be at work.
+    assert_eq!(world.sweep().await.unwrap().deleted.objects, 0);
+    world.pass(24);
     world.sweep().await.unwrap();
     let left = world.names().await;
     assert!(of_first_alone(&first).iter().all(|name| !left.contains(name)));
-    assert!(!left.iter().any(|name| name.starts_with("sweep/")), "{left:?}");
+    world.pass(24);
+    world.sweep().await.unwrap();
+    assert!(lists(&world.names().await).is_empty());
+}
+
+#[tokio::test]
+async fn the_list_of_a_purge_under_way_is_left_alone() {
+    let (mut world, _) = one_removed().await;
+    let list = SweepList {
+        format: FORMAT,
+        run: RunId::new(9, [9; 10]),
+        when: Urgency::AtOnce,
+        objects: vec![Listed {
+            name: segment_of("shared"),
+            bytes: 6,
+        }],
+    };
+    let object = layout::sweep_list(list.run, 1);
+    world.put(&object, &list.to_bytes().unwrap()).await;
+    world.pass(23);
+    world.sweep().await.unwrap();
+    assert!(world.names().await.contains(&object));
+    world.pass(1);
+    world.sweep().await.unwrap();
+    assert!(!world.names().await.contains(&object), "whoever wrote it is long gone");
 }
 
 #[tokio::test]
@@ -511,7 +555,7 @@ async fn a_run_that_sweeps_twice_writes_two_lists() {
     let settings = world.settings();
     for (number, text) in (1..).zip(["first", "second", "third"]) {
         world.put(&segment_of(text), b"x").await;
-        let mut sweeper = Sweeper::new(world.survey().await, &settings).await.unwrap();
+        let mut sweeper = Sweeper::begin(&world.target, &settings).await.unwrap().unwrap();
         sweeper.list_unneeded(&mut Notes::default()).await.unwrap();
         let name = layout::sweep_list(settings.run, number);
         let list = SweepList::read(&world.target, &name).await.unwrap();
@@ -523,7 +567,6 @@ async fn a_run_that_sweeps_twice_writes_two_lists() {
 async fn a_purge_deletes_at_once_what_no_backup_needs_and_nothing_else() {
     let (mut world, first) = one_removed().await;
     world.put(&segment_of("orphan"), b"x").await;
-    let survey = world.survey().await;
     let mut names: BTreeSet<String> = of_first_alone(&first).into_iter().collect();
     names.extend([
         segment_of("shared"),
@@ -532,7 +575,7 @@ async fn a_purge_deletes_at_once_what_no_backup_needs_and_nothing_else() {
         "other".into(),
     ]);
     let settings = world.settings();
-    let mut sweeper = Sweeper::new(survey, &settings).await.unwrap();
+    let mut sweeper = Sweeper::begin(&world.target, &settings).await.unwrap().unwrap();
     let mut notes = Notes::default();
     sweeper.purge(&names, &mut notes).await.unwrap();
     assert_eq!(sweeper.swept().deleted.objects, 5);
@@ -546,7 +589,7 @@ async fn a_purge_deletes_at_once_what_no_backup_needs_and_nothing_else() {
     ] {
         assert!(left.contains(&name), "{name}");
     }
-    assert!(!left.iter().any(|name| name.starts_with("sweep/")));
+    assert_eq!(lists(&left).len(), 1);
     assert_eq!(notes.deleting.first().unwrap(), &of_first_alone(&first));
 }
 
@@ -571,7 +614,7 @@ async fn a_backup_avoids_what_is_listed_and_a_purge_makes_it_withdraw() {
 
     // Listed for later is no harm to one that relied on it before; gone, or on its way out, is.
     let reused = [segment_of("old")];
-    check_reused(&world.target, &reused).await.unwrap();
+    doomed::check(&world.target, &reused, &reused).await.unwrap();
     let list = SweepList {
         format: FORMAT,
         run: RunId::new(9, [9; 10]),
@@ -584,14 +627,14 @@ async fn a_backup_avoids_what_is_listed_and_a_purge_makes_it_withdraw() {
     world
         .put(&layout::sweep_list(list.run, 1), &list.to_bytes().unwrap())
         .await;
-    let refused = check_reused(&world.target, &reused).await;
+    let refused = doomed::check(&world.target, &reused, &reused).await;
     assert!(matches!(refused, Err(RepositoryError::Swept { .. })), "{refused:?}");
     world.target.delete(&layout::sweep_list(list.run, 1)).await.unwrap();
-    check_reused(&world.target, &reused).await.unwrap();
+    doomed::check(&world.target, &reused, &reused).await.unwrap();
     world.target.delete(&segment_of("old")).await.unwrap();
-    assert!(check_reused(&world.target, &reused).await.is_err());
+    assert!(doomed::check(&world.target, &reused, &reused).await.is_err());
     let many: Vec<String> = (0..1000).map(|_| segment_of("shared")).collect();
-    check_reused(&world.target, &many).await.unwrap();
+    doomed::check(&world.target, &[], &many).await.unwrap();
 }
 
 fn str(bytes: &[u8]) -> &str {

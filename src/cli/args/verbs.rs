@@ -265,6 +265,49 @@ impl From<VerifyLevel> for Level {
     }
 }
 
+/// `forget`.
+#[derive(Debug, Args)]
+pub struct ForgetVerb {
+    /// The backups: ids, unique prefixes, `latest`, `latest~1` or `<env>/<id>`.
+    #[arg(value_name = "BACKUP", required = true)]
+    pub backups: Vec<String>,
+    /// Say what would be removed, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Delete at once what only these backups needed, instead of leaving it to a later sweep. No other run may be at work.
+    #[arg(long)]
+    pub purge: bool,
+    /// Let a backup go even if it is the newest of its pipeline and instance.
+    #[arg(long)]
+    pub even_newest: bool,
+    /// Only backups made by this pipeline.
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<PipelineName>,
+    /// Confirm by naming the environment, in place of typing it when asked.
+    #[arg(long, value_name = "ENV")]
+    pub confirm: Option<EnvName>,
+    /// Remove them from this target only. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Wait this long for another `forget` to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepVerb {
+    /// Say what would be deleted, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Sweep only this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Wait this long for another sweep to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
 /// `retention`.
 #[derive(Debug, Args)]
 pub struct RetentionVerb {
@@ -318,6 +361,30 @@ pub enum JournalAction {
         /// Only the last COUNT records.
         #[arg(long, value_name = "COUNT")]
         last: Option<u32>,
+    },
+    /// Print records as they stand in the journal, a line a record, so that their hashes can be computed again.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal export --env live -o journal.jsonl\n  \
+        strongroom journal export --env live --since 2026-11-21T00:00:00Z --until 2026-11-22T00:00:00Z")]
+    Export {
+        /// Only records of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<RunId>,
+        /// Only records of TIME (RFC 3339) or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Only records of TIME (RFC 3339) or earlier.
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+    },
+    /// Begin a new journal where the old one is broken; the old one is moved aside whole.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal restart --env dev\n  \
+        strongroom journal restart --env live --confirm live")]
+    Restart {
+        /// Confirm by naming the environment, in place of typing it when asked.
+        #[arg(long, value_name = "ENV")]
+        confirm: Option<EnvName>,
     },
 }
 

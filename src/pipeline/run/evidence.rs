@@ -30,7 +30,7 @@ use super::{Context, Failure, StopSignal};
 mod keeping;
 mod swaps;
 
-pub(super) use keeping::Told;
+pub(super) use keeping::{Told, verified_in};
 pub(super) use swaps::Swap;
 
 /// How long a wait for another run goes on without looking whether this one should end.

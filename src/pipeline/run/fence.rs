@@ -6,7 +6,7 @@ use crate::id::EnvName;
 use super::scope::Scope;
 use super::{Confirmation, Context, Failure, Runner, UNTOUCHED, stopped};
 
-/// Checks before the first step.
+/// Refuses debug logging in a protected environment.
 pub(super) fn before(scope: Scope<'_>, context: &Context) -> Result<(), Failure> {
     if scope.environment.protected && context.debug_requested {
         let name = scope.name;
@@ -23,23 +23,22 @@ pub(super) fn before(scope: Scope<'_>, context: &Context) -> Result<(), Failure>
     Ok(())
 }
 
-impl Runner<'_> {
-    /// Asks the operator for the environment's name where it is protected. Asks once a run.
-    pub(super) async fn confirm_operator(&mut self) -> Result<String, Failure> {
-        if self.confirmed == Confirmation::Given {
-            return Ok("confirmed before".into());
-        }
-        let (scope, given) = (Scope::of(self.plan), self.options.confirm.as_ref());
-        match confirm(scope, given, self.context, "This replaces data").await? {
-            Asked::NotProtected => Ok("not protected: nothing to ask".into()),
-            Asked::Confirmed => {
-                self.confirmed = Confirmation::Given;
-                self.evidence.confirmed()?;
-                Ok(format!("`{}` confirmed", scope.name))
-            }
-        }
-    }
+/// What an operator is asked to confirm.
+pub(super) struct Act<'a> {
+    /// What it does, as the question has it: "replaces data of".
+    pub(super) does: &'a str,
+    /// The same as a noun: "replacing its data".
+    pub(super) doing: &'static str,
+    /// What is true while nobody has confirmed.
+    pub(super) untouched: &'static str,
 }
+
+/// What a restore and a rollback ask for.
+pub(super) const REPLACE: Act<'static> = Act {
+    does: "replaces data of",
+    doing: "replacing its data",
+    untouched: UNTOUCHED,
+};
 
 /// Whether the operator had to be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,13 +49,12 @@ pub(super) enum Asked {
     Confirmed,
 }
 
-/// Sees that the operator has named a protected environment: on the command line, or now. `doing` says what will be done:
-/// "This replaces data".
+/// Sees that the operator has named a protected environment: on the command line, or now.
 pub(super) async fn confirm(
     scope: Scope<'_>,
     given: Option<&EnvName>,
+    act: &Act<'_>,
     context: &Context,
-    doing: &str,
 ) -> Result<Asked, Failure> {
     if !scope.environment.protected {
         return Ok(Asked::NotProtected);
@@ -65,10 +63,8 @@ pub(super) async fn confirm(
     let refused = |what: String| {
         vec![
             Diagnostic::error(Code::Unconfirmed, what)
-                .why(format!(
-                    "`{name}` is protected: replacing its data needs its name typed"
-                ))
-                .state(UNTOUCHED)
+                .why(format!("`{name}` is protected: {} needs its name typed", act.doing))
+                .state(act.untouched)
                 .help(format!(
                     "add `--confirm {name}`, or run it at a terminal and type `{name}`"
                 )),
@@ -79,10 +75,10 @@ pub(super) async fn confirm(
         (Some(given), _) => return Err(refused(format!("`--confirm {given}` does not confirm `{name}`"))),
         (None, None) => return Err(refused(format!("nobody confirmed the environment `{name}`"))),
         (None, Some(prompt)) => {
-            let question = format!("{doing} of `{name}`. Type `{name}` to go on: ");
+            let question = format!("This {} `{name}`. Type `{name}` to go on: ", act.does);
             let answer = tokio::select! {
                 answer = prompt.ask(&question) => answer,
-                () = context.stop.token().cancelled() => return Err(vec![stopped(context, UNTOUCHED)]),
+                () = context.stop.token().cancelled() => return Err(vec![stopped(context, act.untouched)]),
             };
             match answer {
                 Ok(answer) if answer == name.as_str() => {}
@@ -92,4 +88,22 @@ pub(super) async fn confirm(
         }
     }
     Ok(Asked::Confirmed)
+}
+
+impl Runner<'_> {
+    /// Asks the operator for the environment's name where it is protected. Asks once a run.
+    pub(super) async fn confirm_operator(&mut self) -> Result<String, Failure> {
+        if self.confirmed == Confirmation::Given {
+            return Ok("confirmed before".into());
+        }
+        let (scope, given) = (Scope::of(self.plan), self.options.confirm.as_ref());
+        match confirm(scope, given, &REPLACE, self.context).await? {
+            Asked::NotProtected => Ok("not protected: nothing to ask".into()),
+            Asked::Confirmed => {
+                self.confirmed = Confirmation::Given;
+                self.evidence.confirmed()?;
+                Ok(format!("`{}` confirmed", scope.name))
+            }
+        }
+    }
 }

@@ -285,7 +285,7 @@ fn died(error: &tokio::task::JoinError) -> Failure {
 mod tests {
     use super::*;
 
-    fn head(length: u64, records: u64, text: &[u8]) -> LogHead {
+    fn head_of(length: u64, records: u64, text: &[u8]) -> LogHead {
         LogHead {
             length,
             records,
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_log_is_what_its_record_says_or_it_is_told_in_what_not() {
         let text = b"one\ntwo\n";
-        let head = head(8, 2, text);
+        let head = head_of(8, 2, text);
         let facts = |bytes: &[u8]| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), bytes).unwrap();
@@ -318,7 +318,7 @@ mod tests {
             assert!(found.contains(why), "{found}");
         }
         let torn = b"one\ntwo";
-        let head = head(7, 1, torn);
+        let head = head_of(7, 1, torn);
         assert!(misfit(&facts(torn), &head).unwrap().contains("whole record"));
     }
 }

@@ -27,6 +27,7 @@ mod stage;
 mod stores;
 mod swap;
 mod sweeping;
+pub(crate) mod upkeep;
 mod wanted;
 mod withdraw;
 

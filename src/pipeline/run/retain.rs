@@ -68,18 +68,17 @@ impl Runner<'_> {
             let state = "nothing was removed, and the new backup stands";
             vec![Diagnostic::of(&error).state(state)]
         };
-        let Some(survey) = Survey::take(target).await.map_err(unusable)? else {
+        let bounds = sweeping::settings(self.plan.environment(), self.context);
+        let Some(mut sweeper) = Sweeper::begin(target, &bounds).await.map_err(unusable)? else {
             return Ok(());
         };
-        if !survey.doubts().is_empty() {
-            self.warn(held_back(target.name(), survey.doubts()));
+        if !sweeper.survey().doubts().is_empty() {
+            self.warn(held_back(target.name(), sweeper.survey().doubts()));
             return Ok(());
         }
-        let bounds = sweeping::settings(self.plan.environment(), self.context);
         let record = confirmed.record();
         let object = layout::record(&record.environment, &record.id);
-        let written = survey.objects().get(&object).map(|info| info.modified);
-        let mut sweeper = Sweeper::new(survey, &bounds).await.map_err(unusable)?;
+        let written = sweeper.survey().objects().get(&object).map(|info| info.modified);
         // What is due goes before anything new becomes unneeded, so that nothing of a backup removed now goes now. The store
         // wrote the new record a moment ago, by its own clock.
         let mut swept = match written {

@@ -20,7 +20,7 @@ use crate::restore::swap::{SwapItem, With};
 use crate::units::ByteCount;
 
 use super::evidence::{Evidence, Needed, Swap};
-use super::fence::{self, Asked};
+use super::fence::{self, Act, Asked, REPLACE};
 use super::recovery::{known_destinations, remember, settle};
 use super::scope::Scope;
 use super::swap::{about, describe, drop_point, kept_in, look_for_use, refuse_in_use, run_swap};
@@ -212,7 +212,7 @@ impl Run<'_> {
         self.outcome.field("put-back", "put back", id.clone(), &id);
         self.outcome
             .field("made", "made", point.record.made.clone(), &point.record.made);
-        self.confirm("This replaces data").await?;
+        self.confirm(&REPLACE).await?;
         let destinations: Vec<PathBuf> = point
             .record
             .items
@@ -257,8 +257,13 @@ impl Run<'_> {
     async fn drop(&mut self, point: &Point) -> Result<(), Failure> {
         let (id, bytes) = (point.id(), points::taken(point));
         self.outcome.field("dropped", "removed", id.clone(), &id);
-        self.confirm(&format!("This removes the rollback point {id} ({})", ByteCount(bytes)))
-            .await?;
+        let does = format!("removes the rollback point {id} ({}) of", ByteCount(bytes));
+        let act = Act {
+            does: &does,
+            doing: "removing what it could go back to",
+            untouched: UNTOUCHED,
+        };
+        self.confirm(&act).await?;
         match drop_point(point, &mut self.evidence)? {
             Ok(bytes) => {
                 self.outcome.headline = format!("rollback point {id} removed, {} freed", ByteCount(bytes));
@@ -273,8 +278,8 @@ impl Run<'_> {
         }
     }
 
-    async fn confirm(&mut self, doing: &str) -> Result<(), Failure> {
-        match fence::confirm(self.scope, self.request.confirm.as_ref(), self.context, doing).await? {
+    async fn confirm(&mut self, act: &Act<'_>) -> Result<(), Failure> {
+        match fence::confirm(self.scope, self.request.confirm.as_ref(), act, self.context).await? {
             Asked::NotProtected => Ok(()),
             Asked::Confirmed => self.evidence.confirmed(),
         }

@@ -29,7 +29,7 @@ pub(super) fn held_back(target: &TargetName, doubts: &[Doubt]) -> Diagnostic {
         format!("nothing was deleted in target `{target}`: it is not known what its backups need"),
     )
     .state("all objects there are as they were");
-    let described: Vec<Diagnostic> = doubts.iter().map(|doubt| Diagnostic::of(doubt)).collect();
+    let described: Vec<Diagnostic> = doubts.iter().map(Diagnostic::of).collect();
     let whys: Vec<String> = described
         .iter()
         .map(|problem| match &problem.why {

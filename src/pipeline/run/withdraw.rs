@@ -3,7 +3,7 @@
 
 use crate::archive::layout;
 use crate::archive::repository::{Completed, RepositoryError, Stored};
-use crate::archive::sweep::doomed::check_reused;
+use crate::archive::sweep::doomed;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::target::Target;
 use crate::units::Span;
@@ -39,7 +39,7 @@ impl Runner<'_> {
         let mut problems = Vec::new();
         for target in stored.targets().to_vec() {
             let reused = completed.reused.get(target.name()).map_or(&[][..], Vec::as_slice);
-            let Err(error) = check_reused(&target, reused).await else {
+            let Err(error) = doomed::check(&target, &stored.objects(), reused).await else {
                 continue;
             };
             self.withdraw(&target, &stored, &error).await?;

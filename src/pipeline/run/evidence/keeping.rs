@@ -7,23 +7,21 @@ use serde_json::json;
 use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, TargetName};
-use crate::journal::{self, Entry, Event, Field, Filter, ProblemKind, Record, Status, Sync};
-use crate::state::StateFolder;
+use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
+use crate::state::{Lock, StateError, StateFolder};
 
 use super::{Evidence, Failure};
 
 /// Makes sure that nothing in the whole journal was changed, older segments included.
 pub(super) fn whole_journal(state: &StateFolder) -> Result<(), Diagnostic> {
     let found = journal::verify(state).map_err(|error| Diagnostic::of(&error))?;
-    // A clock that was set right leaves an older time behind, and says nothing about the records.
-    let problem = found.problems.iter().find(|problem| problem.kind != ProblemKind::Time);
-    match problem {
+    match found.broken {
         None => Ok(()),
         Some(problem) => {
             let error = journal::JournalError::Broken {
-                file: problem.file.clone(),
+                file: problem.file,
                 line: problem.line,
-                what: problem.what.clone(),
+                what: problem.what,
             };
             Err(Diagnostic::of(&error))
         }
@@ -31,7 +29,10 @@ pub(super) fn whole_journal(state: &StateFolder) -> Result<(), Diagnostic> {
 }
 
 /// The backups that runs recorded in this journal as read back from `target` or verified there.
-pub(crate) fn verified_in(state: &StateFolder, target: &TargetName) -> Result<BTreeSet<BackupId>, Diagnostic> {
+pub(in crate::pipeline::run) fn verified_in(
+    state: &StateFolder,
+    target: &TargetName,
+) -> Result<BTreeSet<BackupId>, Diagnostic> {
     let mut verified = BTreeSet::new();
     for event in [Event::BackupConfirmed, Event::BackupVerified] {
         let filter = Filter {
@@ -78,6 +79,21 @@ impl Evidence {
             Some(state) => verified_in(state, target).map_err(|problem| vec![problem]),
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// Takes the locks of every pipeline of this environment that ever ran on this host, but of `own`.
+    pub(in crate::pipeline::run) fn hold_all(&self, own: &str) -> Result<Vec<Lock>, Failure> {
+        let Some(state) = &self.state else {
+            return Ok(Vec::new());
+        };
+        let failed = |error: StateError| vec![Diagnostic::of(&error)];
+        let mut locks = Vec::new();
+        for pipeline in state.locked_once().map_err(failed)? {
+            if pipeline.as_str() != own {
+                locks.push(state.lock(&pipeline, None).map_err(failed)?);
+            }
+        }
+        Ok(locks)
     }
 
     /// Comes before the removal of a backup's record: no record, no effect.
