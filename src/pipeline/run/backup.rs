@@ -8,7 +8,6 @@ use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::Event;
 use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
 use crate::steps::redact::Redact;
@@ -105,28 +104,31 @@ impl<'p> Runner<'p> {
             required,
             stop: Arc::clone(self.context.stop.flag()),
         };
-        let before = capture::amounts(&listing, &lineage);
-        let expected: u64 = pending
-            .snapshot
-            .source
-            .iter()
-            .filter_map(|source| before.get(&source.name))
-            .map(|before| before.amount.bytes)
-            .sum();
-        let capture = self.capture(&pending, &logs, before).await?;
+        let capture = self
+            .capture(&pending, &logs, capture::amounts(&listing, &lineage))
+            .await?;
         let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
             vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
         })?;
         self.evidence.backup_started(&id, &packing.targets)?;
-        // The last backup's bytes are the best guess that costs nothing.
-        if expected > 0 {
-            self.context.events.tell(&Event::TotalKnown { bytes: expected });
-        }
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
         let mut packed = match packed {
             Ok(packed) => packed,
             Err(error) => return Err(self.not_packed(error, &pending, &logs).await),
         };
+        self.tell_packed(&packed);
+        if self.context.stop.is_requested() {
+            return Err(vec![self.stopped(NO_BACKUP)]);
+        }
+        let blocks = std::mem::take(&mut packed.captured.log_blocks);
+        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
+        self.tell_forks(&stored, &logs)?;
+        self.keep_blocks(&stored, &lineage, blocks);
+        Ok(stored)
+    }
+
+    /// Tells what was left out of an archive, entries and targets.
+    fn tell_packed(&mut self, packed: &Packed<Captures>) {
         for warning in &packed.captured.warnings {
             self.warn(warning.clone());
         }
@@ -137,14 +139,6 @@ impl<'p> Runner<'p> {
         for (target, error) in &packed.left_out {
             self.left_out(target, &Diagnostic::of(error));
         }
-        if self.context.stop.is_requested() {
-            return Err(vec![self.stopped(NO_BACKUP)]);
-        }
-        let blocks = std::mem::take(&mut packed.captured.log_blocks);
-        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
-        self.tell_forks(&stored, &logs)?;
-        self.keep_blocks(&stored, &lineage, blocks);
-        Ok(stored)
     }
 
     async fn complete(

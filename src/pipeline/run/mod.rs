@@ -8,6 +8,7 @@ mod capture;
 pub mod context;
 mod evidence;
 mod fence;
+mod log_broken;
 mod logs;
 mod preview;
 mod restore;

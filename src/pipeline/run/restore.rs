@@ -386,6 +386,14 @@ impl Runner<'_> {
         self.confirm_operator().await?;
         self.check_stop()?;
         let Staged { record, items } = staged;
+        let placing = items.iter().filter_map(|item| {
+            Some(Placing {
+                name: item.name.clone(),
+                destination: item.destination.clone()?,
+                stage: item.stage.path(),
+            })
+        });
+        self.check_rewinds(&record, &placing.collect::<Vec<_>>()).await?;
         let mut table = Table {
             title: "restored".into(),
             columns: ["source", "destination", "entries", "bytes", "replaced, kept in"]
@@ -404,16 +412,6 @@ impl Runner<'_> {
                 destination,
             });
         }
-        let stages: Vec<PathBuf> = swaps.iter().map(|item| item.stage.path()).collect();
-        let placing = facts.iter().zip(&swaps).zip(&stages);
-        let placing: Vec<Placing<'_>> = placing
-            .map(|(((name, ..), item), stage)| Placing {
-                name,
-                destination: &item.destination,
-                stage,
-            })
-            .collect();
-        self.check_rewinds(&record, &placing).await?;
         let sources: Vec<&str> = facts.iter().map(|(name, ..)| name.as_str()).collect();
         self.evidence.swap_intended(&record, &sources)?;
         let now = self.context.clock.now().timestamp();
@@ -424,8 +422,8 @@ impl Runner<'_> {
         let swapped = swapped.map_err(|error| vec![Diagnostic::of(&error)])?;
         let placed = facts
             .iter()
-            .zip(&swapped)
-            .map(|((name, ..), swapped)| (name.clone(), swapped.destination.clone()));
+            .map(|(name, ..)| name)
+            .zip(swapped.iter().map(|s| s.destination.as_path()));
         self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
         let mut list = Vec::new();
         for ((name, entries, bytes), swapped) in facts.iter().zip(&swapped) {
