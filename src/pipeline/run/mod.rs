@@ -14,6 +14,7 @@ mod evidence;
 mod fence;
 mod guard;
 mod judge;
+mod log_broken;
 mod logs;
 mod preview;
 mod ready;

@@ -53,16 +53,12 @@ impl Runner<'_> {
                 with: With::Stage(item.stage),
             });
         }
-        let placing: Vec<Placing<'_>> = swaps
-            .iter()
-            .zip(&stages)
-            .map(|(item, stage)| Placing {
-                name: &item.source,
-                destination: &item.destination,
-                stage,
-            })
-            .collect();
-        self.check_rewinds(&record, &placing).await?;
+        let placing = swaps.iter().zip(stages).map(|(item, stage)| Placing {
+            name: item.source.clone(),
+            destination: item.destination.clone(),
+            stage,
+        });
+        self.check_rewinds(&record, &placing.collect::<Vec<_>>()).await?;
         let paths: Vec<PathBuf> = swaps.iter().map(|item| item.destination.clone()).collect();
         let in_use = look_for_use(paths.clone()).await?;
         refuse_in_use(&in_use, self.options.while_running, &mut self.outcome)?;
@@ -78,7 +74,7 @@ impl Runner<'_> {
         let done = run_swap(swaps, about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let placed = done.swapped.iter();
-        let placed = placed.map(|swapped| (swapped.source.clone(), swapped.destination.clone()));
+        let placed = placed.map(|swapped| (&swapped.source, swapped.destination.as_path()));
         self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
         self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
         self.outcome.field(
