@@ -15,8 +15,8 @@ use crate::report::Format;
 
 pub use verbs::{
     BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction, JournalVerb, ListVerb,
-    ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, ValidateVerb,
-    VerifyLevel, VerifyVerb,
+    ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb,
+    ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()

@@ -103,13 +103,23 @@ fn place(plan: &Plan, path: &str) -> Option<Place> {
     explained.first().and_then(|explained| explained.place.clone())
 }
 
-fn overlap((name, path): (&SourceName, &Path), (other, other_path): (&SourceName, &Path), at: Option<Place>) -> Diagnostic {
+fn overlap(
+    (name, path): (&SourceName, &Path),
+    (other, other_path): (&SourceName, &Path),
+    at: Option<Place>,
+) -> Diagnostic {
     let what = if path == other_path {
         format!("the sources `{other}` and `{name}` have one root, `{}`", path.display())
     } else if path.starts_with(other_path) {
-        format!("the root of source `{name}` lies in that of `{other}`: `{}`", path.display())
+        format!(
+            "the root of source `{name}` lies in that of `{other}`: `{}`",
+            path.display()
+        )
     } else {
-        format!("the root of source `{name}` holds that of `{other}`: `{}`", other_path.display())
+        format!(
+            "the root of source `{name}` holds that of `{other}`: `{}`",
+            other_path.display()
+        )
     };
     let warning = Diagnostic::warning(Code::RootsOverlap, what)
         .why("a restore in place replaces each root as a whole, so one source would undo the other")
@@ -134,12 +144,22 @@ mod tests {
         let environments = folder.path().join("pipelines/environments");
         std::fs::create_dir_all(&environments).unwrap();
         prepare(folder.path());
-        std::fs::write(environments.join("dev.toml"), "schema-version = 1\n[target.t]\nurl = \"file:t\"\n").unwrap();
+        std::fs::write(
+            environments.join("dev.toml"),
+            "schema-version = 1\n[target.t]\nurl = \"file:t\"\n",
+        )
+        .unwrap();
         let mut text = "schema-version = 1\nname = \"own\"\n[[step]]\nid = \"take\"\ntype = \"snapshot\"\n".to_owned();
         for (name, path) in sources {
-            text.push_str(&format!("[[step.source]]\nname = \"{name}\"\ntype = \"files\"\npath = \"{path}\"\n"));
+            text.push_str(&format!(
+                "[[step.source]]\nname = \"{name}\"\ntype = \"files\"\npath = \"{path}\"\n"
+            ));
         }
-        for (id, settings) in [("pack", "compress"), ("sum", "checksum"), ("put", "upload\"\ntargets = [\"t\"]\n#\"")] {
+        for (id, settings) in [
+            ("pack", "compress"),
+            ("sum", "checksum"),
+            ("put", "upload\"\ntargets = [\"t\"]\n#\""),
+        ] {
             text.push_str(&format!("[[step]]\nid = \"{id}\"\ntype = \"{settings}\"\n"));
         }
         std::fs::write(folder.path().join("pipelines/own.toml"), text).unwrap();

@@ -198,11 +198,14 @@ fn unguarded_swap<'a>(
     let problem = |what: String, label: &str| {
         Problem::new(Code::FlowMissing, what, step.span_of("type"), label).step(step.id.as_str())
     };
-    let stage = restore.map_or("the `restore` step".to_owned(), |(earlier, _)| format!("`{}`", earlier.id));
+    let stage = restore.map_or("the `restore` step".to_owned(), |(earlier, _)| {
+        format!("`{}`", earlier.id)
+    });
     if restore.is_some_and(|(_, settings)| settings.to == Some(To::Scratch)) {
         let what = format!("step `{}` has nothing to put in place", step.id);
         let help = format!("remove `{}`, or take `to = \"scratch\"` out of {stage}", step.id);
-        let drill = problem(what, "would get what is removed again").why(format!("{stage} unpacks into a scratch folder"));
+        let drill =
+            problem(what, "would get what is removed again").why(format!("{stage} unpacks into a scratch folder"));
         return (drill.help(help), None);
     }
     let guard = |other: &&ResolvedStep| matches!(other.step, Step::RollbackPoint(_));
@@ -457,7 +460,12 @@ mod tests {
     fn a_swap_behind_a_rollback_point_is_legal_and_so_is_a_drill() {
         let judged = "sound assert sqlite=\"integrity\" append-log=\"prefix\"";
         assert_eq!(
-            restoring(&["guard rollback-point keep=3 keep-for=\"30d\"", "stage restore", judged, "in swap"]),
+            restoring(&[
+                "guard rollback-point keep=3 keep-for=\"30d\"",
+                "stage restore",
+                judged,
+                "in swap"
+            ]),
             []
         );
         assert_eq!(restoring(&["stage restore to=\"scratch\"", judged]), []);
@@ -497,7 +505,11 @@ mod tests {
         let problems = restoring(&["stage restore", "sound assert"]);
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert_eq!(problems[0].code, Code::InvalidValue);
-        assert!(problems[0].what.contains("`sound` judges nothing"), "{}", problems[0].what);
+        assert!(
+            problems[0].what.contains("`sound` judges nothing"),
+            "{}",
+            problems[0].what
+        );
     }
 
     #[test]

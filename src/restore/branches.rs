@@ -29,7 +29,10 @@ impl Branches {
     /// Opens the folder at `path` of the tree with this root, on whichever file system it lies, as a place to name entries
     /// in.
     pub(super) fn open_beneath(&self, root: BorrowedFd<'_>, path: &TreePath) -> io::Result<OwnedFd> {
-        let within = self.0.iter().filter_map(|(at, folder)| Some((folder, below(path, at)?)));
+        let within = self
+            .0
+            .iter()
+            .filter_map(|(at, folder)| Some((folder, below(path, at)?)));
         match within.min_by_key(|(_, rest)| rest.as_bytes().len()) {
             Some((folder, rest)) => create::open_beneath(folder, &rest),
             None => create::open_beneath(root, path),

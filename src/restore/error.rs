@@ -282,7 +282,9 @@ fn why_unfit(unfit: &Unfit) -> &'static str {
         Unfit::TooManyNames => "each of them would be renamed on its own, and be listed in the journal",
         Unfit::NotEmpty => "a restore never mixes with files that are there already",
         Unfit::Shared | Unfit::Holds(_) => "each folder is replaced whole, so one source would undo the other",
-        Unfit::NoStage => "the data was moved or removed by someone else, or something was mounted or unmounted meanwhile",
+        Unfit::NoStage => {
+            "the data was moved or removed by someone else, or something was mounted or unmounted meanwhile"
+        }
     }
 }
 
@@ -294,7 +296,9 @@ fn help_unfit(unfit: &Unfit) -> &'static str {
         Unfit::Link => "write the real path of the folder in the manifest or in a `[[step.destination]]`",
         Unfit::NotFolder => "move it away, or name another folder in a `[[step.destination]]`",
         Unfit::HoldsMount(_) => "unmount it first, or restore into an empty folder with `--to DIR`",
-        Unfit::TooManyNames => "mount the volume one level higher, or restore with `--to DIR` and move the data by hand",
+        Unfit::TooManyNames => {
+            "mount the volume one level higher, or restore with `--to DIR` and move the data by hand"
+        }
         Unfit::NotEmpty => "name a folder that does not exist or is empty",
         Unfit::Shared | Unfit::Holds(_) => {
             "give one of the sources another folder in a `[[step.destination]]`, or use `--to DIR`"

@@ -113,7 +113,8 @@ fn used_files(proc: &Path, found: &mut InUse) -> io::Result<Users> {
         let Some(process) = process.filter(|process| *process != own) else {
             continue;
         };
-        let looked = written(&entry.path(), process, &mut used).and_then(|()| mapped(&entry.path(), process, &mut used));
+        let looked =
+            written(&entry.path(), process, &mut used).and_then(|()| mapped(&entry.path(), process, &mut used));
         match looked {
             Ok(()) => {}
             // It has ended.
@@ -149,14 +150,18 @@ fn written(process: &Path, id: u32, used: &mut Users) -> io::Result<()> {
 /// The flags line of a descriptor's information, in octal.
 fn flags(info: &str) -> u32 {
     let line = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    line.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0)
+    line.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+        .unwrap_or(0)
 }
 
 /// Files that the process has mapped. The kernel writes another device there than `stat` gives on some file systems, so
 /// a file is looked up by its path, as the process sees it.
 fn mapped(process: &Path, id: u32, used: &mut Users) -> io::Result<()> {
     let text = fs::read_to_string(process.join("maps"))?;
-    let paths: BTreeSet<&str> = text.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))).collect();
+    let paths: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.find('/').and_then(|at| line.get(at..)))
+        .collect();
     for path in paths {
         let seen = path.strip_prefix('/').unwrap_or(path);
         if let Ok(stat) = fs::metadata(process.join("root").join(seen))
@@ -189,7 +194,9 @@ fn locked(proc: &Path, own: u32, used: &mut Users) -> io::Result<()> {
 fn lock(line: &str) -> Option<(Option<u32>, File)> {
     let mut words = line.split_ascii_whitespace();
     // One who waits for a lock, marked by an arrow, has the file open all the same.
-    let kind = words.by_ref().find(|word| matches!(*word, "POSIX" | "FLOCK" | "OFDLCK"))?;
+    let kind = words
+        .by_ref()
+        .find(|word| matches!(*word, "POSIX" | "FLOCK" | "OFDLCK"))?;
     let mut words = words.skip(2);
     let process = words.next()?.parse::<i64>().ok()?;
     let mut file = words.next()?.split(':');
@@ -266,7 +273,9 @@ mod tests {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(line, "ready\n");
         Ending(child)
     }
@@ -275,7 +284,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("sub")).unwrap();
         for name in ["a", "sub/b"] {
-            fs::File::create(folder.path().join(name)).unwrap().write_all(b"x").unwrap();
+            fs::File::create(folder.path().join(name))
+                .unwrap()
+                .write_all(b"x")
+                .unwrap();
         }
         folder
     }
@@ -297,7 +309,10 @@ mod tests {
             assert_eq!(found[0].file, folder.path().join("sub/b"));
             assert_eq!(found[0].how, how);
             if how == Use::Writes {
-                assert_eq!((found[0].process, found[0].program.as_str()), (Some(holder.0.id()), "bash"));
+                assert_eq!(
+                    (found[0].process, found[0].program.as_str()),
+                    (Some(holder.0.id()), "bash")
+                );
             }
             drop(holder);
         }
@@ -308,7 +323,12 @@ mod tests {
     fn a_mapped_program_is_in_use() {
         let folder = folder();
         fs::copy("/bin/sleep", folder.path().join("sub/program")).unwrap();
-        let holder = Ending(Command::new(folder.path().join("sub/program")).arg("600").spawn().unwrap());
+        let holder = Ending(
+            Command::new(folder.path().join("sub/program"))
+                .arg("600")
+                .spawn()
+                .unwrap(),
+        );
         let found = find(&[folder.path().to_owned()]).holders;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].process, found[0].how), (Some(holder.0.id()), Use::Maps));
@@ -318,8 +338,14 @@ mod tests {
     fn lines_of_locks_are_read_as_the_kernel_writes_them() {
         let file = (rustix::fs::makedev(8, 1), 131_090);
         for (line, expected) in [
-            ("1: POSIX  ADVISORY  WRITE 1234 08:01:131090 0 EOF", Some((Some(1234), file))),
-            ("2: -> FLOCK  ADVISORY  WRITE 7 08:01:131090 0 EOF", Some((Some(7), file))),
+            (
+                "1: POSIX  ADVISORY  WRITE 1234 08:01:131090 0 EOF",
+                Some((Some(1234), file)),
+            ),
+            (
+                "2: -> FLOCK  ADVISORY  WRITE 7 08:01:131090 0 EOF",
+                Some((Some(7), file)),
+            ),
             ("3: OFDLCK ADVISORY  READ -1 08:01:131090 0 EOF", Some((None, file))),
             ("4: LEASE  ACTIVE    READ 1 08:01:131090 0 EOF", None),
             ("", None),

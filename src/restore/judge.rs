@@ -176,7 +176,10 @@ mod tests {
         let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[0xff; 4096], 3 * 4096).unwrap();
         for check in [Check::Quick, Check::Integrity] {
-            assert!(database(&path, check).map_or(true, |found| !found.is_empty()), "{check:?}");
+            assert!(
+                database(&path, check).map_or(true, |found| !found.is_empty()),
+                "{check:?}"
+            );
         }
         std::fs::write(&path, "no database at all, but long enough to look at").unwrap();
         assert!(database(&path, Check::Quick).is_err());

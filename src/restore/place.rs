@@ -114,7 +114,7 @@ impl Place {
 
     /// The same, taken for a mount point that has these mount points in it.
     #[cfg(test)]
-    pub(super) fn as_mount(mut self, mounts: &[&str]) -> Self {
+    pub(super) fn taken_for_mount(mut self, mounts: &[&str]) -> Self {
         self.is_mount = true;
         self.mounts = mounts.iter().map(|mount| self.path().join(mount)).collect();
         self

@@ -124,7 +124,10 @@ mod tests {
         let one = taken(folder.path());
         assert!(one >= 1 << 20);
         std::fs::hard_link(&file, folder.path().join("b")).unwrap();
-        std::fs::File::create(folder.path().join("hole")).unwrap().set_len(1 << 30).unwrap();
+        std::fs::File::create(folder.path().join("hole"))
+            .unwrap()
+            .set_len(1 << 30)
+            .unwrap();
         assert!(taken(folder.path()) < one + (1 << 19));
         assert_eq!(taken(Path::new("/no-such-folder")), 0);
     }

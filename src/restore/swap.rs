@@ -9,6 +9,7 @@
 
 mod apart;
 mod disk;
+mod entry;
 mod moves;
 mod planning;
 pub mod record;

@@ -97,7 +97,8 @@ impl Step {
     /// What this step takes and gives.
     pub const fn signature(&self) -> Signature {
         use Flow::{
-            Chosen, Confirmed, Digested, Guarded, GuardedStage, Nothing, Packed, Staged, Stored, Swapped, Tree, Verified,
+            Chosen, Confirmed, Digested, Guarded, GuardedStage, Nothing, Packed, Staged, Stored, Swapped, Tree,
+            Verified,
         };
         use Signature::{Any, Takes};
         match self {

@@ -29,6 +29,7 @@ mod pages;
 mod restore_tree;
 mod service;
 mod sources;
+mod swap;
 mod swap_killed;
 mod targets;
 mod transcript;

@@ -16,7 +16,9 @@ impl Namespace {
         let mut script = "set -e; ".to_owned();
         for folder in folders {
             let folder = folder.display();
-            script.push_str(&format!("mkdir -p '{folder}'; mount -t tmpfs -o size=256m none '{folder}'; "));
+            script.push_str(&format!(
+                "mkdir -p '{folder}'; mount -t tmpfs -o size=256m none '{folder}'; "
+            ));
         }
         script.push_str("echo ready; read -r end");
         let mut holder = Command::new("unshare")
@@ -26,7 +28,9 @@ impl Namespace {
             .spawn()
             .unwrap_or_else(|error| panic!("`unshare` is needed ({error}): apt-get install -y util-linux"));
         let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert_eq!(
             line, "ready\n",
             "this test mounts file systems in a namespace of its own: run it as root, where mounting is allowed"

@@ -11,20 +11,15 @@ use crate::archive::record::Record;
 use crate::archive::repository::Backup;
 use crate::archive::unpack::{self, UnpackError};
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
-use crate::fs::entry::{Kind, TreePath};
-use crate::fs::folder::Folder;
-use crate::fs::owners::Owners;
-use crate::fs::selection::Selection;
-use crate::fs::walk::{FileSystems, Look, SecondNames, Step as Walked, Walk, WalkOptions};
+use crate::fs::entry::TreePath;
 use crate::id::SourceName;
 use crate::outcome::{Outcome, Table};
 use crate::pipeline::Plan;
 use crate::restore::compare::{CompareError, Differences, Present, Tally, compare};
-use crate::restore::judge;
 use crate::restore::points::{self, Rules};
 use crate::restore::space::{self, rooms};
 use crate::restore::swap::scan::scan;
-use crate::source::{LogHead, Selects, SourceKind};
+use crate::source::SourceKind;
 use crate::steps::Step;
 use crate::steps::restore::Restore;
 use crate::target::Target;
@@ -33,6 +28,7 @@ use crate::units::ByteCount;
 use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
 use super::recovery::known_destinations;
+use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
 use super::{Context, Failure, Options};
@@ -47,12 +43,6 @@ struct Change {
     found: Differences,
     log: Option<Rewound>,
     kept_bytes: u64,
-}
-
-/// A restored log beside the present one.
-struct Rewound {
-    text: String,
-    records: Option<u64>,
 }
 
 /// Tells what a restore of this backup would change.
@@ -93,7 +83,9 @@ async fn try_tell(
     }
     let bytes = |change: &Change| {
         let source = record.sources.iter().find(|source| source.name == change.name);
-        source.map_or(0, |source| source.bytes).saturating_add(change.found.carried.bytes)
+        source
+            .map_or(0, |source| source.bytes)
+            .saturating_add(change.found.carried.bytes)
     };
     let needs: Vec<(PathBuf, u64)> = changes.iter().map(|c| (c.destination.clone(), bytes(c))).collect();
     room(&needs, outcome)?;
@@ -127,7 +119,11 @@ fn kept(plan: &Plan, context: &Context, changes: &[Change], outcome: &mut Outcom
     });
     let Some(rules) = rules else { return };
     let bytes: u64 = changes.iter().map(|change| change.kept_bytes).sum();
-    let text = format!("what is present in {} destinations, {}", changes.len(), ByteCount(bytes));
+    let text = format!(
+        "what is present in {} destinations, {}",
+        changes.len(),
+        ByteCount(bytes)
+    );
     outcome.field("kept-bytes", "kept as rollback point", text, bytes);
     let going = going(plan, context, rules);
     if going.is_empty() {
@@ -150,7 +146,10 @@ fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
     };
     let now = context.clock.now().timestamp();
     let going = points::superfluous(&points, with_the_new, &context.host, now);
-    going.into_iter().map(|point| (point.id(), points::taken(point))).collect()
+    going
+        .into_iter()
+        .map(|point| (point.id(), points::taken(point)))
+        .collect()
 }
 
 /// Compares every source with what is present, from the first target whose catalog can be read.
@@ -270,63 +269,21 @@ fn not_compared(path: &Path, error: CompareError<UnpackError>) -> Diagnostic {
     }
 }
 
-/// How far the present log would go back.
-fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<Rewound> {
-    let files = log_files(root, selects)?;
-    let said = |text: String, records| Some(Rewound { text, records });
-    let facts = match judge::log(&files, head.length) {
-        Ok(facts) => facts,
-        Err(error) => return said(format!("the present log cannot be read: {error}"), None),
-    };
-    match &facts.prefix {
-        Some(prefix) if prefix.blake3 == head.blake3 => match facts.records - prefix.records.min(facts.records) {
-            0 => said("the same records as present".into(), Some(0)),
-            more => said(
-                format!("{more} records would be rewound: {} present, {} restored", facts.records, head.records),
-                Some(more),
-            ),
-        },
-        Some(_) => said(
-            format!(
-                "the restored log is no beginning of the present one: {} records present, {} restored",
-                facts.records, head.records
-            ),
-            None,
-        ),
-        None => said(
-            format!("the present log is shorter: {} records present, {} restored", facts.records, head.records),
-            None,
-        ),
-    }
-}
-
-/// The files of the present log, in order; `None` where there is none.
-fn log_files(root: &Path, selects: &Selects) -> Option<Vec<PathBuf>> {
-    use std::os::unix::ffi::OsStrExt;
-    let (owners, selection) = (Owners::default(), Selection::all());
-    let options = WalkOptions {
-        selection: &selection,
-        owners: &owners,
-        look: Look::Survey,
-        second_names: SecondNames::Separate,
-        file_systems: FileSystems::All,
-    };
-    let walk = Walk::new(Folder::open(root).ok()?, options).ok()?;
-    let found = walk.filter_map(|step| match step {
-        Walked::Found(found) => Some(found.entry),
-        Walked::Note(_) => None,
-    });
-    let meant = found.filter(|entry| matches!(entry.kind, Kind::File { .. }) && selects.selects(&entry.path, false));
-    let path = |path: &TreePath| root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    Some(meant.map(|entry| path(&entry.path)).collect())
-}
-
 fn changes_table(changes: &[Change], outcome: &mut Outcome) {
     let mut table = Table {
         title: "what would change, by kind, size and time of last change; contents are not read".into(),
-        columns: ["source", "destination", "added", "changed", "deleted", "carried over", "stay, redacted", "same"]
-            .map(String::from)
-            .to_vec(),
+        columns: [
+            "source",
+            "destination",
+            "added",
+            "changed",
+            "deleted",
+            "carried over",
+            "stay, redacted",
+            "same",
+        ]
+        .map(String::from)
+        .to_vec(),
         rows: Vec::new(),
     };
     let mut list = Vec::new();

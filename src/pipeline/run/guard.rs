@@ -31,11 +31,7 @@ impl RollbackPoint {
 
 impl Runner<'_> {
     /// Shows the room that is needed and what rollback points there are.
-    pub(super) fn guard(
-        &mut self,
-        verified: Verified,
-        settings: &RollbackPoint,
-    ) -> Result<(Guarded, String), Failure> {
+    pub(super) fn guard(&mut self, verified: Verified, settings: &RollbackPoint) -> Result<(Guarded, String), Failure> {
         let restore = self.plan.steps().iter().find_map(|planned| match &planned.step {
             Step::Restore(restore) if planned.enabled => Some(restore.clone()),
             _ => None,

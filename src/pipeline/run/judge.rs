@@ -98,9 +98,11 @@ impl Runner<'_> {
             Ok(_) => Ok(format!("`{program}` is content")),
             Err(error) => {
                 let said = match &error {
-                    process::ProcessError::Failed { stderr, .. } => {
-                        self.context.scrubber.scrub(String::from_utf8_lossy(stderr).trim()).into_owned()
-                    }
+                    process::ProcessError::Failed { stderr, .. } => self
+                        .context
+                        .scrubber
+                        .scrub(String::from_utf8_lossy(stderr).trim())
+                        .into_owned(),
                     _ => String::new(),
                 };
                 let mut problem = Diagnostic::of(&error).state(UNTOUCHED);
@@ -149,7 +151,9 @@ fn note_counts(staged: &Staged, settings: &Assert, note: &mut dyn FnMut(Result<S
     if let Some(least) = settings.min_entries {
         let entries = staged.entries();
         note(if entries < least {
-            Err(fault(format!("the backup has {entries} entries, and `min-entries` is {least}")))
+            Err(fault(format!(
+                "the backup has {entries} entries, and `min-entries` is {least}"
+            )))
         } else {
             Ok(format!("{entries} entries"))
         });
@@ -178,7 +182,11 @@ fn of_kind<'a>(staged: &'a Staged, kind: &'a str) -> impl Iterator<Item = &'a St
 
 async fn databases(staged: &Staged, check: Check) -> Result<String, Failure> {
     let files: Vec<(String, PathBuf)> = of_kind(staged, "sqlite")
-        .flat_map(|item| item.files.iter().map(move |path| (shown(item, path), item.stage.find(path))))
+        .flat_map(|item| {
+            item.files
+                .iter()
+                .map(move |path| (shown(item, path), item.stage.find(path)))
+        })
         // What is not wanted was not unpacked, and an empty file is a database that nothing was ever written to.
         .filter(|(_, path)| std::fs::symlink_metadata(path).is_ok_and(|found| found.len() > 0))
         .collect();
@@ -217,7 +225,10 @@ async fn logs(staged: &Staged) -> Result<String, Failure> {
                 let files = item.files.iter().map(|path| item.stage.find(path)).collect();
                 logs.push((item.name.to_string(), head, files));
             }
-            None => faults.extend(fault(format!("the record does not say where the log `{}` ended", item.name))),
+            None => faults.extend(fault(format!(
+                "the record does not say where the log `{}` ended",
+                item.name
+            ))),
         }
     }
     let work = move || {
@@ -234,7 +245,11 @@ async fn logs(staged: &Staged) -> Result<String, Failure> {
                 },
             }
         }
-        if faults.is_empty() { Ok(held.join(", ")) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(held.join(", "))
+        } else {
+            Err(faults)
+        }
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?
 }

@@ -15,6 +15,7 @@ mod judge;
 mod preview;
 mod recovery;
 mod retain;
+mod rewound;
 pub mod rollback;
 mod scope;
 mod stage;
@@ -36,8 +37,8 @@ use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
 use crate::restore::error::RestoreError;
-use crate::steps::confirm::By;
 use crate::steps::Step;
+use crate::steps::confirm::By;
 
 use backup::Pending;
 use choose::{Chosen, Verified};

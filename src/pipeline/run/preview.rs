@@ -208,7 +208,12 @@ async fn backup(plan: &Plan, options: &Options, select: &Select, outcome: &mut O
             outcome.diagnostics.extend(warnings);
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
-            outcome.field("made-in", "made in", record.environment.to_string(), &record.environment);
+            outcome.field(
+                "made-in",
+                "made in",
+                record.environment.to_string(),
+                &record.environment,
+            );
             let mut table = Table {
                 title: "sources in the backup".into(),
                 columns: ["source", "type", "entries", "bytes"].map(String::from).to_vec(),

@@ -12,8 +12,8 @@ use crate::id::EnvName;
 use crate::journal::Status;
 use crate::limits;
 use crate::pipeline::{Plan, Purpose, Request, RunValues, compile, list_pipelines};
-use crate::restore::swap::recovery::{self, How, RecoveryError};
 use crate::restore::swap::record::{HostPath, SwapRecord};
+use crate::restore::swap::recovery::{self, How, RecoveryError};
 use crate::restore::swap::scan::{Point, Scan, Unfinished, remove_stale, scan};
 use crate::source::Form;
 use crate::steps::Step;
@@ -156,7 +156,7 @@ pub(super) fn settle(
     if strange.is_empty() {
         return Ok(warnings);
     }
-    Err(strange.iter().map(|strange| cannot_follow(strange)).collect())
+    Err(strange.iter().map(cannot_follow).collect())
 }
 
 const fn intent(unfinished: &Unfinished) -> &'static str {
@@ -184,7 +184,10 @@ fn settled(record: &SwapRecord, how: How) -> Diagnostic {
             "all its destinations have the restored data, and what was replaced is kept",
         ),
         How::Dropped => (
-            format!("the removal of rollback point `{}` was cut short and has been finished", record.point_id()),
+            format!(
+                "the removal of rollback point `{}` was cut short and has been finished",
+                record.point_id()
+            ),
             "the data in place was not touched",
         ),
     };
@@ -208,7 +211,10 @@ pub fn report(project: &Path, environment: &EnvName, values: &RunValues, state: 
     let found = scan(&known, environment);
     let dead = |found: &&Unfinished| !matches!(recovery::hold(&found.journal), Err(RecoveryError::Live { .. }));
     let unfinished = found.unfinished.iter().filter(dead).map(|found| {
-        let what = format!("a swap of {} was cut short and is neither finished nor undone", found.record.made);
+        let what = format!(
+            "a swap of {} was cut short and is neither finished nor undone",
+            found.record.made
+        );
         let warning = Diagnostic::warning(Code::SwapUnfinished, what)
             .why(format!("`{}` says so", found.journal.display()))
             .state("some destinations may be old and some new");

@@ -205,16 +205,24 @@ impl Run<'_> {
             let gone = kept(point).into_iter().find(|path| !path.is_dir()).unwrap_or_default();
             let what = format!("rollback point `{id}` is not whole: `{}` is not there", gone.display());
             let problem = Diagnostic::error(Code::PointUnknown, what).state(UNTOUCHED);
-            return Err(vec![problem.help("move it back, or take another point: `rollback --list`")]);
+            return Err(vec![
+                problem.help("move it back, or take another point: `rollback --list`"),
+            ]);
         }
         self.outcome.field("put-back", "put back", id.clone(), &id);
         self.outcome
             .field("made", "made", point.record.made.clone(), &point.record.made);
         self.confirm("This replaces data").await?;
-        let destinations: Vec<PathBuf> = point.record.items.iter().map(|item| item.destination.0.clone()).collect();
+        let destinations: Vec<PathBuf> = point
+            .record
+            .items
+            .iter()
+            .map(|item| item.destination.0.clone())
+            .collect();
         let in_use = look_for_use(destinations.clone()).await?;
         refuse_in_use(&in_use, self.request.while_running, &mut self.outcome)?;
-        let held = recovery::hold(&point.journal).map_err(|error| with_state(vec![Diagnostic::of(&error)], UNTOUCHED))?;
+        let held =
+            recovery::hold(&point.journal).map_err(|error| with_state(vec![Diagnostic::of(&error)], UNTOUCHED))?;
         if held.is_none() {
             return Err(vec![unknown(&id, "another process has used or removed it")]);
         }
@@ -236,8 +244,12 @@ impl Run<'_> {
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let name = self.scope.name;
         self.outcome.headline = format!("`{name}` is as it was before {}", point.record.made);
-        self.outcome
-            .field("point", "rollback point", done.record.point_id(), done.record.point_id());
+        self.outcome.field(
+            "point",
+            "rollback point",
+            done.record.point_id(),
+            done.record.point_id(),
+        );
         describe(&mut self.outcome, &done.swapped, &BTreeMap::new());
         Ok(())
     }
@@ -250,7 +262,8 @@ impl Run<'_> {
         match drop_point(point, &mut self.evidence)? {
             Ok(bytes) => {
                 self.outcome.headline = format!("rollback point {id} removed, {} freed", ByteCount(bytes));
-                self.outcome.field("freed-bytes", "freed", ByteCount(bytes).to_string(), bytes);
+                self.outcome
+                    .field("freed-bytes", "freed", ByteCount(bytes).to_string(), bytes);
                 Ok(())
             }
             Err(mut problem) => {
@@ -309,9 +322,12 @@ fn choose<'a>(points: &'a [Point], wanted: Option<&str>, default: Option<&'a Poi
         [one] if !wanted.is_empty() => Ok(one),
         [] => Err(vec![unknown(wanted, "no id of a point begins so")]),
         several => Err(vec![
-            Diagnostic::error(Code::Usage, format!("`{wanted}` fits {} rollback points", several.len()))
-                .state(UNTOUCHED)
-                .help(format!("name one of {}", names(several))),
+            Diagnostic::error(
+                Code::Usage,
+                format!("`{wanted}` fits {} rollback points", several.len()),
+            )
+            .state(UNTOUCHED)
+            .help(format!("name one of {}", names(several))),
         ]),
     }
 }

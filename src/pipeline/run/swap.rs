@@ -66,8 +66,12 @@ impl Runner<'_> {
         let done = run_swap(swaps, about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
-        self.outcome
-            .field("point", "rollback point", done.record.point_id(), done.record.point_id());
+        self.outcome.field(
+            "point",
+            "rollback point",
+            done.record.point_id(),
+            done.record.point_id(),
+        );
         describe(&mut self.outcome, &done.swapped, &facts);
         let dropped = self.prune(rules)?;
         let more = if dropped > 0 {
@@ -96,7 +100,9 @@ impl Runner<'_> {
     /// stop them.
     pub(super) fn refuse_early(&mut self, destinations: &BTreeMap<SourceName, Destination>) -> Result<(), Failure> {
         let steps = self.plan.steps().iter().filter(|planned| planned.enabled);
-        let mut after = steps.skip_while(|planned| !matches!(planned.step, Step::Restore(_))).skip(1);
+        let mut after = steps
+            .skip_while(|planned| !matches!(planned.step, Step::Restore(_)))
+            .skip(1);
         let next = after.find(|planned| !matches!(planned.step, Step::Assert(_) | Step::Confirm(_)));
         if !next.is_some_and(|planned| matches!(planned.step, Step::Swap(_))) {
             return Ok(());

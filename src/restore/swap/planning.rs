@@ -23,7 +23,6 @@ use crate::limits;
 use crate::restore::error::{RestoreError, Unfit};
 use crate::restore::place::Place;
 
-
 /// The names that a swap gives.
 pub(super) struct Names {
     replaced: String,

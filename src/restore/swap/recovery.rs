@@ -158,11 +158,7 @@ pub fn drop_point(point: &Point) -> Result<bool, RecoveryError> {
     drop_point_by(&point.record, &point.journal, &mut Kernel)
 }
 
-pub(super) fn drop_point_by(
-    record: &SwapRecord,
-    journal: &Path,
-    disk: &mut dyn Disk,
-) -> Result<bool, RecoveryError> {
+pub(super) fn drop_point_by(record: &SwapRecord, journal: &Path, disk: &mut dyn Disk) -> Result<bool, RecoveryError> {
     let Some(_lock) = hold(journal)? else { return Ok(false) };
     let to = record.home.join(Phase::Drop.file_name(&record.run));
     disk.rename(journal, &to, RenameFlags::empty())

@@ -110,8 +110,10 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
     scan.stale.retain(|stage| !held.contains(stage));
     scan.stale.sort();
     scan.stale.dedup();
-    scan.unfinished.sort_by_key(|found| (found.record.moment(), found.record.run));
-    scan.points.sort_by_key(|found| (found.record.moment(), found.record.run));
+    scan.unfinished
+        .sort_by_key(|found| (found.record.moment(), found.record.run));
+    scan.points
+        .sort_by_key(|found| (found.record.moment(), found.record.run));
     scan
 }
 

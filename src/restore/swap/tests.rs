@@ -119,22 +119,22 @@ impl World {
         own.sort();
         own
     }
+}
 
-    /// What is kept of the old data, as far as the rollback points say.
-    fn kept(&self, point: &Point) -> BTreeMap<PathBuf, String> {
-        let mut found = BTreeMap::new();
-        for item in &point.record.items {
-            for kept in &item.kept {
-                let mut files_of = BTreeMap::new();
-                files(&kept.at, &mut files_of);
-                for (path, content) in files_of {
-                    let below = path.strip_prefix(&*kept.at).unwrap().to_owned();
-                    found.insert(kept.of.join(below), content);
-                }
+/// What is kept of the old data, as far as the rollback points say.
+fn kept(point: &Point) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for item in &point.record.items {
+        for kept in &item.kept {
+            let mut files_of = BTreeMap::new();
+            files(&kept.at, &mut files_of);
+            for (path, content) in files_of {
+                let below = path.strip_prefix(&*kept.at).unwrap().to_owned();
+                found.insert(kept.of.join(below), content);
             }
         }
-        found
     }
+    found
 }
 
 fn write(path: &Path, content: &str) {
@@ -165,7 +165,7 @@ fn files(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
 fn place(destination: &Path) -> Result<Place, RestoreError> {
     let place = Place::of(destination)?;
     Ok(if destination.ends_with("mount") {
-        place.as_mount(&["sub"])
+        place.taken_for_mount(&["sub"])
     } else {
         place
     })
@@ -302,7 +302,8 @@ impl Failing {
             if let (Some(data), Some(log)) = (data, log)
                 && data != log
             {
-                self.mixed.push(format!("{database} is {data} beside a log that is {log}"));
+                self.mixed
+                    .push(format!("{database} is {data} beside a log that is {log}"));
             }
         }
     }
@@ -456,20 +457,21 @@ fn point_of(world: &World) -> Point {
     points.remove(0)
 }
 
-/// Settles what is left, on `disk`; whether that came to its end.
-fn recover(world: &World, disk: &mut Failing) -> bool {
-    let scan = found(world);
-    scan.unfinished.iter().all(|unfinished| {
-        let settled = settle_by(unfinished, disk);
-        if let (Err(error), false) = (&settled, disk.dead) {
-            eprintln!("{error:?}");
-        }
-        settled.is_ok()
-    })
+/// Settles what is left, on `disk`.
+fn recover(world: &World, disk: &mut Failing) -> Result<(), String> {
+    for unfinished in found(world).unfinished {
+        settle_by(&unfinished, disk).map_err(|error| format!("not settled: {error:?}"))?;
+    }
+    Ok(())
 }
 
 /// What is wrong with the world after the deed was cut short and settled.
-fn faults(world: &World, before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>, deed: Deed) -> Vec<String> {
+fn faults(
+    world: &World,
+    before: &BTreeMap<PathBuf, String>,
+    after: &BTreeMap<PathBuf, String>,
+    deed: Deed,
+) -> Vec<String> {
     let mut faults = Vec::new();
     let data = world.data();
     let is_new = data == *after;
@@ -498,7 +500,7 @@ fn faults(world: &World, before: &BTreeMap<PathBuf, String>, after: &BTreeMap<Pa
         if !point.is_whole() {
             faults.push(format!("a point without its data: {:?}", point.record.items));
         }
-        let kept = world.kept(point);
+        let kept = kept(point);
         let other = if deed == Deed::Drop || !is_new {
             None
         } else {
@@ -507,8 +509,21 @@ fn faults(world: &World, before: &BTreeMap<PathBuf, String>, after: &BTreeMap<Pa
         if other.is_some_and(|other| kept != *other) {
             faults.push(format!("what was replaced is not what is kept: {kept:#?}"));
         }
-        named.extend(point.record.folders.iter().map(|folder| folder.join(point.journal.file_name().unwrap())));
-        named.extend(point.record.items.iter().flat_map(|item| &item.kept).map(|kept| kept.at.0.clone()));
+        named.extend(
+            point
+                .record
+                .folders
+                .iter()
+                .map(|folder| folder.join(point.journal.file_name().unwrap())),
+        );
+        named.extend(
+            point
+                .record
+                .items
+                .iter()
+                .flat_map(|item| &item.kept)
+                .map(|kept| kept.at.0.clone()),
+        );
     }
     named.sort();
     let left: Vec<PathBuf> = world.own().into_iter().filter(|path| !named.contains(path)).collect();
@@ -542,7 +557,9 @@ fn relative(world: &World, data: BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf,
 }
 
 fn absolute(world: &World, data: &BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf, String> {
-    data.iter().map(|(path, content)| (world.at("").join(path), content.clone())).collect()
+    data.iter()
+        .map(|(path, content)| (world.at("").join(path), content.clone()))
+        .collect()
 }
 
 /// Takes the disk away after each call, in each way, and settles what is left.
@@ -564,10 +581,12 @@ fn sweep(setting: Setting) -> Vec<String> {
             let settled = recover(&world, &mut second);
             let mut found = faults(&world, &before, &absolute(&world, &after), setting.deed);
             found.extend(first.mixed.into_iter().chain(second.mixed));
-            if !settled {
-                found.push("not settled".into());
-            }
-            faults_found.extend(found.iter().map(|fault| format!("after {left} calls, lost {lost:?}: {fault}")));
+            found.extend(settled.err());
+            faults_found.extend(
+                found
+                    .iter()
+                    .map(|fault| format!("after {left} calls, lost {lost:?}: {fault}")),
+            );
         }
     }
     faults_found
@@ -627,7 +646,10 @@ fn a_swap_that_does_not_wait_for_the_disk_is_found_out() {
         forgets_syncs: true,
         ..SOUND
     });
-    assert!(faults.iter().any(|fault| fault.contains("some old, some new")), "{faults:#?}");
+    assert!(
+        faults.iter().any(|fault| fault.contains("some old, some new")),
+        "{faults:#?}"
+    );
 }
 
 /// Takes the disk away after each call of the deed, and again after each call of the recovery.
@@ -639,10 +661,10 @@ fn sweep_recovery(setting: Setting) {
             let mut second = disk(setting, again, Lost::Nothing);
             let settled = recover(&world, &mut second);
             let mut third = disk(setting, usize::MAX, Lost::Nothing);
-            assert!(recover(&world, &mut third), "{left} {again}");
+            recover(&world, &mut third).unwrap();
             none(&faults(&world, &before, &absolute(&world, &after), setting.deed));
             assert!(second.mixed.is_empty() && third.mixed.is_empty());
-            if settled && !second.dead {
+            if settled.is_ok() && !second.dead {
                 break;
             }
         }
@@ -850,10 +872,10 @@ fn what_another_put_where_something_was_moved_from_is_never_touched() {
         }
         fs::write(&log, "a service that was started again").unwrap();
         let before = world.data();
-        assert!(!recover(&world, &mut Failing::never()));
+        recover(&world, &mut Failing::never()).unwrap_err();
         assert_eq!(world.data(), before, "nothing is touched where not all can be put back");
         fs::remove_file(&log).unwrap();
-        assert!(recover(&world, &mut Failing::never()));
+        recover(&world, &mut Failing::never()).unwrap();
         assert_eq!(fs::read_to_string(&log).unwrap(), OLD);
         break;
     }
@@ -874,7 +896,10 @@ fn a_swap_whose_run_is_alive_is_left_alone() {
     );
     drop(held);
     assert!(settle_by(&scan.unfinished[0], &mut Kernel).unwrap().is_some());
-    assert!(settle_by(&scan.unfinished[0], &mut Kernel).unwrap().is_none(), "it is settled already");
+    assert!(
+        settle_by(&scan.unfinished[0], &mut Kernel).unwrap().is_none(),
+        "it is settled already"
+    );
 }
 
 #[test]

@@ -27,7 +27,12 @@ impl Evidence {
     }
 
     /// Comes before anything of a swap that was cut short is moved, and again after it.
-    pub(in crate::pipeline::run) fn recovering(&mut self, record: &SwapRecord, how: &str, status: Status) -> Result<(), Failure> {
+    pub(in crate::pipeline::run) fn recovering(
+        &mut self,
+        record: &SwapRecord,
+        how: &str,
+        status: Status,
+    ) -> Result<(), Failure> {
         let destinations: Vec<String> = destinations_of(record);
         let mut entry = Entry::new(Event::SwapRecovered)
             .status(status)
