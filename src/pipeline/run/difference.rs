@@ -145,7 +145,7 @@ fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
         ..rules
     };
     let now = context.clock.now().timestamp();
-    let going = points::superfluous(&points, with_the_new, &context.host, now);
+    let going = points::superfluous(&points, with_the_new, &Scope::of(plan).instance(&context.host), now);
     going
         .into_iter()
         .map(|point| (point.id(), points::taken(point)))

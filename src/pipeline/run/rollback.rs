@@ -130,7 +130,14 @@ impl Run<'_> {
     }
 
     async fn act(&mut self) -> Result<(), Failure> {
-        for warning in settle(&self.known, self.scope.name, &mut self.evidence)? {
+        let settled = settle(
+            &self.known,
+            self.scope,
+            &mut self.evidence,
+            self.context,
+            self.request.wait,
+        )?;
+        for warning in settled {
             let (code, what) = (warning.code.as_str().to_owned(), warning.what.clone());
             self.context.events.tell(&Event::Warned { code, what });
             self.outcome.diagnostics.push(warning);
@@ -183,7 +190,7 @@ impl Run<'_> {
             ]);
             let kept: Vec<String> = kept(point).iter().map(|path| path.display().to_string()).collect();
             list.push(serde_json::json!({
-                "id": point.id(), "made": record.made, "run": record.run, "backup": record.backup, "host": record.host,
+                "id": point.id(), "made": record.made, "run": record.run, "backup": record.backup, "host": record.host, "instance": record.instance,
                 "actor": record.actor, "destinations": destinations, "kept": kept, "bytes": bytes,
                 "whole": point.is_whole(),
             }));
@@ -239,7 +246,7 @@ impl Run<'_> {
             destinations: &shown,
         };
         self.evidence.swap_intended(&told)?;
-        let about = about(self.context, self.scope.name, None, Some(point));
+        let about = about(self.context, self.scope, None, Some(point));
         let done = run_swap(items.collect(), about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let name = self.scope.name;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::entry::{HostPath, Mark};
 use crate::fs::own::Own;
-use crate::id::{BackupId, EnvName, RunId, SourceName};
+use crate::id::{BackupId, EnvName, Instance, RunId, SourceName};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
@@ -221,6 +221,8 @@ pub struct SwapRecord {
     pub environment: EnvName,
     /// The host.
     pub host: String,
+    /// The host or role whose data it is, as backups have it.
+    pub instance: Instance,
     /// Who ran it.
     pub actor: String,
     /// When, RFC 3339 in UTC.
@@ -422,6 +424,7 @@ mod tests {
             run,
             environment: "dev".parse().unwrap(),
             host: "host".into(),
+            instance: Instance::new("host"),
             actor: "uid 0".into(),
             made: "2026-11-21T21:51:00Z".into(),
             backup: None,

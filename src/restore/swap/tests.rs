@@ -11,12 +11,12 @@ use rustix::io::Errno;
 
 use super::disk::{Disk, Kernel, Seen, lock};
 use super::record::{Looks, Mark};
-use super::recovery::{drop_point_by, settle_by};
+use super::recovery::{RecoveryError, drop_point_by, hold, settle_by};
 use super::run::swap_by;
-use super::scan::{Point, scan};
+use super::scan::{Point, Scan, scan_with};
 use super::{About, Journalling, SwapItem, With, swap};
 use crate::fs::own::Own;
-use crate::id::RunId;
+use crate::id::{Instance, RunId};
 use crate::restore::error::{RestoreError, Unfit};
 use crate::restore::place::Place;
 use crate::restore::stage::Stage;
@@ -180,6 +180,7 @@ fn about(number: u64) -> About {
         run: run(number),
         environment: "dev".parse().unwrap(),
         host: "host".into(),
+        instance: Instance::new("host"),
         actor: "nobody".into(),
         now: format!("2026-11-21T21:5{number}:00Z").parse().unwrap(),
         backup: None,
@@ -444,11 +445,14 @@ fn put_back(point: &Point) -> Vec<SwapItem> {
         .collect()
 }
 
-fn found(world: &World) -> super::scan::Scan {
-    // What is really mounted the scan finds by itself.
-    let mut destinations = world.destinations();
-    destinations.push(world.at("mount/sub"));
-    scan(&destinations, &"dev".parse().unwrap())
+fn found(world: &World) -> Scan {
+    found_by(world, &world.destinations(), "dev")
+}
+
+/// What is found by who knows these destinations, as if `mount` and what is in it were mounted.
+fn found_by(world: &World, destinations: &[PathBuf], environment: &str) -> Scan {
+    let mounts = ["mount", "mount/sub"].map(|path| world.at(path)).into();
+    scan_with(destinations, &environment.parse().unwrap(), &mounts)
 }
 
 fn point_of(world: &World) -> Point {
@@ -883,17 +887,28 @@ fn what_another_put_where_something_was_moved_from_is_never_touched() {
 }
 
 #[test]
+fn a_point_that_a_run_uses_is_not_removed() {
+    let world = World::new();
+    swap_by(world.staged(&run(1)), &about(1), Journalling::On, &mut Failing::never()).unwrap();
+    let point = point_of(&world);
+    let held = hold(&point.journal).unwrap().unwrap();
+    let dropped = drop_point_by(&point.record, &point.journal, &mut Kernel);
+    assert!(matches!(dropped, Err(RecoveryError::Live { .. })), "{dropped:?}");
+    assert!(point_of(&world).is_whole());
+    drop(held);
+    assert!(drop_point_by(&point.record, &point.journal, &mut Kernel).unwrap());
+    assert!(found(&world).points.is_empty());
+}
+
+#[test]
 fn a_swap_whose_run_is_alive_is_left_alone() {
     let world = World::new();
     let mut disk = Failing::after(30);
     swap_by(world.staged(&run(1)), &about(1), Journalling::On, &mut disk).unwrap_err();
     let scan = found(&world);
-    let held = super::recovery::hold(&scan.unfinished[0].journal).unwrap().unwrap();
+    let held = hold(&scan.unfinished[0].journal).unwrap().unwrap();
     let settled = settle_by(&scan.unfinished[0], &mut Kernel);
-    assert!(
-        matches!(settled, Err(super::recovery::RecoveryError::Live { .. })),
-        "{settled:?}"
-    );
+    assert!(matches!(settled, Err(RecoveryError::Live { .. })), "{settled:?}");
     drop(held);
     assert!(settle_by(&scan.unfinished[0], &mut Kernel).unwrap().is_some());
     assert!(
@@ -908,10 +923,10 @@ fn any_folder_leads_to_the_whole_swap() {
         let world = World::new();
         let mut disk = Failing::after(30);
         swap_by(world.staged(&run(1)), &about(1), Journalling::On, &mut disk).unwrap_err();
-        let scan = scan(&[world.at(destination)], &"dev".parse().unwrap());
+        let scan = found_by(&world, &[world.at(destination)], "dev");
         assert_eq!(scan.unfinished.len(), 1, "{destination}");
         assert_eq!(scan.unfinished[0].record.items.len(), 4);
-        let other = super::scan::scan(&[world.at(destination)], &"live".parse().unwrap());
+        let other = found_by(&world, &[world.at(destination)], "live");
         assert!(other.unfinished.is_empty() && other.strange.is_empty());
     }
 }
