@@ -509,6 +509,28 @@ fn a_journal_of_another_user_stops_what_acts_and_moves_nothing() {
 }
 
 #[test]
+fn a_point_that_cannot_be_read_is_told_and_stops_nothing_else() {
+    let project = changed();
+    project.run(0, "restore latest -q");
+    let journal = project.cut_short();
+    let point = journal.with_file_name(name(&journal).replace("-swap-", "-point-"));
+    fs::write(&journal, "{").unwrap();
+    let told = project.run(1, "backup");
+    assert!(
+        told.contains("error[swap-unfinished]") && told.contains("not a swap journal"),
+        "{told}"
+    );
+    fs::rename(&journal, &point).unwrap();
+    project.run(0, "backup -q");
+    let told = project.run(3, "rollback --list");
+    assert!(
+        told.contains("cannot be read") && told.contains(&name(&point)),
+        "{told}"
+    );
+    project.run(0, "restore latest -q");
+}
+
+#[test]
 fn a_point_that_lost_its_data_is_told_and_not_put_back() {
     let project = changed();
     project.run(0, "restore latest -q");

@@ -15,7 +15,7 @@ use crate::pipeline::environment::Environment;
 use crate::pipeline::{self, RunValues};
 use crate::restore::points;
 use crate::restore::swap::recovery;
-use crate::restore::swap::scan::{Point, scan};
+use crate::restore::swap::scan::{Point, Scan, scan};
 use crate::restore::swap::{SwapItem, With};
 use crate::units::ByteCount;
 
@@ -142,7 +142,18 @@ impl Run<'_> {
             self.context.events.tell(&Event::Warned { code, what });
             self.outcome.diagnostics.push(warning);
         }
-        let points = scan(&self.known, self.scope.name).points;
+        let Scan {
+            points, strange_points, ..
+        } = scan(&self.known, self.scope.name);
+        for strange in strange_points {
+            let what = format!("the rollback point of `{}` cannot be read", strange.journal.display());
+            let warning = Diagnostic::warning(Code::PointUnknown, what).why(strange.why);
+            self.outcome.diagnostics.push(
+                warning
+                    .state("what it keeps lies beside its destinations; it is neither put back nor removed")
+                    .help("look at the file, and at the `.strongroom-replaced-` folders of the same run"),
+            );
+        }
         match &self.request.action {
             Action::List => {
                 self.list(&points);

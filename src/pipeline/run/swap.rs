@@ -109,7 +109,8 @@ impl Runner<'_> {
             .skip_while(|planned| !matches!(planned.step, Step::Restore(_)))
             .skip(1);
         let next = after.find(|planned| !matches!(planned.step, Step::Assert(_) | Step::Confirm(_)));
-        if !next.is_some_and(|planned| matches!(planned.step, Step::Swap(_))) {
+        let swaps_next = next.is_some_and(|planned| matches!(planned.step, Step::Swap(_)));
+        if self.options.while_running || !swaps_next {
             return Ok(());
         }
         let paths: Vec<PathBuf> = destinations.values().map(|d| d.path.clone()).collect();

@@ -74,8 +74,10 @@ pub struct Scan {
     pub unfinished: Vec<Unfinished>,
     /// Rollback points, oldest first.
     pub points: Vec<Point>,
-    /// Journals that cannot be followed.
+    /// Journals of swaps that cannot be followed.
     pub strange: Vec<Strange>,
+    /// Index entries of points that cannot be read. No swap depends on them.
+    pub strange_points: Vec<Strange>,
     /// Folders that a dead run unpacked into, and journals that one never came to use.
     pub stale: Vec<PathBuf>,
 }
@@ -155,12 +157,12 @@ impl Scan {
         };
         let record = match read(journal) {
             Ok(record) if record.run == *run => record,
-            Ok(_) => return self.strange.push(strange("its name is another run's".to_owned())),
+            Ok(_) => return self.cannot_follow(named, strange("its name is another run's".to_owned())),
             // Its own run removed it a moment ago.
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return,
             // Another user's point is that user's to put back.
             Err(error) if named == Phase::Point && error.is_anothers() => return,
-            Err(error) => return self.strange.push(strange(error.to_string())),
+            Err(error) => return self.cannot_follow(named, strange(error.to_string())),
         };
         if record.environment != *environment {
             return;
@@ -173,10 +175,18 @@ impl Scan {
             Some((Phase::Point, journal)) => self.points.push(Point { record, journal }),
             Some((phase, journal)) => self.unfinished.push(Unfinished { record, phase, journal }),
             None if journal.symlink_metadata().is_err() => {}
-            None => self.strange.push(strange(format!(
-                "the journal in `{}`, which decides, is not there",
-                record.home.display()
-            ))),
+            None => {
+                let home = record.home.display();
+                let why = format!("the journal in `{home}`, which decides, is not there");
+                self.cannot_follow(named, strange(why));
+            }
+        }
+    }
+
+    fn cannot_follow(&mut self, named: Phase, strange: Strange) {
+        match named {
+            Phase::Point => self.strange_points.push(strange),
+            Phase::Swap | Phase::Swapped | Phase::Drop => self.strange.push(strange),
         }
     }
 }
