@@ -36,6 +36,7 @@ mod proxy;
 mod restore_tree;
 mod service;
 mod sources;
+mod swap;
 mod swap_killed;
 mod sweep_model;
 mod targets;

@@ -21,6 +21,7 @@ mod ready;
 mod recovery;
 mod retain;
 mod rewind;
+mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
