@@ -291,6 +291,12 @@ fn changes_table(changes: &[Change], outcome: &mut Outcome) {
         }));
     }
     outcome.tables.push(table);
+    outcome.tables.extend(paths_table(changes));
+    outcome.json.insert("differences".into(), list.into());
+}
+
+/// The first paths of each kind; nothing where nothing would change.
+fn paths_table(changes: &[Change]) -> Option<Table> {
     let mut paths = Table {
         title: format!("the first {LISTED} of each"),
         columns: ["source", "what", "path"].map(String::from).to_vec(),
@@ -311,10 +317,7 @@ fn changes_table(changes: &[Change], outcome: &mut Outcome) {
             }
         }
     }
-    if !paths.rows.is_empty() {
-        outcome.tables.push(paths);
-    }
-    outcome.json.insert("differences".into(), list.into());
+    (!paths.rows.is_empty()).then_some(paths)
 }
 
 fn tally(tally: &Tally) -> serde_json::Value {
