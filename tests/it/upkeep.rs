@@ -620,6 +620,33 @@ fn a_sweep_whose_journal_is_full_deletes_nothing_that_is_not_written_down() {
     expect(&scratch, 0, "strongroom verify latest -e dev -q");
 }
 
+#[test]
+fn a_full_state_folder_refuses_a_backup_before_anything_is_stored_and_stops_no_restore() {
+    trees::need_root();
+    let (scratch, ids) = with_backups(1);
+    let state = tempfile::tempdir().unwrap();
+    let at = state.path().display();
+    // Less than what is held back for the last record.
+    expect(&scratch, 0, &format!("mount -t tmpfs -o size=40k,mode=700 none {at}"));
+    environment(&scratch, &format!("state = \"{at}/state\""), "");
+    let before = content(&scratch, "backups");
+    let refused = bash(&scratch, "strongroom backup -e dev");
+    let restored = bash(&scratch, "strongroom restore latest -e dev --to out");
+    bash(&scratch, &format!("umount {at}"));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("error[disk-full]") && told.contains("nothing was started"),
+        "{told}"
+    );
+    assert_eq!(content(&scratch, "backups"), before);
+    assert_eq!(self::ids(&scratch), ids);
+    let told = String::from_utf8_lossy(&restored.stderr);
+    assert_eq!(restored.status.code(), Some(3), "{told}");
+    assert!(told.contains("leaves no record in the journal"), "{told}");
+    expect(&scratch, 0, "service check out");
+}
+
 /// Makes a journal of several small segments where the environment `dev` has its state.
 fn segments(scratch: &Scratch) -> PathBuf {
     let state = path(scratch, ".strongroom/dev");
