@@ -411,11 +411,6 @@ impl Stored {
         &self.targets
     }
 
-    /// Names of every object that it needs but its record and sums.
-    pub fn objects(&self) -> Vec<String> {
-        objects(&self.record).into_iter().map(|(name, ..)| name).collect()
-    }
-
     /// The backup without a target from which its record was taken back; `None` where none is left.
     #[must_use]
     pub fn without(mut self, withdrawn: &TargetName) -> Option<Self> {
@@ -449,6 +444,8 @@ pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
 pub struct Completed {
     /// The backup, where enough targets took it.
     pub stored: Option<Stored>,
+    /// Names of every object that it needs but its record and sums.
+    pub needed: Vec<String>,
     /// By target: objects that it had before and that the backup relies on. They must be looked for again once the record is
     /// written: `sweep::doomed::check`.
     pub reused: BTreeMap<TargetName, Vec<String>>,
@@ -467,9 +464,13 @@ pub async fn complete<T>(
     required: usize,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
+    let refs = refs(&packed);
+    let stored = refs.to_object().map_err(|e| RepositoryError::Write(e.into()))?;
     let refs_named = |stored: &[u8]| object(layout::refs, stored).name;
-    let (_, refs_bytes) = packed.doomed.avoid(refs(&packed)?, &packed.archive.name, refs_named);
+    let (_, refs_bytes) = packed.doomed.avoid(stored, &packed.archive.name, refs_named);
     let refs_object = object(layout::refs, &refs_bytes);
+    let needed = refs.iter().map(|one| one.name.clone());
+    let needed = needed.chain([refs_object.name.clone()]).collect();
     let record = describe(&packed, refs_object);
     let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
     let record_name = layout::record(&record.environment, &record.id);
@@ -497,22 +498,10 @@ pub async fn complete<T>(
         }
     }
     // With too few targets left no record is written anywhere: there is no backup.
-    let mut with_record = Vec::new();
-    if targets.len() >= required.max(1) {
-        for target in targets {
-            match target.create(&record_name, bytes.clone()).await {
-                Ok(Created::New) => with_record.push(target),
-                Ok(Created::Existed) => {
-                    let taken = RepositoryError::Taken {
-                        target: target.name().clone(),
-                        id: record.id.clone(),
-                    };
-                    left_out.push((target, taken));
-                }
-                Err(error) => left_out.push((target.clone(), failed(&target)(error))),
-            }
-        }
+    if targets.len() < required.max(1) {
+        targets.clear();
     }
+    let with_record = write_record(targets, &record, &bytes, &mut left_out).await;
     let stored = (!with_record.is_empty()).then(|| Stored {
         record,
         bytes,
@@ -521,9 +510,35 @@ pub async fn complete<T>(
     });
     Ok(Completed {
         stored,
+        needed,
         reused,
         left_out,
     })
+}
+
+/// Writes the record to each target. Gives those that took it.
+async fn write_record(
+    targets: Vec<Target>,
+    record: &Record,
+    bytes: &Bytes,
+    left_out: &mut Vec<(Target, RepositoryError)>,
+) -> Vec<Target> {
+    let object = layout::record(&record.environment, &record.id);
+    let mut with_record = Vec::new();
+    for target in targets {
+        match target.create(&object, bytes.clone()).await {
+            Ok(Created::New) => with_record.push(target),
+            Ok(Created::Existed) => {
+                let taken = RepositoryError::Taken {
+                    target: target.name().clone(),
+                    id: record.id.clone(),
+                };
+                left_out.push((target, taken));
+            }
+            Err(error) => left_out.push((target.clone(), failed(&target)(error))),
+        }
+    }
+    with_record
 }
 
 /// Stores the small objects, and says which of them were there before.
@@ -538,8 +553,8 @@ async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<Vec
     Ok(had)
 }
 
-/// The list of objects as it is stored.
-fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
+/// The list of objects that a packed backup needs.
+fn refs<T>(packed: &Packed<T>) -> Refs {
     let archive = &packed.archive;
     let archive = Ref {
         name: archive.name.clone(),
@@ -551,8 +566,7 @@ fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
         bytes: segment.bytes,
         plain_bytes: segment.plain_bytes,
     });
-    let refs = Refs::new(std::iter::once(archive).chain(segments));
-    refs.to_object().map_err(|e| RepositoryError::Write(e.into()))
+    Refs::new(std::iter::once(archive).chain(segments))
 }
 
 /// Reads one object whole and compares it.

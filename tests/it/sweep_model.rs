@@ -257,6 +257,7 @@ impl World {
             }
         }
         if prelude == Prelude::SomethingPurged {
+            self.purges = true;
             return self.begin(Act::Purge, content);
         }
         self.alone(Act::Retain, 0);

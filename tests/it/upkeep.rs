@@ -234,6 +234,49 @@ fn a_retain_step_ends_with_a_sweep_of_what_is_due() {
 }
 
 #[test]
+fn retention_and_sweeps_that_are_killed_at_any_moment_leave_whole_backups_alone() {
+    let (scratch, _) = with_backups(4);
+    let rounds = if std::env::var_os("STRONGROOM_TORTURE").is_some() {
+        200
+    } else {
+        12
+    };
+    for round in 0..rounds {
+        // What is on a list is due, so that the run deletes too.
+        bash(&scratch, "touch -d '73 hours ago' backups/dev/sweep/*.json");
+        let verb = if round % 4 == 3 { "sweep" } else { "backup" };
+        let rules = if verb == "backup" { LAST_THREE } else { "" };
+        let mut run = scratch.bash(&format!("exec strongroom {verb} -e dev -q {rules}"));
+        run.stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let mut run = run.spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20 + 13 * (round * 7 % 40)));
+        drop(run.kill());
+        run.wait().unwrap();
+    }
+    for id in ids(&scratch) {
+        expect(&scratch, 0, &format!("strongroom verify {id} -e dev -q"));
+    }
+    // The next ones make good what was left halfway. A run killed while it wrote to the journal is told.
+    let sweep =
+        "touch -d '73 hours ago' backups/dev/sweep/*.json; strongroom sweep -e dev -q; [ $? -eq 0 -o $? -eq 3 ]";
+    for _ in 0..4 {
+        expect(&scratch, 0, sweep);
+    }
+    let count = |folder: &str| {
+        expect(&scratch, 0, &format!("ls backups/dev/{folder}/dev | wc -l"))
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(count("archives"), count("backups"), "what no backup needs is gone");
+    assert_eq!(count("sums"), count("backups"));
+    for id in ids(&scratch) {
+        expect(&scratch, 0, &format!("strongroom verify {id} -e dev -q"));
+    }
+    expect(&scratch, 0, "strongroom journal verify -e dev");
+}
+
+#[test]
 fn single_backups_are_let_go_but_never_the_newest_unsaid() {
     let (scratch, ids) = with_backups(4);
     for (wanted, exit, part) in [
