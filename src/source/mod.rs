@@ -38,7 +38,7 @@ kinds! {
         "files" => Files(files::Files),
         /// A log that only ever grows.
         "append-log" => AppendLog(append_log::AppendLog),
-        /// SQLite databases, copied by SQLite itself.
+        /// SQLite databases, each copied as of one moment.
         "sqlite" => Sqlite(sqlite::Sqlite),
     }
 }

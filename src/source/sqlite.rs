@@ -30,7 +30,7 @@ use crate::fs::selection::Choice;
 use crate::fs::walk::{FileSystems, Found, NoteKind, SecondNames, Step};
 use crate::limits;
 
-/// SQLite databases, copied by SQLite's online backup while the service writes.
+/// SQLite databases, each copied as of one moment while the service writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sqlite {

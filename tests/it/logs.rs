@@ -351,6 +351,21 @@ fn a_log_with_other_records_than_the_backup_is_replaced_only_when_it_is_named() 
 }
 
 #[test]
+fn a_log_that_rotation_shortened_since_is_rewound_by_what_came_after_the_backup() {
+    let project = Project::new(&events("rotate = \"oldest-files\""));
+    fs::create_dir_all(project.log()).unwrap();
+    for file in 0..3 {
+        project.append(&format!("{file}.jsonl"), file * 10 + 1, file * 10 + 10);
+    }
+    let old = project.backup(&[]).ended(0).id();
+    fs::remove_file(project.log().join("0.jsonl")).unwrap();
+    project.append("3.jsonl", 31, 35);
+    project.backup(&[]).ended(0);
+    assert_eq!(project.restore(&old, &[]).ended(0).json["rewound"]["records"], 5);
+    assert_eq!(project.backup(&[]).ended(0).generation(), 2);
+}
+
+#[test]
 fn two_instances_are_never_held_against_each_other() {
     let project = project();
     let on = |instance: &str, records: std::ops::RangeInclusive<u32>| {

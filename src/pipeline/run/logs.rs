@@ -4,32 +4,21 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::archive::catalog::Listed;
-use crate::archive::keys::Opening;
 use crate::archive::record::SourceRecord;
 use crate::archive::repository::{Backup, Lineage, Listing, Stored};
-use crate::archive::unpack::{self, BackupSink};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::Events;
 use crate::fs::atomic;
-use crate::fs::entry::{Entry, Kind, TreePath, display_bytes};
 use crate::id::SourceName;
 use crate::limits;
-use crate::source::append_log::{PrefixCheck, Rotate};
+use crate::source::append_log::PrefixCheck;
 use crate::source::lineage::{self, LineageEntry};
-use crate::source::log_head::{Fork, ForkReason, Removed};
-use crate::source::{
-    Blocks, Breach, BreachKind, Comparison, Difference, History, LogHead, Past, Rewrite, Sample, SinkError, Source,
-    SourceKind, TreeSink, Verdict,
-};
+use crate::source::log_head::{Fork, ForkReason};
+use crate::source::{Blocks, History, LogHead, Past, Rewrite, Sample, Source, SourceKind};
 use crate::steps::snapshot::Snapshot;
-use crate::target::Target;
 
-use super::backup::{NO_BACKUP, Pending};
 use super::stores::state_path;
 use super::{Failure, Runner};
 
@@ -38,15 +27,20 @@ use super::{Failure, Runner};
 pub(super) struct Logs(BTreeMap<SourceName, Log>);
 
 /// What is known of one log.
-struct Log {
-    history: History,
+pub(super) struct Log {
+    pub(super) history: History,
     /// The newest backup that has it.
-    backup: Option<Backup>,
+    pub(super) backup: Option<Backup>,
     /// Why what a restore left beside it does not count.
-    note: Option<String>,
+    pub(super) note: Option<String>,
 }
 
 impl Logs {
+    /// What is known of one log.
+    pub(super) fn get(&self, name: &SourceName) -> Option<&Log> {
+        self.0.get(name)
+    }
+
     /// What each log is held against.
     pub(super) fn histories(&self) -> BTreeMap<SourceName, History> {
         let histories = self.0.iter().map(|(name, log)| (name.clone(), log.history.clone()));
@@ -60,7 +54,7 @@ fn head_in<'b>(backup: &'b Backup, name: &SourceName) -> Option<&'b LogHead> {
     source.log_head.as_ref()
 }
 
-impl<'p> Runner<'p> {
+impl Runner<'_> {
     /// Looks up what each log of `snapshot` is held against: the newest backup of the lineage that has it, and what a
     /// restore put in its place since.
     pub(super) fn logs(&self, snapshot: &Snapshot, listing: &Listing, lineage: &Lineage) -> Result<Logs, Failure> {
@@ -106,7 +100,7 @@ impl<'p> Runner<'p> {
         let SourceKind::AppendLog(settings) = &source.kind else {
             return Ok(None);
         };
-        let wanted = settings.prefix_check == PrefixCheck::Tail && settings.rotate == Rotate::Never;
+        let wanted = settings.prefix_check == PrefixCheck::Tail && !settings.rotates();
         let (Some(past), true) = (&history.head, wanted) else {
             return Ok(None);
         };
@@ -197,107 +191,6 @@ impl<'p> Runner<'p> {
         }
     }
 
-    /// Says which record of a log is not what it was.
-    pub(super) async fn log_broken(
-        &self,
-        name: &SourceName,
-        breach: &Breach,
-        pending: &Pending<'p>,
-        logs: &Logs,
-    ) -> Diagnostic {
-        let source = pending.snapshot.source.iter().find(|source| source.name == *name);
-        let (Some(source), Some(log)) = (source, logs.0.get(name)) else {
-            return Diagnostic::error(Code::Internal, "a log that nobody named");
-        };
-        let (Some(past), Some(backup)) = (&log.history.head, &log.backup) else {
-            return Diagnostic::error(Code::Internal, "a log was held against nothing");
-        };
-        let found = tokio::select! {
-            found = self.difference(source, &past.head, backup) => found,
-            () = self.context.stop.token().cancelled() => None,
-        };
-        let id = &backup.record.id;
-        let changed = found.as_ref().is_some_and(|found| found.is.is_some());
-        let code = match breach.kind {
-            BreachKind::Gone(_) => Code::LogShrank,
-            BreachKind::Shorter if !changed => Code::LogShrank,
-            BreachKind::Shorter | BreachKind::Differs => Code::LogRewritten,
-        };
-        let what = match &found {
-            Some(found) => describe(found, &breach.kind, id.as_str()),
-            None => describe_rows(breach, id.as_str()),
-        };
-        let mut why = "an append-log only ever grows".to_owned();
-        // What is in a log of a protected environment goes into no message, journal or mail.
-        if let Some(found) = found.as_ref().filter(|_| !self.plan.environment().protected) {
-            why.push_str(&self.texts(found));
-        }
-        if let Some(note) = &log.note {
-            why.push_str(&format!("; {note}"));
-        }
-        let help = format!(
-            "find out what changed it before anything else is done to it: `strongroom restore {id} --to DIR` shows the log \
-             as it was; where the change is meant, `--accept-log-rewrite {name}` lets this one run begin a new generation"
-        );
-        Diagnostic::error(code, what).why(why).state(NO_BACKUP).help(help)
-    }
-
-    /// The record as it was and as it is, without secrets, cut short.
-    fn texts(&self, found: &Difference) -> String {
-        let clean = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            self.context.scrubber.scrub(text.trim_end_matches('\n')).into_owned()
-        };
-        let was = clean(&found.was);
-        let Some(is) = found.is.as_deref().map(clean) else {
-            return format!(": the record was `{}`", window(&was, 0, found.skipped));
-        };
-        let same = was.chars().zip(is.chars()).take_while(|(was, is)| was == is).count();
-        format!(
-            ": the record was `{}` and is `{}`",
-            window(&was, same, found.skipped),
-            window(&is, same, found.skipped)
-        )
-    }
-
-    /// Compares the log with what a backup has of it.
-    async fn difference(&self, source: &Source, head: &LogHead, backup: &Backup) -> Option<Difference> {
-        if backup.record.source_bytes() > limits::LOG_COMPARE_MAX {
-            return None;
-        }
-        for target in &backup.targets {
-            if let Some(found) = self.difference_in(source, head, backup, target).await {
-                return Some(found);
-            }
-        }
-        None
-    }
-
-    async fn difference_in(
-        &self,
-        source: &Source,
-        head: &LogHead,
-        backup: &Backup,
-        target: &Target,
-    ) -> Option<Difference> {
-        let present = source.log(self.plan.project()).ok()?;
-        let (from, before) = begins_at(source, head, present.files().first());
-        let comparison = Arc::new(Mutex::new(Comparison::new(present)));
-        let sink = PastLog {
-            source: source.name.clone(),
-            from,
-            state: Passing::Before,
-            comparison: Arc::clone(&comparison),
-        };
-        // Whatever ends it: what was compared until then may say where the logs differ, else the rows of files do.
-        let _ = unpack::unpack(target, &backup.record, &Opening::Plain, &Events::none(), sink).await;
-        let comparison = Arc::into_inner(comparison)?;
-        let comparison = comparison.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut found = comparison.into_difference()?;
-        found.record += before.records;
-        Some(found)
-    }
-
     /// Tells which logs begin a generation with this backup.
     pub(super) fn tell_forks(&mut self, stored: &Stored, logs: &Logs) -> Result<(), Failure> {
         for source in &stored.record().sources {
@@ -330,65 +223,6 @@ pub(super) fn not_a_log<'n>(option: &str, name: &SourceName, logs: impl Iterator
         .help(help)
 }
 
-/// From which file of a past log the present one goes on, and what rotation removed before it.
-fn begins_at(source: &Source, head: &LogHead, first: Option<&TreePath>) -> (Option<TreePath>, Removed) {
-    let mut before = head.rotated;
-    let rotates = matches!(&source.kind, SourceKind::AppendLog(log) if log.rotate == Rotate::OldestFiles);
-    let Some(first) = first.filter(|_| rotates) else {
-        return (None, before);
-    };
-    let Some(row) = head.files.iter().position(|file| file.path == *first) else {
-        return (None, before);
-    };
-    before.join(head.earlier);
-    head.files.iter().take(row).for_each(|file| before.add(file));
-    (Some(first.clone()), before)
-}
-
-fn describe(found: &Difference, kind: &BreachKind, id: &str) -> String {
-    let place = match &found.file {
-        Some(file) => format!("`{}`, byte {}", file.display(), found.offset),
-        None => "a log without files".to_owned(),
-    };
-    match (kind, &found.is) {
-        (BreachKind::Gone(gone), _) => format!(
-            "the log lacks its file `{}`, which backup `{id}` has; the first record that is missing is number {}",
-            gone.display(),
-            found.record
-        ),
-        (_, None) => format!(
-            "the log became shorter: it ends before record {}, which backup `{id}` has ({place})",
-            found.record
-        ),
-        (_, Some(_)) => format!(
-            "the log was rewritten: record {} is not what backup `{id}` has ({place})",
-            found.record
-        ),
-    }
-}
-
-/// Where the backup cannot be unpacked: as far as the digests of files tell.
-fn describe_rows(breach: &Breach, id: &str) -> String {
-    let sound = match breach.sound_records {
-        0 => String::new(),
-        records => format!("; its first {records} records are as they were"),
-    };
-    match (&breach.kind, &breach.file) {
-        (BreachKind::Gone(gone), _) => {
-            format!(
-                "the log lacks its file `{}`, which backup `{id}` has{sound}",
-                gone.display()
-            )
-        }
-        (BreachKind::Shorter, _) => format!("the log became shorter than backup `{id}` has it{sound}"),
-        (BreachKind::Differs, Some(file)) => format!(
-            "the log was rewritten: up to `{}` it is not what backup `{id}` has{sound}",
-            file.display()
-        ),
-        (BreachKind::Differs, None) => format!("the log was rewritten: it is not what backup `{id}` has{sound}"),
-    }
-}
-
 fn fork_text(name: &SourceName, head: &LogHead, fork: &Fork) -> String {
     let generation = head.generation;
     let before = match &fork.replaces {
@@ -409,20 +243,6 @@ fn fork_text(name: &SourceName, head: &LogHead, fork: &Fork) -> String {
     }
 }
 
-/// A stretch of a record about the character `at`.
-fn window(text: &str, at: usize, skipped: u64) -> String {
-    const BEFORE: usize = 40;
-    let begin = at.saturating_sub(BEFORE);
-    let shown: String = text.chars().skip(begin).take(limits::LOG_RECORD_SHOWN).collect();
-    let front = if begin > 0 || skipped > 0 { "…" } else { "" };
-    let back = if text.chars().count() > begin + limits::LOG_RECORD_SHOWN {
-        "…"
-    } else {
-        ""
-    };
-    format!("{front}{}{back}", display_bytes(shown.as_bytes()))
-}
-
 /// The sources of a record for a report: the rows of a log's files can be thousands.
 pub(super) fn without_files(sources: &[SourceRecord]) -> Value {
     let mut json = serde_json::to_value(sources).unwrap_or_default();
@@ -432,83 +252,4 @@ pub(super) fn without_files(sources: &[SourceRecord]) -> Value {
         }
     }
     json
-}
-
-/// Takes one source of a stored backup and hands its files to a comparison.
-struct PastLog {
-    source: SourceName,
-    /// The first file that is compared; all where there is none.
-    from: Option<TreePath>,
-    state: Passing,
-    comparison: Arc<Mutex<Comparison>>,
-}
-
-/// What becomes of what passes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Passing {
-    /// The source was not reached yet.
-    Before,
-    /// The entry under way is part of the log.
-    Compared,
-    /// It is not.
-    PassedOver,
-}
-
-impl BackupSink for PastLog {
-    fn source(&mut self, source: &SourceName) -> Result<Option<&mut dyn TreeSink>, SinkError> {
-        if *source == self.source {
-            return Ok(Some(self));
-        }
-        match self.state {
-            Passing::Before => Ok(None),
-            Passing::Compared | Passing::PassedOver => Err(SinkError::Stopped),
-        }
-    }
-
-    fn listed(&mut self, _: &Listed) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
-impl TreeSink for PastLog {
-    fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
-        let is_file = matches!(entry.kind, Kind::File { .. });
-        let meant = is_file && self.from.as_ref().is_none_or(|from| *from <= entry.path);
-        self.state = if meant { Passing::Compared } else { Passing::PassedOver };
-        Ok(())
-    }
-
-    fn write(&mut self, data: &[u8]) -> Result<(), SinkError> {
-        if self.state != Passing::Compared {
-            return Ok(());
-        }
-        let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
-        // A present log that cannot be read has no record to be shown.
-        comparison.take(data).map_err(|_| SinkError::Stopped)?;
-        if comparison.is_decided() {
-            Err(SinkError::Stopped)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn end(&mut self, _: Verdict) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_long_record_what_is_shown_is_about_the_difference() {
-        let text = format!("{}X{}", "a".repeat(100), "b".repeat(500));
-        let shown = window(&text, 100, 0);
-        assert!(shown.starts_with('…') && shown.ends_with('…'), "{shown}");
-        assert_eq!(shown.chars().count(), limits::LOG_RECORD_SHOWN + 2);
-        assert_eq!(shown.chars().position(|c| c == 'X'), Some(41));
-        assert_eq!(window("short", 2, 0), "short");
-        assert_eq!(window("\u{1b}[31m", 0, 9), "…\\u{1b}[31m");
-    }
 }

@@ -182,7 +182,7 @@ mod tests {
 
     fn log() -> Vec<u8> {
         let block = limits::READ_BLOCK;
-        (0..block * 3 + block / 2).map(|at| (at % 251) as u8).collect()
+        (0..=250).cycle().take(block * 3 + block / 2).collect()
     }
 
     fn compared(files: &[&[u8]], blocks: &Blocks) -> Option<Breach> {

@@ -78,6 +78,13 @@ impl LogReader {
         &self.files
     }
 
+    /// Begins with the file `path`, where it is one of the log's; nothing of the log may have been read.
+    pub fn begin_at(&mut self, path: &TreePath) {
+        if let Some(file) = self.files.iter().position(|file| file == path) {
+            self.file = file;
+        }
+    }
+
     /// Reads on: at most to the end of the file under way. 0 at the log's end.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(path) = self.files.get(self.file) {
