@@ -1,6 +1,7 @@
 //! Time and randomness, taken from the context so that a test can fix them.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
@@ -8,6 +9,9 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 pub trait Clock: Send + Sync {
     /// The present moment with the host's UTC offset.
     fn now(&self) -> Zoned;
+
+    /// How long the host has been up, the time it slept included. Only differences count; it never runs back.
+    fn uptime(&self) -> Duration;
 
     /// Fills `bytes` with randomness fit for identifiers.
     ///
@@ -23,6 +27,12 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Zoned {
         Zoned::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
     }
 
     fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {
@@ -53,6 +63,12 @@ impl Clock for FixedClock {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .0
             .to_zoned(TimeZone::UTC)
+    }
+
+    fn uptime(&self) -> Duration {
+        // From the earliest time there is, so that it is never negative.
+        let since = self.now().timestamp().duration_since(Timestamp::MIN);
+        Duration::try_from(since).unwrap_or_default()
     }
 
     fn random(&self, bytes: &mut [u8]) -> std::io::Result<()> {

@@ -210,6 +210,12 @@ codes! {
     TargetLeftOut = "target-left-out" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
+    /// A backup that was taken back because a sweep deleted what it relied on.
+    BackupWithdrawn = "backup-withdrawn" => Failed;
+    /// A run that took longer than it may.
+    RunTooLong = "run-too-long" => Failed;
+    /// A store that overwrites what it was asked to keep.
+    ConditionsIgnored = "conditions-ignored" => Warnings;
     /// No space left.
     DiskFull = "disk-full" => Failed;
 
@@ -222,6 +228,8 @@ codes! {
     Damaged = "damaged" => VerificationFailed;
     /// An archive that tries to do what an archive must not.
     ArchiveHostile = "archive-hostile" => VerificationFailed;
+    /// No key opens what is sealed.
+    KeyMissing = "key-missing" => CannotDecrypt;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.
@@ -240,6 +248,20 @@ codes! {
     DestinationUnknown = "destination-unknown" => Refused;
     /// A log that a restore would rewind.
     LogRewind = "log-rewind" => Refused;
+    /// Two sources of one pipeline that cannot be restored in place side by side.
+    RootsOverlap = "roots-overlap" => Warnings;
+    /// Another process uses files that would be replaced.
+    FilesInUse = "files-in-use" => Refused;
+    /// What was unpacked is not what it has to be.
+    AssertFailed = "assert-failed" => VerificationFailed;
+    /// A swap that was cut short and could be neither finished nor undone.
+    SwapUnfinished = "swap-unfinished" => Failed;
+    /// A swap that was cut short and was finished or undone.
+    SwapRecovered = "swap-recovered" => Warnings;
+    /// No such rollback point, or none at all.
+    PointUnknown = "point-unknown" => NotFound;
+    /// A rollback point that could not be removed.
+    PointKept = "point-kept" => Warnings;
 
     // Running.
     /// A confirmation that was not given.
@@ -250,6 +272,8 @@ codes! {
     Held = "held" => Held;
     /// The state folder cannot be used.
     StateFailed = "state-failed" => Failed;
+    /// What this host remembers of the last backup is lost or cannot be kept.
+    MemoryLost = "memory-lost" => Warnings;
     /// The journal is broken.
     JournalBroken = "journal-broken" => VerificationFailed;
     /// The run was interrupted.
@@ -258,6 +282,10 @@ codes! {
     Terminated = "terminated" => Terminated;
     /// Retention that would remove more than it may.
     RetentionHeldBack = "retention-held-back" => Warnings;
+    /// Nothing was deleted in a target, because it is not known what is needed there.
+    SweepHeldBack = "sweep-held-back" => Warnings;
+    /// The newest backup of a line was to be let go without a further word.
+    NewestBackup = "newest-backup" => Refused;
     /// Another program could not be run or failed.
     ProcessFailed = "process-failed" => Failed;
     /// A fault of this program.

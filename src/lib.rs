@@ -13,7 +13,7 @@
 //! | 4 | `archive`, `journal` |
 //! | 3 | `source`, `target` |
 //! | 2 | `redact`, `secrets` |
-//! | 1 | `fs`, `codec`, `crypto`, `state`, `process`, `sensitive`, `event`, `outcome` |
+//! | 1 | `fs`, `chunking`, `codec`, `crypto`, `state`, `process`, `sensitive`, `event`, `outcome` |
 //! | 0 | `diagnostic`, `units`, `id`, `secret`, `clock`, `limits`, `kinds` |
 
 pub mod cli;
@@ -36,6 +36,7 @@ pub mod target;
 pub mod redact;
 pub mod secrets;
 
+pub mod chunking;
 pub mod codec;
 pub mod crypto;
 pub mod event;

@@ -1,21 +1,41 @@
 //! Every bound in one place, each with its unit and its reason.
 
-/// Bytes of plain text in a zstd frame of a large file: fits L2 tables, loses no ratio against larger ones (measured).
-pub const FRAME_LARGE: usize = 1 << 20;
-/// Bytes of plain text in a zstd frame of small files: 13 % smaller than 1 MiB frames at the same speed (measured).
-pub const FRAME_SMALL: usize = 4 << 20;
+/// Bytes of plain text in a zstd frame, a power of two: 1 to 13 % smaller than frames of 1 MiB at the same speed (measured).
+pub const FRAME: usize = 4 << 20;
+/// Bytes of a frame that are tried out first: a sixty-fourth of it, so the trial costs 3 %.
+pub const FRAME_SAMPLE: usize = 64 << 10;
 /// Bytes of plain text that a reader takes from one frame: a header that claims more is hostile.
 pub const FRAME_MAX: usize = 8 << 20;
 /// Bytes from which a file counts as large: read in pieces, framed alone.
 pub const LARGE_FILE: u64 = 1 << 20;
 /// Bytes of one read from a source.
 pub const READ_BLOCK: usize = 1 << 20;
+/// Stored bytes of a pack: one put without parts, 880 MB/s with a sync each (measured), few enough objects for a listing.
+pub const PACK_STORED: usize = 16 << 20;
+/// Plain bytes of a pack, so that offsets in it fit 32 bits however well its content is compressed.
+pub const PACK_PLAIN: u64 = 1 << 30;
 /// Frames that wait between reader and compressors, beyond one a worker: keeps both busy, bounds the memory.
 pub const FRAMES_QUEUED: usize = 4;
 /// Bytes of one part in a streamed upload.
 pub const UPLOAD_PART: usize = 8 << 20;
+/// Frames that are unpacked together when a backup in chunks is read: with `FRAMES_KEPT` they bound its memory.
+pub const BATCH_FRAMES: usize = 4;
+/// Entries in such a batch, however small they are.
+pub const BATCH_ENTRIES: usize = 2048;
+/// Unpacked frames that are kept for whoever needs them next.
+pub const FRAMES_KEPT: usize = 6;
+/// Threads that read packs, at least: while some unpack, others wait for the target.
+pub const FETCHERS_MIN: usize = 3;
+/// Objects that are read and compared at once: one thread hashes while another waits for the disk.
+pub const CHECKS_AT_ONCE: usize = 4;
+/// Packs that wait for one target: each is held in memory whole.
+pub const UPLOAD_PACKS_QUEUED: usize = 2;
 /// Parts that wait for one target.
 pub const UPLOAD_PARTS_QUEUED: usize = 2;
+/// Seconds within which two changes of a file may bear the same times: the coarsest clock of a common file system.
+pub const RACY_SECONDS: i64 = 2;
+/// A database may lie in one run for so many pages; one in more is stored anew, which a day of scattered changes never causes.
+pub const PAGES_RUN_SHARE: u64 = 2;
 /// Tries to read a file that changes under the reader, the first one included.
 pub const READ_TRIES: u32 = 3;
 /// Bytes of plain text in one catalog segment that a reader takes: the writer's mean is 400 KiB.
@@ -44,6 +64,12 @@ pub const EXTENTS_MAX: usize = 65_536;
 pub const XATTRS_MAX: usize = 1 << 20;
 /// Bytes of attributes of the folders that a restore has open, one in another: they wait until a folder is complete.
 pub const WAITING_XATTRS_MAX: usize = 32 << 20;
+/// Names that a swap renames one by one in a mount point: each is a line of the journal, which is written before the first.
+pub const SWAP_NAMES_MAX: usize = 100_000;
+/// Bytes of a swap journal that a reader takes: `SWAP_NAMES_MAX` renames with paths of the usual length.
+pub const SWAP_JOURNAL_MAX: u64 = 128 << 20;
+/// Destinations of swaps that the state folder remembers: a search of each is a listing of two folders.
+pub const DESTINATIONS_REMEMBERED: usize = 1000;
 /// Bytes of a secret value.
 pub const SECRET_MAX: usize = 64 << 10;
 /// Bytes of a file of secrets: a hundred of the largest values would not be written by hand.
@@ -71,8 +97,28 @@ pub const SQLITE_TRIES: u32 = 5;
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
 /// Warnings that a report lists one by one; the rest is counted.
 pub const WARNINGS_LISTED: usize = 100;
+/// Records that are read at once when a target is surveyed: hides the distance to a store, well below its own limits.
+pub const SURVEY_READS: usize = 16;
+/// Objects that one list of a sweep names: 5 MiB of names, 800 GiB of packs. What is beyond waits for the next sweep.
+pub const SWEEP_LISTED: usize = 50_000;
+/// Lists that one run writes in one target: far more than a run with several `retain` steps and a large purge does.
+pub const SWEEP_LISTS: u32 = 1000;
+/// Bytes of a list of a sweep.
+pub const SWEEP_LIST_MAX: usize = 16 << 20;
+/// Objects that a sweep deletes before it reads all records again; all of them stand in one record of the journal.
+pub const SWEEP_BATCH: usize = 128;
+/// Objects that are looked for one by one after a backup's record was written; where there are more the target is listed.
+pub const REUSED_HEADS: usize = 256;
+/// Hours that a backup may take where the environment does not say: what it relies on may be swept later.
+pub const MAX_RUN_HOURS: u64 = 24;
+/// Hours between the listing of an unneeded object and its deletion where the environment does not say.
+pub const GRACE_HOURS: u64 = 72;
+/// Hours that the grace must have beyond twice the longest run: clocks of stores are coarse.
+pub const GRACE_MARGIN_HOURS: u64 = 1;
 /// Minutes that a backup may be dated ahead of the clock before retention takes its date for wrong: clocks of hosts differ.
 pub const RETAIN_AHEAD_MINUTES: i64 = 10;
+/// Bytes of a list of times on which a policy is tried: a million of them.
+pub const TIMES_MAX: u64 = 64 << 20;
 /// Bytes of one line of the journal.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
 /// Bytes of one part of an object's name: what file systems allow for a file name.
@@ -103,3 +149,40 @@ pub const JOURNAL_WAIT_MILLISECONDS: u64 = 10_000;
 pub const JOURNAL_CLOCK_BACK_SECONDS: i64 = 300;
 /// Problems that a verification of the journal lists; the rest is counted.
 pub const JOURNAL_PROBLEMS_LISTED: usize = 100;
+/// By how much a part of a streamed upload to S3 is smaller than what was sent before it: 8 MiB up to 11 GiB, 73 MiB at
+/// 100 GiB. The 10,000 parts that S3 takes then reach 5 TiB, its largest object.
+pub const S3_PART_SHARE: u64 = 1400;
+/// Bytes of a prefix within a bucket: with the names below it they stay within S3's 1024 bytes.
+pub const S3_PREFIX_MAX: usize = 384;
+/// Seconds that a request to S3 may take where the manifest does not say, and as long again for each `UPLOAD_PART` that
+/// it carries: 8 MiB in two minutes is a line of half a megabit.
+pub const S3_TIMEOUT_SECONDS: u64 = 60;
+/// Times the timeout that a store may take to put the parts of an object together: Amazon says minutes.
+pub const S3_COMPLETION_TIMEOUTS: u32 = 5;
+/// Seconds that a connection to S3 may take to come about.
+pub const S3_CONNECT_SECONDS: u64 = 10;
+/// Seconds for which a failed request to S3 is tried again where the manifest does not say: a restart of a store.
+pub const S3_RETRY_SECONDS: u64 = 60;
+/// Seconds for which a manifest may have a request tried again: a signature is taken for a quarter of an hour.
+pub const S3_RETRY_SECONDS_MAX: u64 = 600;
+/// Tries again of one request to S3, whatever time is left.
+pub const S3_RETRIES: usize = 12;
+/// Milliseconds before the first try again; each pause is drawn between this and twice the one before.
+pub const S3_BACKOFF_MILLISECONDS: u64 = 200;
+/// Milliseconds of the longest pause between two tries.
+pub const S3_BACKOFF_MILLISECONDS_MAX: u64 = 10_000;
+/// Times that an object which stalls while it is read is asked for from where it stood.
+pub const S3_STALLS: u32 = 3;
+/// Tries of a create-only put that met another one or broke off, the first one included; each has its own tries again.
+pub const S3_CREATE_TRIES: u32 = 3;
+/// Bytes of an answer of S3 that is no object: a list of 1000 names of the longest kind, written out.
+pub const S3_ANSWER_MAX: usize = 16 << 20;
+/// Characters of a store's own message in an error.
+pub const STORE_MESSAGE_MAX: usize = 300;
+/// Hours after which an unfinished upload in S3 is given up whoever began it: the longest a run may take, and the answer to
+/// a clock that was set right.
+pub const STALE_UPLOAD_HOURS: i64 = 25;
+/// Bytes of a dead run's notes of uploads: a few hundred for each object of several parts.
+pub const LEDGER_MAX: u64 = 16 << 20;
+/// Bytes of a file of trusted certificates: the whole list of a system has a quarter of it.
+pub const CERTIFICATES_MAX: u64 = 1 << 20;

@@ -2,16 +2,19 @@
 //!
 //! Keys stand in a fixed order. Bytes that are not UTF-8 stand in base64 under a key that ends in `-b64`.
 
-use std::collections::BTreeMap;
+mod read;
+
+use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+pub use read::read_segment;
+
 use crate::crypto::Digest;
-use crate::fs::entry::{Entry, Extent, Kind, Metadata, Moment, TreePath};
+use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::id::SourceName;
-use crate::limits::CATALOG_LINE_MAX;
 
 /// Mean number of entries in a segment.
 const SEGMENT_ENTRIES: u32 = 2048;
@@ -26,19 +29,60 @@ pub struct Listed {
     /// A file's content: digest of its data. A hole is not data, so a file of holes costs nothing to check; where it lies
     /// stands in the extents.
     pub blake3: Option<Digest>,
-    /// A file's data: offset in the plain tar archive.
-    pub data: Option<u64>,
+    /// Where a file's data lies.
+    pub place: Option<Place>,
     /// The content was changed by redaction.
     pub redacted: bool,
     /// The file changed while it was read: the content may be of no single moment.
     pub changing: bool,
 }
 
+/// Where the data of a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the archive: bytes before it in the plain tar archive.
+    Archive(u64),
+    /// In packs.
+    Packs(InPacks),
+}
+
+/// Data that lies in packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InPacks {
+    /// Stretches of packs, in the order of the data.
+    pub runs: Vec<PackRun>,
+    /// How a large file was cut: bytes and the first 16 bytes of the BLAKE3 of each chunk.
+    pub chunks: Vec<(u32, ChunkId)>,
+    /// Bytes of a page, where the file is a database that was stored page by page.
+    pub page: Option<u32>,
+}
+
+/// A stretch of a pack's plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRun {
+    /// The pack: the digest of its stored bytes.
+    pub pack: Digest,
+    /// Bytes before it in the pack's plain text.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+}
+
+/// The first 16 bytes of a chunk's BLAKE3.
+pub type ChunkId = [u8; 16];
+
 /// One line of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// An entry of the backup.
     Entry(Box<Listed>),
+    /// An entry of the base that the backup does not have.
+    Gone {
+        /// The source it belonged to.
+        source: SourceName,
+        /// Its path.
+        path: TreePath,
+    },
     /// A stretch of the plain archive that holds a try that does not count.
     Superseded {
         /// Offset in the plain archive.
@@ -98,6 +142,12 @@ struct Written {
     blake3: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<(u32, u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chunks: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +182,7 @@ enum WrittenKind {
     CharDevice,
     BlockDevice,
     Superseded,
+    Gone,
 }
 
 /// Text where the bytes are UTF-8, else base64.
@@ -139,14 +190,6 @@ fn bytes_out(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(BASE64.encode(bytes))),
-    }
-}
-
-fn bytes_in(text: Option<String>, base64: Option<String>, what: &'static str) -> Result<Vec<u8>, &'static str> {
-    match (text, base64) {
-        (Some(text), None) => Ok(text.into_bytes()),
-        (None, Some(base64)) => BASE64.decode(base64).map_err(|_| what),
-        _ => Err(what),
     }
 }
 
@@ -160,40 +203,115 @@ fn full_path(source: &SourceName, path: &TreePath) -> Vec<u8> {
     bytes
 }
 
-fn split_path(bytes: &[u8]) -> Option<(SourceName, TreePath)> {
-    let (source, path) = match bytes.iter().position(|b| *b == b'/') {
-        Some(cut) => (bytes.get(..cut)?, bytes.get(cut + 1..).filter(|rest| !rest.is_empty())?),
-        None => (bytes, &[][..]),
-    };
-    Some((std::str::from_utf8(source).ok()?.parse().ok()?, TreePath::parse(path)?))
+/// The first line of a segment that refers to packs.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    packs: Vec<Digest>,
 }
 
-impl Line {
-    /// The line's JSON, with its newline.
+/// How a table begins.
+const TABLE: &[u8] = b"{\"packs\":";
+
+/// The text of a segment under way. Packs are named once, in a table on its first line.
+#[derive(Debug, Default)]
+pub struct SegmentText {
+    packs: Vec<Digest>,
+    numbers: HashMap<Digest, u32>,
+    text: Vec<u8>,
+    lines: u64,
+}
+
+impl SegmentText {
+    /// Adds a line.
     ///
     /// # Errors
     /// Never with entries that a capture makes; the serializer's own error otherwise.
-    pub fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
-        let written = match self {
-            Self::Entry(listed) => write_entry(listed),
-            Self::Superseded { at, length } => Written {
+    pub fn push(&mut self, line: &Line) -> serde_json::Result<()> {
+        let written = match line {
+            Line::Entry(listed) => self.write_entry(listed),
+            Line::Gone { source, path } => {
+                let (path, path_b64) = bytes_out(&full_path(source, path));
+                Written {
+                    path,
+                    path_b64,
+                    kind: WrittenKind::Gone,
+                    ..Written::default()
+                }
+            }
+            Line::Superseded { at, length } => Written {
                 kind: WrittenKind::Superseded,
                 stretch: Some((*at, *length)),
                 ..Written::default()
             },
         };
-        serde_json::to_writer(&mut *into, &written)?;
-        into.push(b'\n');
+        serde_json::to_writer(&mut self.text, &written)?;
+        self.text.push(b'\n');
+        self.lines += 1;
         Ok(())
     }
+
+    fn number(&mut self, pack: Digest) -> u32 {
+        let next = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
+        let packs = &mut self.packs;
+        *self.numbers.entry(pack).or_insert_with(|| {
+            packs.push(pack);
+            next
+        })
+    }
+
+    fn write_entry(&mut self, listed: &Listed) -> Written {
+        let mut written = write_entry(listed);
+        match &listed.place {
+            None => {}
+            Some(Place::Archive(data)) => written.data = Some(*data),
+            Some(Place::Packs(packs)) => {
+                written.page = packs.page;
+                for run in &packs.runs {
+                    written.runs.push((self.number(run.pack), run.offset, run.length));
+                }
+                if !packs.chunks.is_empty() {
+                    let mut bytes = Vec::with_capacity(packs.chunks.len() * CHUNK_BYTES);
+                    for (length, id) in &packs.chunks {
+                        bytes.extend_from_slice(&length.to_le_bytes());
+                        bytes.extend_from_slice(id);
+                    }
+                    written.chunks = Some(BASE64.encode(bytes));
+                }
+            }
+        }
+        written
+    }
+
+    /// The text and the number of its lines without the table; `None` where there is no line. Begins anew.
+    ///
+    /// # Errors
+    /// Never in practice; the serializer's own error.
+    pub fn take(&mut self) -> serde_json::Result<Option<(Vec<u8>, u64)>> {
+        if self.lines == 0 {
+            return Ok(None);
+        }
+        let Self { packs, text, lines, .. } = std::mem::take(self);
+        if packs.is_empty() {
+            return Ok(Some((text, lines)));
+        }
+        let mut whole = Vec::with_capacity(text.len() + packs.len() * 70);
+        serde_json::to_writer(&mut whole, &Table { packs })?;
+        whole.push(b'\n');
+        whole.extend_from_slice(&text);
+        Ok(Some((whole, lines)))
+    }
 }
+
+/// Bytes of a chunk in the list of chunks: its length, little-endian, and its id.
+const CHUNK_BYTES: usize = 4 + 16;
 
 fn write_entry(listed: &Listed) -> Written {
     let Listed {
         source,
         entry,
         blake3,
-        data,
+        place: _,
         redacted,
         changing,
     } = listed;
@@ -217,7 +335,6 @@ fn write_entry(listed: &Listed) -> Written {
         group: group.clone(),
         mtime: (mtime.seconds, mtime.nanoseconds),
         blake3: *blake3,
-        data: *data,
         redacted: *redacted,
         changing: *changing,
         ..Written::default()
@@ -258,144 +375,6 @@ fn write_entry(listed: &Listed) -> Written {
     written
 }
 
-/// Reads the plain text of a segment: its lines in order.
-pub fn read_segment(plain: &[u8]) -> impl Iterator<Item = Result<Line, CatalogError>> + '_ {
-    let lines = plain
-        .split(|b| *b == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty());
-    lines.map(|(number, line)| {
-        let number = number + 1;
-        if line.len() > CATALOG_LINE_MAX {
-            return Err(CatalogError::Value {
-                line: number,
-                what: "the line is too long",
-            });
-        }
-        let written = serde_json::from_slice(line).map_err(|source| CatalogError::Json { line: number, source })?;
-        read_line(written).map_err(|what| CatalogError::Value { line: number, what })
-    })
-}
-
-fn read_line(mut written: Written) -> Result<Line, &'static str> {
-    if written.kind == WrittenKind::Superseded {
-        let (at, length) = written.stretch.ok_or("a superseded stretch without place")?;
-        return Ok(Line::Superseded { at, length });
-    }
-    let path = bytes_in(
-        written.path.take(),
-        written.path_b64.take(),
-        "the path is missing or doubled",
-    )?;
-    let (source, path) = split_path(&path).ok_or("the path could leave its source")?;
-    let kind = read_kind(&mut written)?;
-    let mode = written
-        .mode
-        .take()
-        .and_then(|m| u32::from_str_radix(&m, 8).ok())
-        .filter(|m| *m <= 0o7777);
-    let (seconds, nanoseconds) = written.mtime;
-    if nanoseconds > 999_999_999 {
-        return Err("nanoseconds beyond a second");
-    }
-    let metadata = Metadata {
-        mode: mode.ok_or("no mode")?,
-        uid: written.uid,
-        gid: written.gid,
-        user: written.user.take(),
-        group: written.group.take(),
-        mtime: Moment { seconds, nanoseconds },
-        xattrs: read_xattrs(&mut written)?,
-    };
-    let is_file = matches!(kind, Kind::File { .. });
-    if is_file != (written.blake3.is_some() && written.data.is_some()) || !is_file && written.data.is_some() {
-        return Err("content where none belongs, or none where some does");
-    }
-    Ok(Line::Entry(Box::new(Listed {
-        source,
-        entry: Entry {
-            path,
-            kind,
-            metadata,
-            stat: None,
-        },
-        blake3: written.blake3,
-        data: written.data,
-        redacted: written.redacted,
-        changing: written.changing,
-    })))
-}
-
-fn read_kind(written: &mut Written) -> Result<Kind, &'static str> {
-    let device = || written.device.ok_or("a device without numbers");
-    Ok(match written.kind {
-        WrittenKind::Folder | WrittenKind::Superseded => Kind::Folder,
-        WrittenKind::File => {
-            let size = written.size.ok_or("a file without size")?;
-            Kind::File {
-                size,
-                extents: written
-                    .extents
-                    .take()
-                    .map(|list| read_extents(size, &list))
-                    .transpose()?,
-            }
-        }
-        WrittenKind::Link => Kind::Link {
-            target: bytes_in(
-                written.target.take(),
-                written.target_b64.take(),
-                "a link without target",
-            )?,
-        },
-        WrittenKind::HardLink => {
-            let first = bytes_in(
-                written.first.take(),
-                written.first_b64.take(),
-                "a hard link without first name",
-            )?;
-            Kind::HardLink {
-                first: TreePath::parse(&first).ok_or("a hard link that could leave its source")?,
-            }
-        }
-        WrittenKind::Fifo => Kind::Fifo,
-        WrittenKind::CharDevice => device().map(|(major, minor)| Kind::CharDevice { major, minor })?,
-        WrittenKind::BlockDevice => device().map(|(major, minor)| Kind::BlockDevice { major, minor })?,
-    })
-}
-
-/// Extents ascend, do not touch nothing, and end within the file.
-fn read_extents(size: u64, list: &[(u64, u64)]) -> Result<Vec<Extent>, &'static str> {
-    let mut end = 0;
-    let mut extents = Vec::with_capacity(list.len());
-    for &(offset, length) in list {
-        if offset < end || length == 0 {
-            return Err("extents that overlap or are empty");
-        }
-        end = offset
-            .checked_add(length)
-            .filter(|end| *end <= size)
-            .ok_or("an extent beyond the file")?;
-        extents.push(Extent { offset, length });
-    }
-    Ok(extents)
-}
-
-fn read_xattrs(written: &mut Written) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, &'static str> {
-    let wrong = "an attribute that is not base64";
-    let mut xattrs = BTreeMap::new();
-    for (name, value) in written.xattrs.drain(..) {
-        xattrs.insert(name.into_bytes(), BASE64.decode(value).map_err(|_| wrong)?);
-    }
-    for (name, value) in written.xattrs_b64.drain(..) {
-        xattrs.insert(
-            BASE64.decode(name).map_err(|_| wrong)?,
-            BASE64.decode(value).map_err(|_| wrong)?,
-        );
-    }
-    Ok(xattrs)
-}
-
 /// Whether a segment ends behind the entry of this path.
 pub fn ends_segment(source: &SourceName, path: &TreePath) -> bool {
     let digest = blake3::hash(&full_path(source, path));
@@ -408,6 +387,7 @@ pub fn ends_segment(source: &SourceName, path: &TreePath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::entry::{Extent, Moment};
 
     fn listed(path: &[u8], kind: Kind) -> Listed {
         let is_file = matches!(kind, Kind::File { .. });
@@ -433,7 +413,7 @@ mod tests {
                 stat: None,
             },
             blake3: is_file.then(|| Digest::of(b"x")),
-            data: is_file.then_some(512),
+            place: is_file.then_some(Place::Archive(512)),
             redacted: is_file,
             changing: false,
         }
@@ -481,36 +461,41 @@ mod tests {
         ];
         let mut lines: Vec<Line> = lines.into_iter().map(|l| Line::Entry(Box::new(l))).collect();
         lines.push(Line::Superseded { at: 1024, length: 2048 });
-        let mut plain = Vec::new();
+        lines.push(Line::Gone {
+            source: "events".parse().unwrap(),
+            path: TreePath::parse(b"was/here").unwrap(),
+        });
+        for n in 0..3 {
+            let run = |pack: &[u8], offset| PackRun {
+                pack: Digest::of(pack),
+                offset,
+                length: 5,
+            };
+            let mut listed = listed(
+                format!("x{n}").as_bytes(),
+                Kind::File {
+                    size: 10,
+                    extents: None,
+                },
+            );
+            listed.place = Some(Place::Packs(InPacks {
+                runs: vec![run(b"p1", 512 * n), run(b"p2", 0)],
+                chunks: if n == 1 {
+                    vec![(6, [7; 16]), (4, [8; 16])]
+                } else {
+                    Vec::new()
+                },
+                page: (n == 2).then_some(4096),
+            }));
+            lines.push(Line::Entry(Box::new(listed)));
+        }
+        let mut text = SegmentText::default();
         for line in &lines {
-            line.write(&mut plain).unwrap();
+            text.push(line).unwrap();
         }
+        let (plain, count) = text.take().unwrap().unwrap();
         let read: Vec<Line> = read_segment(&plain).map(Result::unwrap).collect();
-        assert_eq!(read, lines);
-    }
-
-    #[test]
-    fn paths_that_leave_the_source_are_refused() {
-        for path in [
-            "../x",
-            "events/../../etc",
-            "/etc/passwd",
-            "events//x",
-            "events/",
-            "",
-            "Events/x",
-            "events/./x",
-        ] {
-            let line = format!(r#"{{"path":"{path}","kind":"folder","mode":"0755"}}"#);
-            assert!(read_segment(line.as_bytes()).next().unwrap().is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn extents_beyond_the_file_or_overlapping_are_refused() {
-        assert!(read_extents(10, &[(0, 11)]).is_err());
-        assert!(read_extents(10, &[(0, 5), (4, 2)]).is_err());
-        assert!(read_extents(10, &[(u64::MAX, 2)]).is_err());
-        assert!(read_extents(10, &[(0, 5), (5, 5)]).is_ok());
+        assert_eq!((read.as_slice(), count), (lines.as_slice(), lines.len() as u64));
+        assert!(text.take().unwrap().is_none());
     }
 }

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::codec::ordered::Gone;
 use crate::event::{Event, Events};
-use crate::limits::UPLOAD_PARTS_QUEUED;
-use crate::target::{Target, TargetError};
+use crate::limits::UPLOAD_PACKS_QUEUED;
+use crate::target::{Created, Target, TargetError};
 
 /// What a target is given, in order.
 #[derive(Clone, Debug)]
@@ -33,14 +33,35 @@ pub struct Fan {
     alive: Arc<AtomicUsize>,
 }
 
+/// What an upload ends with: the names of the objects that the target had before.
+type Had = Result<Vec<String>, TargetError>;
+
 /// The receiving side: one task a target.
-pub struct Uploads(Vec<(Target, JoinHandle<Result<(), TargetError>>)>);
+pub struct Uploads(Vec<(Target, JoinHandle<Had>)>);
+
+/// What waits for a target that is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Pieces of an archive, a frame each at most.
+    Pieces,
+    /// Whole packs.
+    Packs,
+}
+
+impl Queue {
+    const fn length(self) -> usize {
+        match self {
+            Self::Pieces => 8,
+            Self::Packs => UPLOAD_PACKS_QUEUED,
+        }
+    }
+}
 
 /// Starts one upload a target; `archive` is the name of the archive's object.
-pub fn fan_out(targets: &[Target], archive: &str, required: usize, events: &Events) -> (Fan, Uploads) {
+pub fn fan_out(targets: &[Target], archive: &str, required: usize, queue: Queue, events: &Events) -> (Fan, Uploads) {
     let (mut senders, mut uploads) = (Vec::new(), Vec::new());
     for target in targets {
-        let (sender, items) = mpsc::channel(UPLOAD_PARTS_QUEUED.max(8));
+        let (sender, items) = mpsc::channel(queue.length());
         let upload = upload(target.clone(), archive.to_owned(), items, events.clone());
         senders.push(sender);
         uploads.push((target.clone(), tokio::spawn(upload)));
@@ -74,8 +95,8 @@ impl Fan {
 
 /// What became of the uploads.
 pub struct Uploaded {
-    /// Targets that took everything.
-    pub stored: Vec<Target>,
+    /// Targets that took everything, each with the names of the objects that it had before.
+    pub stored: Vec<(Target, Vec<String>)>,
     /// Targets that failed, each with its error.
     pub failed: Vec<(Target, TargetError)>,
 }
@@ -89,7 +110,7 @@ impl Uploads {
         };
         for (target, task) in self.0 {
             match task.await {
-                Ok(Ok(())) => uploaded.stored.push(target),
+                Ok(Ok(had)) => uploaded.stored.push((target, had)),
                 Ok(Err(error)) => uploaded.failed.push((target, error)),
                 Err(join) => {
                     let source = std::io::Error::other(join.to_string());
@@ -107,14 +128,11 @@ impl Uploads {
     }
 }
 
-/// Takes items until the end. An archive without its end is dropped, and nothing of it is left.
-async fn upload(
-    target: Target,
-    archive: String,
-    mut items: mpsc::Receiver<Item>,
-    events: Events,
-) -> Result<(), TargetError> {
+/// Takes items until the end, and says which of the objects were there before. An archive without its end is dropped, and
+/// nothing of it is left.
+async fn upload(target: Target, archive: String, mut items: mpsc::Receiver<Item>, events: Events) -> Had {
     let mut writer = None;
+    let mut had = Vec::new();
     while let Some(item) = items.recv().await {
         let bytes = match &item {
             Item::Archive(bytes) | Item::Object(_, bytes) => bytes.len() as u64,
@@ -135,15 +153,19 @@ async fn upload(
                 }
             }
             // An object of the same name has the same content: its name is its digest.
-            Item::Object(name, content) => drop(target.create(&name, content).await?),
+            Item::Object(name, content) => {
+                if target.create(&name, content).await? == Created::Existed {
+                    had.push(name);
+                }
+            }
         }
         events.tell(&Event::TargetStored {
             target: target.name().to_string(),
             bytes,
         });
     }
-    match writer {
-        Some(unfinished) => unfinished.abort().await,
-        None => Ok(()),
+    if let Some(unfinished) = writer {
+        unfinished.abort().await?;
     }
+    Ok(had)
 }

@@ -4,14 +4,21 @@
 
 pub mod acl;
 pub mod catalog;
+pub mod chunks;
 pub mod fan;
+pub mod keys;
 pub mod layout;
+pub mod object;
 pub mod pack;
 pub mod plain;
 pub mod policy;
 pub mod record;
+pub mod refs;
 pub mod repository;
 pub mod retention;
+pub mod sink;
+pub mod survey;
+pub mod sweep;
 pub mod tar_header;
 pub mod tar_sink;
 pub mod unpack;

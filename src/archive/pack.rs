@@ -2,6 +2,7 @@
 //!
 //! What is in memory at once is bounded by the queues: a few frames a core and a few pieces a target.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,15 +18,20 @@ use crate::codec::frames::{self, Buffers, FrameError, StoredFrame};
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
+use crate::crypto::age::AgeError;
+use crate::diagnostic::Diagnostic;
 use crate::event::Events;
-use crate::id::SourceName;
+use crate::id::{SourceName, TargetName};
 use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::source::SinkError;
 use crate::target::{Target, TargetError};
 
-use super::fan::{Fan, Item, fan_out};
+use super::chunks::publish::PublishError;
+use super::fan::{Fan, Item, Queue, fan_out};
 use super::layout;
-use super::record::{ArchiveRecord, ObjectRecord, SegmentRecord};
+use super::record::{ArchiveRecord, ObjectRecord, PacksRecord, SegmentRecord};
+use super::refs::{Ref, Refs};
+use super::sweep::doomed::Doomed;
 use super::tar_sink::{Pieces, TarSink};
 
 /// Level of the small objects, catalogs and refs.
@@ -44,22 +50,112 @@ pub struct Packing {
     pub targets: Vec<Target>,
     /// How many of them must take it.
     pub required: usize,
+    /// Objects that must not be relied on where they are there already.
+    pub doomed: Arc<Doomed>,
     /// Ends the capture once it is set.
     pub stop: Arc<AtomicBool>,
 }
 
-/// An archive and a catalog that lie in targets, without a record as yet.
+/// Content and a catalog that lie in targets, without a record as yet.
 pub struct Packed<T> {
     /// What the capture gave.
     pub captured: T,
-    /// The archive.
-    pub archive: ArchiveRecord,
+    /// The content.
+    pub content: Content,
+    /// The name of the key that content and catalog are sealed to.
+    pub epoch: Option<String>,
     /// The catalog.
     pub segments: Vec<SegmentRecord>,
+    /// What has changed since the segments were written.
+    pub patch: Vec<SegmentRecord>,
     /// Targets that took everything.
     pub targets: Vec<Target>,
+    /// By target: objects that it had before and that the backup relies on.
+    pub reused: BTreeMap<TargetName, Vec<String>>,
+    /// Objects that must not be relied on where they are there already.
+    pub doomed: Arc<Doomed>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, TargetError)>,
+}
+
+/// What holds the content of a backup.
+pub enum Content {
+    /// One archive.
+    Archive(ArchiveRecord),
+    /// Packs, some of which may have been there before.
+    Packs(Vec<PackObject>),
+}
+
+/// A pack of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackObject {
+    /// Object name, which holds the digest of the stored object.
+    pub name: String,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Bytes of its plain text that the backup uses.
+    pub live: u64,
+    /// Whether this backup stored it.
+    pub origin: Origin,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This run stored it.
+    New,
+    /// It was there before.
+    Reused,
+}
+
+impl<T> Packed<T> {
+    /// Everything that the backup needs, but for its record, its sums and the list itself.
+    pub fn refs(&self) -> Refs {
+        let content = match &self.content {
+            Content::Archive(archive) => vec![Ref {
+                name: archive.name.clone(),
+                bytes: archive.bytes,
+                plain_bytes: archive.plain_bytes,
+            }],
+            Content::Packs(packs) => packs
+                .iter()
+                .map(|pack| Ref {
+                    name: pack.name.clone(),
+                    bytes: pack.bytes,
+                    plain_bytes: pack.live,
+                })
+                .collect(),
+        };
+        let segments = self.segments.iter().chain(&self.patch).map(|segment| Ref {
+            name: segment.name.clone(),
+            bytes: segment.bytes,
+            plain_bytes: segment.plain_bytes,
+        });
+        Refs::new(content.into_iter().chain(segments))
+    }
+
+    /// The archive, for the record.
+    pub fn archive(&self) -> Option<ArchiveRecord> {
+        match &self.content {
+            Content::Archive(archive) => Some(archive.clone()),
+            Content::Packs(_) => None,
+        }
+    }
+
+    /// The packs, for the record.
+    pub fn packs(&self) -> Option<PacksRecord> {
+        let Content::Packs(packs) = &self.content else {
+            return None;
+        };
+        let new = || packs.iter().filter(|pack| pack.origin == Origin::New);
+        Some(PacksRecord {
+            count: packs.len() as u64,
+            bytes: packs.iter().map(|pack| pack.bytes).sum(),
+            plain_bytes: packs.iter().map(|pack| pack.live).sum(),
+            new: new().count() as u64,
+            new_bytes: new().map(|pack| pack.bytes).sum(),
+        })
+    }
 }
 
 /// Why nothing was packed.
@@ -80,6 +176,15 @@ pub enum PackError<E> {
     /// The archive has more frames than its table can hold.
     #[error("the archive is too large for its table of frames")]
     Table(#[source] SeekTableError),
+    /// The sink could not go on.
+    #[error("{}", .0.what)]
+    Sink(Box<Diagnostic>),
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[source] AgeError),
+    /// The catalog could not be made, or what this host remembers could not be read or written.
+    #[error("the catalog could not be made")]
+    Catalog(#[source] PublishError),
     /// A thread of the program ended early.
     #[error("a part of the program ended early")]
     Died,
@@ -99,18 +204,27 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (fan, uploads) = fan_out(&packing.targets, &packing.archive, packing.required, events);
+    let (fan, uploads) = fan_out(
+        &packing.targets,
+        &packing.archive,
+        packing.required,
+        Queue::Pieces,
+        events,
+    );
     let buffers = Buffers::default();
     let (plain, stored) = encoder(packing.codec, packing.level, &buffers).map_err(PackError::Stream)?;
     let complete = Arc::new(AtomicBool::new(false));
     let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
     let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
     let stop = Arc::clone(&packing.stop);
+    let (doomed, salt) = (Arc::clone(&packing.doomed), packing.archive.clone());
     let capturer = tokio::task::spawn_blocking(move || {
         let outlet = Outlet {
             plain,
             fan,
             segments: Vec::new(),
+            doomed,
+            salt,
         };
         let mut sink = TarSink::new(outlet, buffers, first, stop);
         let captured = capture(&mut sink)?;
@@ -140,15 +254,23 @@ where
     let (segments, plain_bytes) = finished.map_err(|_| PackError::Died)?;
     Ok(Packed {
         captured,
-        archive: ArchiveRecord {
+        content: Content::Archive(ArchiveRecord {
             name: packing.archive,
             codec: packing.codec,
             bytes,
             plain_bytes,
             blake3,
-        },
+        }),
+        epoch: None,
+        patch: Vec::new(),
         segments,
-        targets: uploaded.stored,
+        reused: uploaded
+            .stored
+            .iter()
+            .map(|(target, had)| (target.name().clone(), had.clone()))
+            .collect(),
+        targets: uploaded.stored.into_iter().map(|(target, _)| target).collect(),
+        doomed: packing.doomed,
         left_out: uploaded.failed,
     })
 }
@@ -218,6 +340,9 @@ pub struct Outlet {
     plain: PlainIn,
     fan: Fan,
     segments: Vec<SegmentRecord>,
+    doomed: Arc<Doomed>,
+    /// What makes an object this backup's own where one of the same name is doomed.
+    salt: String,
 }
 
 impl Outlet {
@@ -238,7 +363,9 @@ impl Pieces for Outlet {
     fn segment(&mut self, plain: Vec<u8>, lines: u64) -> Result<(), SinkError> {
         let failed = |_| SinkError::Stopped;
         let stored = frames::compress_whole(&plain, SMALL_OBJECT_LEVEL).map_err(failed)?;
-        let name = layout::catalog(&Digest::of(&stored));
+        let (name, stored) = self
+            .doomed
+            .avoid(stored, &self.salt, |stored| layout::catalog(&Digest::of(stored)));
         self.segments.push(SegmentRecord {
             name: name.clone(),
             bytes: stored.len() as u64,

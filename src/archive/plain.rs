@@ -1,6 +1,5 @@
 //! The plain tar archive of a backup as a stream: stored bytes → frames → decompressors → plain pieces in order.
 
-use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use async_compression::tokio::bufread::GzipDecoder;
@@ -15,10 +14,13 @@ use crate::codec::Codec;
 use crate::codec::frames::{self, Buffers, FrameError, StoredFrame};
 use crate::codec::ordered::{Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
+use crate::crypto::age::AgeError;
 use crate::event::{Event, Events};
 use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::target::{Target, TargetError};
 
+use super::keys::Opening;
+use super::object::{Object, ObjectError};
 use super::record::ArchiveRecord;
 
 /// Why the plain archive cannot be read.
@@ -27,6 +29,9 @@ pub enum PlainError {
     /// The target failed.
     #[error("the archive cannot be read")]
     Target(#[source] TargetError),
+    /// It is sealed and cannot be opened.
+    #[error("the archive cannot be opened")]
+    Open(#[source] AgeError),
     /// The table of frames is wrong.
     #[error("the archive's table of frames is damaged")]
     Table(#[source] SeekTableError),
@@ -50,6 +55,15 @@ pub enum PlainError {
     Resources(#[source] std::io::Error),
 }
 
+impl From<ObjectError> for PlainError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Target(error) => Self::Target(error),
+            ObjectError::Open(error) => Self::Open(error),
+        }
+    }
+}
+
 /// Where plain pieces come from.
 enum Pieces {
     Frames(Results<Result<Vec<u8>, FrameError>>, Buffers),
@@ -69,24 +83,28 @@ pub struct PlainReader {
 ///
 /// # Errors
 /// When the object's size or its table of frames does not fit the record.
-pub async fn open(target: &Target, record: &ArchiveRecord, events: &Events) -> Result<PlainReader, PlainError> {
-    let body = |range: Option<Range<u64>>| async move {
-        let stream = target.stream(&record.name, range).await.map_err(PlainError::Target)?;
-        Ok::<_, PlainError>(told(stream, target, events.clone()))
-    };
+pub async fn open(
+    target: &Target,
+    record: &ArchiveRecord,
+    opening: &Opening,
+    events: &Events,
+) -> Result<PlainReader, PlainError> {
+    let object = Object::open(target, &record.name, record.bytes, opening).await?;
     let (pieces, feeder) = match record.codec {
         Codec::Zstd => {
-            let lengths = read_table(target, record).await?;
+            let lengths = read_table(&object, record).await?;
             let stored: u64 = lengths.iter().map(|l| u64::from(l.stored)).sum();
             let buffers = Buffers::default();
             let (jobs, results) = frames::decompressors(&buffers).map_err(PlainError::Resources)?;
-            let stream = body(Some(0..stored)).await?;
+            let stream = told(object.stream(0..stored).await?, target, events.clone());
             let feeder = tokio::task::spawn_blocking(move || feed_frames(stream, &lengths, &jobs));
             (Pieces::Frames(results, buffers), feeder)
         }
         Codec::Gzip | Codec::None => {
             let (sender, receiver) = sync_channel(FRAMES_QUEUED);
-            let stream = body(None).await?.map_err(std::io::Error::other);
+            let end = object.length();
+            let stream = told(object.stream(0..end).await?, target, events.clone());
+            let stream = stream.map_err(std::io::Error::other);
             let codec = record.codec;
             let feeder = tokio::task::spawn_blocking(move || {
                 let reader = StreamReader::new(stream);
@@ -116,10 +134,10 @@ pub async fn open(target: &Target, record: &ArchiveRecord, events: &Events) -> R
 
 /// Tells listeners what was read.
 fn told(
-    stream: BoxStream<'static, Result<Bytes, TargetError>>,
+    stream: BoxStream<'static, Result<Bytes, ObjectError>>,
     target: &Target,
     events: Events,
-) -> BoxStream<'static, Result<Bytes, TargetError>> {
+) -> BoxStream<'static, Result<Bytes, ObjectError>> {
     let name = target.name().to_string();
     stream
         .inspect_ok(move |piece| {
@@ -142,32 +160,20 @@ async fn read_piece(reader: &mut (dyn tokio::io::AsyncRead + Send + Unpin)) -> s
 }
 
 /// Reads the table of frames at the end of an archive and checks it against the record.
-async fn read_table(target: &Target, record: &ArchiveRecord) -> Result<Vec<FrameLength>, PlainError> {
-    let range = |length: u64| record.bytes.saturating_sub(length)..record.bytes;
-    let footer = collect(target, record, range(seek_table::FOOTER as u64)).await?;
+async fn read_table(object: &Object, record: &ArchiveRecord) -> Result<Vec<FrameLength>, PlainError> {
+    let end = object.length();
+    let footer = object.range(end.saturating_sub(seek_table::FOOTER as u64)..end).await?;
     let length = seek_table::table_length(&footer).map_err(PlainError::Table)?;
-    if length > record.bytes {
+    if length > end {
         return Err(PlainError::Table(SeekTableError::Mismatch));
     }
-    let table = collect(target, record, range(length)).await?;
-    seek_table::read(&table, record.bytes, record.plain_bytes).map_err(PlainError::Table)
-}
-
-async fn collect(target: &Target, record: &ArchiveRecord, range: Range<u64>) -> Result<Vec<u8>, PlainError> {
-    let mut stream = target
-        .stream(&record.name, Some(range))
-        .await
-        .map_err(PlainError::Target)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = stream.try_next().await.map_err(PlainError::Target)? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
+    let table = object.range(end - length..end).await?;
+    seek_table::read(&table, end, record.plain_bytes).map_err(PlainError::Table)
 }
 
 /// Cuts the stored stream into frames and hands them to the decompressors.
 fn feed_frames(
-    mut stream: BoxStream<'static, Result<Bytes, TargetError>>,
+    mut stream: BoxStream<'static, Result<Bytes, ObjectError>>,
     lengths: &[FrameLength],
     jobs: &Jobs<StoredFrame, Result<Vec<u8>, FrameError>>,
 ) -> Result<(), PlainError> {
@@ -177,7 +183,7 @@ fn feed_frames(
     for length in lengths {
         let wanted = length.stored as usize;
         while held.len() < wanted {
-            match handle.block_on(stream.try_next()).map_err(PlainError::Target)? {
+            match handle.block_on(stream.try_next())? {
                 Some(piece) => held.extend_from_slice(&piece),
                 None => return Err(PlainError::Cut(plain)),
             }

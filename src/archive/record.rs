@@ -37,10 +37,20 @@ pub struct Record {
     pub ended: String,
     /// What was captured, in the order of capture.
     pub sources: Vec<SourceRecord>,
-    /// The archive with the content.
-    pub archive: ArchiveRecord,
+    /// The archive with the content, where the backup is one archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveRecord>,
+    /// The packs with the content, where the backup is in chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs: Option<PacksRecord>,
+    /// The name of the key that content and catalog are sealed to; absent where they are not sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// The catalog's segments, in order.
     pub segments: Vec<SegmentRecord>,
+    /// Segments with the lines that have changed since those of `segments` were written, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patch: Vec<SegmentRecord>,
     /// The list of every object that the backup needs.
     pub refs: ObjectRecord,
     /// What redaction was done by; absent where none was.
@@ -95,6 +105,22 @@ pub struct ArchiveRecord {
     pub blake3: Digest,
 }
 
+/// The packs of a backup in chunks; `refs` names each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PacksRecord {
+    /// How many packs the backup needs.
+    pub count: u64,
+    /// Stored bytes of all of them.
+    pub bytes: u64,
+    /// Bytes of their plain text that the backup uses.
+    pub plain_bytes: u64,
+    /// How many of them this backup stored.
+    pub new: u64,
+    /// Stored bytes of these.
+    pub new_bytes: u64,
+}
+
 /// One segment of the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -147,6 +173,9 @@ pub enum RecordError {
     /// The record says it is another backup than its name does.
     #[error("the record's id or environment is not that of its name")]
     OtherName,
+    /// It names neither an archive nor packs, or both.
+    #[error("the record does not say whether its content is an archive or packs")]
+    Content,
     /// It names an object outside the folders of the format.
     #[error("the record names the object `{0}`, which no writer makes")]
     Object(String),
@@ -185,16 +214,24 @@ impl Record {
     /// Every object lies in the folder of its kind, so that a record cannot point a reader at anything else.
     fn check_names(&self) -> Result<(), RecordError> {
         let wrong = |name: &str| RecordError::Object(name.chars().take(200).collect());
-        let archive = super::layout::archive(&self.environment, &self.id, self.archive.codec);
-        if self.archive.name != archive {
-            return Err(wrong(&self.archive.name));
+        let sealed = self.epoch.as_ref().map_or("", |_| ".age");
+        match (&self.archive, &self.packs) {
+            (Some(archive), None) => {
+                let expected = super::layout::archive(&self.environment, &self.id, archive.codec) + sealed;
+                if archive.name != expected {
+                    return Err(wrong(&archive.name));
+                }
+            }
+            (None, Some(_)) => {}
+            (None, None) | (Some(_), Some(_)) => return Err(RecordError::Content),
         }
         let digest_of = |name: &str, folder: &str, suffix: &str| {
             let digest = name.strip_prefix(folder)?.strip_suffix(suffix)?;
             digest.parse::<Digest>().ok()
         };
-        for segment in &self.segments {
-            digest_of(&segment.name, "catalogs/", ".jsonl.zst").ok_or_else(|| wrong(&segment.name))?;
+        let suffix = format!(".jsonl.zst{sealed}");
+        for segment in self.segments.iter().chain(&self.patch) {
+            digest_of(&segment.name, "catalogs/", &suffix).ok_or_else(|| wrong(&segment.name))?;
         }
         let refs = digest_of(&self.refs.name, "refs/", ".txt.zst").ok_or_else(|| wrong(&self.refs.name))?;
         if refs == self.refs.blake3 {
@@ -214,17 +251,21 @@ impl Record {
         self.sources.iter().map(|s| s.entries).sum()
     }
 
-    /// Stored bytes of everything but the record and its sums.
+    /// Stored bytes of everything but the record and its sums; packs count whole, whoever else needs them.
     pub fn stored_bytes(&self) -> u64 {
-        self.archive.bytes + self.refs.bytes + self.segments.iter().map(|s| s.bytes).sum::<u64>()
+        let content = self.archive.as_ref().map_or(0, |archive| archive.bytes);
+        let packs = self.packs.as_ref().map_or(0, |packs| packs.bytes);
+        let segments: u64 = self.segments.iter().chain(&self.patch).map(|s| s.bytes).sum();
+        content + packs + self.refs.bytes + segments
     }
 }
 
 impl SegmentRecord {
     /// The digest of the stored object, which its name holds.
     pub fn stored_digest(&self) -> Option<Digest> {
-        self.name
-            .strip_prefix("catalogs/")?
+        let name = self.name.strip_prefix("catalogs/")?;
+        name.strip_suffix(".age")
+            .unwrap_or(name)
             .strip_suffix(".jsonl.zst")?
             .parse()
             .ok()

@@ -1,24 +1,22 @@
 //! The backups in one or more targets: listed, chosen, completed, checked object by object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::frames;
 use crate::crypto::Digest;
-use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
-use crate::limits::RECORD_MAX;
+use crate::limits::{CHECKS_AT_ONCE, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
 
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
-
-const REFS_LEVEL: i32 = 3;
+use super::refs::{self, Refs, RefsError};
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +78,33 @@ pub enum RepositoryError {
         /// Id.
         id: BackupId,
     },
+    /// What the backup relied on was swept before its record was there.
+    #[error("target `{target}`: `{object}`, which the backup relies on, was deleted meanwhile")]
+    Swept {
+        /// Target.
+        target: TargetName,
+        /// Object.
+        object: String,
+    },
     /// A small object of the backup cannot be made.
     #[error("the record or the list of objects cannot be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RepositoryError {
+    /// A list of objects that cannot be used.
+    pub(super) fn of_refs(target: &Target, error: RefsError) -> Self {
+        let target = target.name().clone();
+        match error {
+            RefsError::Missing(object) => Self::Damaged {
+                target,
+                object,
+                what: "is missing",
+            },
+            RefsError::Damaged { object, what } => Self::Damaged { target, object, what },
+            RefsError::Target { source, .. } => Self::Target { target, source },
+        }
+    }
 }
 
 impl Diagnose for RepositoryError {
@@ -93,6 +115,7 @@ impl Diagnose for RepositoryError {
             Self::Unreadable { .. } | Self::Damaged { .. } => Code::Damaged,
             Self::Newer { .. } => Code::FormatNewer,
             Self::Taken { .. } => Code::TargetFailed,
+            Self::Swept { .. } => Code::BackupWithdrawn,
             Self::Write(_) => Code::Internal,
         }
     }
@@ -109,6 +132,7 @@ impl Diagnose for RepositoryError {
                 "use another target or another backup; copy the damaged one away before anything else".into()
             }
             Self::Taken { .. } => "run it again: the id is drawn anew".into(),
+            Self::Swept { .. } => "run it again; it stores anew what was deleted".into(),
             Self::Write(_) => "run it again with -v and report what it prints".into(),
         })
     }
@@ -122,7 +146,9 @@ fn failed(target: &Target) -> impl FnOnce(TargetError) -> RepositoryError {
 /// Reads what a target says it is; `None` where it is empty.
 pub async fn open(target: &Target) -> Result<Option<Repository>, RepositoryError> {
     if target.head(REPOSITORY).await.map_err(failed(target))?.is_none() {
-        let other = !target.list("").await.map_err(failed(target))?.is_empty();
+        let found = target.list("").await.map_err(failed(target))?;
+        // A probe is left where a run was killed in the middle of it.
+        let other = found.iter().any(|(object, _)| !layout::is_probe(object));
         return if other {
             Err(RepositoryError::NotARepository(target.name().clone()))
         } else {
@@ -176,17 +202,22 @@ pub struct Listing {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Lists the backups of an environment in `targets`. What cannot be read is told and passed over.
+/// Lists the backups of an environment in `targets`. What cannot be read is told and passed over; where no target can be
+/// read, that is an error and no warning.
 pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
-    let mut warnings = Vec::new();
+    let (mut warnings, mut failed) = (Vec::new(), Vec::new());
     for target in targets {
         if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
-            let mut diagnostic = Diagnostic::of(&error);
-            diagnostic.severity = crate::diagnostic::Severity::Warning;
-            warnings.push(diagnostic);
+            failed.push(Diagnostic::of(&error));
         }
     }
+    if failed.len() < targets.len() {
+        for diagnostic in &mut failed {
+            diagnostic.severity = Severity::Warning;
+        }
+    }
+    warnings.append(&mut failed);
     Listing {
         backups: found.into_values().collect(),
         warnings,
@@ -274,13 +305,33 @@ impl Backup {
             instance: self.record.instance.clone(),
         }
     }
+
+    /// What orders the backups of a line: the sequence, ties by id, whatever the clocks say.
+    pub fn rank(&self) -> (u64, &BackupId) {
+        (self.record.sequence, &self.record.id)
+    }
 }
 
 impl Listing {
     /// The newest backup of a line: the highest sequence, ties by id.
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
-        line.max_by(|a, b| (a.record.sequence, &a.record.id).cmp(&(b.record.sequence, &b.record.id)))
+        line.max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// Whether no target could be read.
+    pub fn is_unread(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.severity == Severity::Error)
+    }
+
+    /// Why none was chosen: that none fits, and what could not be read; only the latter where no target could be.
+    pub fn why_none(self, error: &ChooseError) -> Vec<Diagnostic> {
+        if self.is_unread() {
+            return self.warnings;
+        }
+        let mut failure = vec![Diagnostic::of(error)];
+        failure.extend(self.warnings);
+        failure
     }
 
     /// Finds the backup that `wanted` names: an id, a unique prefix, `latest`, `latest~2`.
@@ -320,7 +371,7 @@ impl Listing {
             });
         }
         let mut ordered = fitting.clone();
-        ordered.sort_by(|a, b| (b.record.sequence, &b.record.id).cmp(&(a.record.sequence, &a.record.id)));
+        ordered.sort_by(|a, b| b.rank().cmp(&a.rank()));
         ordered.get(back).copied().ok_or_else(unknown)
     }
 }
@@ -384,6 +435,9 @@ pub struct Stored {
     record: Record,
     bytes: Bytes,
     sums: ObjectRecord,
+    refs: Refs,
+    /// By target: objects that lay there before.
+    reused: BTreeMap<TargetName, BTreeSet<String>>,
     targets: Vec<Target>,
 }
 
@@ -393,28 +447,49 @@ impl Stored {
         &self.record
     }
 
+    /// The record's exact bytes.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Targets that hold it.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
+
+    /// Names of every object that it needs but its record and sums.
+    pub fn objects(&self) -> Vec<String> {
+        objects(&self.record).into_iter().map(|(name, ..)| name).collect()
+    }
+
+    /// The backup without a target from which its record was taken back; `None` where none is left.
+    #[must_use]
+    pub fn without(mut self, withdrawn: &TargetName) -> Option<Self> {
+        self.targets.retain(|target| target.name() != withdrawn);
+        (!self.targets.is_empty()).then_some(self)
+    }
 }
 
-/// Every object of a backup but its record and sums: name, stored bytes, digest.
-fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
-    let mut objects = vec![
-        (
-            record.archive.name.clone(),
-            record.archive.bytes,
-            Some(record.archive.blake3),
-        ),
-        (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3)),
-    ];
-    objects.extend(
-        record
-            .segments
-            .iter()
-            .map(|s| (s.name.clone(), s.bytes, s.stored_digest())),
-    );
+/// Every object that a record itself names: name, stored bytes, digest. Packs stand in the list of objects alone.
+pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
+    let refs = (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3));
+    let mut objects = vec![refs];
+    let archive = record.archive.iter();
+    objects.extend(archive.map(|archive| (archive.name.clone(), archive.bytes, Some(archive.blake3))));
+    let segments = record.segments.iter().chain(&record.patch);
+    objects.extend(segments.map(|s| (s.name.clone(), s.bytes, s.stored_digest())));
+    objects.sort();
+    objects.dedup();
+    objects
+}
+
+/// The same with the packs that its list of objects names.
+fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>)> {
+    let mut objects = objects(record);
+    let packs = refs
+        .iter()
+        .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
+    objects.extend(packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest))));
     objects.sort();
     objects.dedup();
     objects
@@ -424,29 +499,36 @@ fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
 pub struct Completed {
     /// The backup, where enough targets took it.
     pub stored: Option<Stored>,
+    /// By target: objects that it had before and that the backup relies on. They must be looked for again once the record is
+    /// written: `sweep::doomed::check`.
+    pub reused: BTreeMap<TargetName, Vec<String>>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, RepositoryError)>,
 }
 
 /// Writes the list of objects, the sums and last the record of what was packed.
 ///
-/// `describe` makes the record from the packed archive and its list of objects.
+/// `describe` makes the record from what was packed and its list of objects. `salt` is the backup's own.
 ///
 /// # Errors
 /// When the small objects cannot be made. A target that fails is left out and named.
 pub async fn complete<T>(
     packed: Packed<T>,
     required: usize,
+    salt: &str,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
-    let refs_bytes = refs(&packed)?;
+    let refs = packed.refs();
+    let refs_named = |stored: &[u8]| object(layout::refs, stored).name;
+    let stored = refs.to_object().map_err(|e| RepositoryError::Write(e.into()))?;
+    let (_, refs_bytes) = packed.doomed.avoid(stored, salt, refs_named);
     let refs_object = object(layout::refs, &refs_bytes);
     let record = describe(&packed, refs_object);
     let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
     let record_name = layout::record(&record.environment, &record.id);
     let mut sums = String::new();
     let own = (record_name.clone(), bytes.len() as u64, Some(Digest::of(&bytes)));
-    for (name, _, digest) in objects(&record).into_iter().chain([own]) {
+    for (name, _, digest) in all_objects(&record, &refs).into_iter().chain([own]) {
         if let Some(digest) = digest {
             sums.push_str(&format!("{digest}  {name}\n"));
         }
@@ -457,9 +539,13 @@ pub async fn complete<T>(
         (&sums_object.name, Bytes::from(sums)),
     ];
     let (mut targets, mut left_out) = (Vec::new(), Vec::new());
+    let mut reused = packed.reused;
     for target in &packed.targets {
         match complete_target(target, &small).await {
-            Ok(()) => targets.push(target.clone()),
+            Ok(had) => {
+                reused.entry(target.name().clone()).or_default().extend(had);
+                targets.push(target.clone());
+            }
             Err(error) => left_out.push((target.clone(), error)),
         }
     }
@@ -480,35 +566,33 @@ pub async fn complete<T>(
             }
         }
     }
+    let before = reused.iter();
+    let before = before.map(|(target, names)| (target.clone(), names.iter().cloned().collect()));
     let stored = (!with_record.is_empty()).then(|| Stored {
         record,
         bytes,
         sums: sums_object,
+        refs,
+        reused: before.collect(),
         targets: with_record,
     });
-    Ok(Completed { stored, left_out })
+    Ok(Completed {
+        stored,
+        reused,
+        left_out,
+    })
 }
 
-async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<(), RepositoryError> {
+/// Stores the small objects, and says which of them were there before.
+async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<Vec<String>, RepositoryError> {
+    let mut had = Vec::new();
     for (name, bytes) in small {
-        target.create(name, bytes.clone()).await.map_err(failed(target))?;
+        let created = target.create(name, bytes.clone()).await.map_err(failed(target))?;
+        if created == Created::Existed {
+            had.push((*name).to_owned());
+        }
     }
-    Ok(())
-}
-
-/// The list of objects: name, stored size, live plain bytes; sorted, compressed.
-fn refs<T>(packed: &Packed<T>) -> Result<Vec<u8>, RepositoryError> {
-    let archive = &packed.archive;
-    let mut lines = vec![format!("{} {} {}\n", archive.name, archive.bytes, archive.plain_bytes)];
-    lines.extend(
-        packed
-            .segments
-            .iter()
-            .map(|s| format!("{} {} {}\n", s.name, s.bytes, s.plain_bytes)),
-    );
-    lines.sort();
-    lines.dedup();
-    frames::compress_whole(lines.concat().as_bytes(), REFS_LEVEL).map_err(|e| RepositoryError::Write(e.into()))
+    Ok(had)
 }
 
 /// Reads one object whole and compares it.
@@ -621,7 +705,12 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
         events,
     )
     .await?;
-    check_objects(target, record, events).await
+    let before = stored.reused.get(target.name());
+    let (reused, new): (Vec<_>, Vec<_>) = all_objects(record, &stored.refs)
+        .into_iter()
+        .partition(|(name, ..)| before.is_some_and(|before| before.contains(name)));
+    check_each(target, new, events).await?;
+    check_sizes(target, &reused).await
 }
 
 /// Reads every object of a backup whole and compares it with the record. Needs no key.
@@ -629,8 +718,55 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
 /// # Errors
 /// At the first object that is missing, cut or changed.
 pub async fn check_objects(target: &Target, record: &Record, events: &Events) -> Result<(), RepositoryError> {
-    for (name, bytes, digest) in objects(record) {
-        check(target, &name, bytes, digest, events).await?;
+    check_each(target, objects(record), events).await?;
+    if record.packs.is_none() {
+        return Ok(());
+    }
+    let refs = refs::read(target, &record.refs).await;
+    let refs = refs.map_err(|error| RepositoryError::of_refs(target, error))?;
+    let packs = refs
+        .iter()
+        .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
+    let packs = packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest)));
+    check_each(target, packs.collect(), events).await
+}
+
+async fn check_each(
+    target: &Target,
+    objects: Vec<(String, u64, Option<Digest>)>,
+    events: &Events,
+) -> Result<(), RepositoryError> {
+    let checks = objects
+        .into_iter()
+        .map(|(name, bytes, digest)| async move { check(target, &name, bytes, digest, events).await });
+    let mut checks = futures::stream::iter(checks).buffered(CHECKS_AT_ONCE);
+    while let Some(checked) = checks.next().await {
+        checked?;
+    }
+    Ok(())
+}
+
+/// Looks whether objects are there with their size.
+async fn check_sizes(target: &Target, objects: &[(String, u64, Option<Digest>)]) -> Result<(), RepositoryError> {
+    let damaged = |object: &str, what| RepositoryError::Damaged {
+        target: target.name().clone(),
+        object: object.to_owned(),
+        what,
+    };
+    let mut listed = BTreeMap::new();
+    if objects.len() > REUSED_HEADS {
+        listed.extend(target.list("").await.map_err(failed(target))?);
+    }
+    for (name, bytes, _) in objects {
+        let found = match listed.get(name) {
+            Some(info) => Some(*info),
+            None => target.head(name).await.map_err(failed(target))?,
+        };
+        match found {
+            None => return Err(damaged(name, "is missing")),
+            Some(info) if info.size != *bytes => return Err(damaged(name, "has another size than the record says")),
+            Some(_) => {}
+        }
     }
     Ok(())
 }

@@ -1,41 +1,46 @@
-//! Removes old backups: which of a line go, bounded, and one backup taken out of one target, its record first.
+//! Removes old backups: which of a line go, bounded, and one backup taken out of one target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::fmt::temporal::Pieces;
-use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
-use serde::Serialize;
 
-use crate::id::{BackupId, TargetName};
-use crate::target::{Target, TargetError};
+use crate::id::BackupId;
+use crate::target::Target;
 use crate::units::Share;
 
 use super::layout;
 use super::policy::{self, Policy};
 use super::record::Record;
 use super::repository::{Backup, Lineage, RepositoryError};
+use super::survey::unusable;
 
-/// A backup that goes, as a report and the journal tell it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Removal {
-    /// Its id.
-    pub id: BackupId,
-    /// When it was made, as its record says.
-    pub started: String,
-    /// Bytes of the objects that its record names. Catalogs and lists among them may be shared and stay.
-    pub stored_bytes: u64,
+/// What decides which backups go.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Which the policy keeps.
+    pub policy: &'a Policy,
+    /// The share of a line's backups that may go at once.
+    pub max_remove: Share,
+    /// How many of those that stay must be known to be good.
+    pub min_verified: u32,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
-impl Removal {
-    /// Describes the backup of a record.
-    pub fn of(record: &Record) -> Self {
-        Self {
-            id: record.id.clone(),
-            started: record.started.clone(),
-            stored_bytes: record.stored_bytes(),
-        }
+/// What is known of the backups in a target beyond their records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The backup that was just read back in this target.
+    pub confirmed: Option<BackupId>,
+    /// Backups that are not whole there, each with what it lacks.
+    pub incomplete: BTreeMap<BackupId, String>,
+    /// Backups that were read back or verified there before.
+    pub verified: BTreeSet<BackupId>,
+}
+
+impl Known {
+    fn is_verified(&self, id: &BackupId) -> bool {
+        self.verified.contains(id) || self.confirmed.as_ref() == Some(id)
     }
 }
 
@@ -45,88 +50,154 @@ pub struct Chosen<'a> {
     /// Backups that go, in the order given.
     pub remove: Vec<&'a Backup>,
     /// Backups that stay, in the order given, each with its reasons.
-    pub keep: Vec<(BackupId, Vec<String>)>,
+    pub keep: Vec<(&'a Backup, Vec<String>)>,
 }
 
-/// More would go than may go, so none goes.
+/// None may go, although the policy keeps fewer.
+#[derive(Clone, Debug)]
+pub struct HeldBack<'a> {
+    /// Why.
+    pub because: Because,
+    /// What would become of the backups.
+    pub chosen: Chosen<'a>,
+}
+
+/// Why none may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("retention would remove {would_remove} of {of} backups, and {allowed} may go in one run")]
-pub struct HeldBack {
-    /// Backups that no rule keeps.
-    pub would_remove: usize,
-    /// Backups of the line.
-    pub of: usize,
-    /// How many may go.
-    pub allowed: usize,
+pub enum Because {
+    /// More would go than may go.
+    #[error("retention would remove {would_remove} of {of} backups, and {allowed} may go in one run")]
+    TooMany {
+        /// Backups that no rule keeps.
+        would_remove: usize,
+        /// Backups of the line that count.
+        of: usize,
+        /// How many may go.
+        allowed: usize,
+    },
+    /// Too few of those that would stay are known to be good.
+    #[error("retention would leave {verified} verified backups, and {wanted} must stay")]
+    TooFewVerified {
+        /// Verified backups there are, whether they would stay or go.
+        verified: usize,
+        /// How many must stay.
+        wanted: u32,
+    },
 }
 
-/// Chooses which backups of `lineage` go. `backups` is the listing of one target, `newest` the backup just confirmed in it.
+/// Chooses which backups of `lineage` go. `backups` is the listing of one target and one environment.
 ///
-/// Only backups of the environment of `newest`, and of the pipeline and instance of `lineage`, count and are in the answer.
-/// Besides what the policy keeps, these stay: `newest`, the one with the highest sequence whatever the clocks say, and every
-/// one whose start time cannot be read. Where `newest` is not listed or not of this line, all stay: then the listing is not
-/// that of the target in which it was confirmed.
+/// Only backups of the pipeline and instance of `lineage` count and are in the answer. Beside what the policy keeps these
+/// stay, and each says why: the confirmed one, the newest (the highest sequence, whatever the clocks say), every one that is
+/// dated in the future, whose start time cannot be read or that is not whole, and the newest verified ones where too few
+/// others are. What is not whole is as good as not there: no rule counts it. Where a confirmed one is known and not listed
+/// all stay: then the listing is not that of the target in which it was confirmed.
 ///
-/// `max_remove` is a share of the line's backups, rounded down. A share that comes to less than one still allows one, so
-/// that a small repository can shrink at all; only `0%` allows none.
+/// `max_remove` is a share of the line's whole backups, rounded down. A share that comes to less than one still allows one,
+/// so that a small repository can shrink at all; only `0%` allows none.
 ///
 /// # Errors
-/// When more would go than `max_remove` allows. Then nothing must be removed.
+/// When more would go than `max_remove` allows, or fewer verified ones than `min_verified` would be left. Then nothing must
+/// be removed.
 pub fn choose<'a>(
     backups: &'a [Backup],
     lineage: &Lineage,
-    newest: &BackupId,
-    policy: &Policy,
-    max_remove: Share,
-    now: Timestamp,
-) -> Result<Chosen<'a>, HeldBack> {
-    let of_line = |backup: &&Backup| backup.lineage() == *lineage;
-    let mut line: Vec<&Backup> = backups.iter().filter(of_line).collect();
-    let confirmed = line.iter().find(|backup| backup.record.id == *newest).copied();
-    if let Some(confirmed) = confirmed {
-        line.retain(|backup| backup.record.environment == confirmed.record.environment);
-    }
-    let highest = line.iter().map(|backup| backup.record.sequence).max();
-
-    // Of backups that began in the same second the one with the higher sequence is the newer, and stands first.
-    let mut newest_first: Vec<(usize, Zoned)> = line
+    rules: &Rules<'_>,
+    known: &Known,
+) -> Result<Chosen<'a>, HeldBack<'a>> {
+    let line: Vec<&Backup> = backups.iter().filter(|backup| backup.lineage() == *lineage).collect();
+    let mut reasons = decide(&line, rules, known);
+    let listed = |id: &BackupId| line.iter().any(|backup| backup.record.id == *id);
+    let foreign = known.confirmed.as_ref().is_some_and(|id| !listed(id));
+    let newest = line
         .iter()
-        .enumerate()
-        .filter_map(|(index, backup)| Some((index, started(&backup.record.started)?)))
-        .collect();
-    newest_first.sort_by_key(|(index, _)| std::cmp::Reverse(line.get(*index).map(|backup| backup.record.sequence)));
-    let times: Vec<Zoned> = newest_first.iter().map(|(_, time)| time.clone()).collect();
-    let decided = policy::decide(&times, now, policy);
-    let mut decisions: BTreeMap<usize, policy::Decision> =
-        newest_first.iter().map(|(index, _)| *index).zip(decided).collect();
-
-    let (mut remove, mut keep) = (Vec::new(), Vec::new());
-    for (index, backup) in line.iter().enumerate() {
-        let record = &backup.record;
-        let decided = decisions.remove(&index);
-        let mut reasons = decided.map_or_else(|| vec!["unreadable time".to_owned()], |decision| decision.reasons);
-        if reasons.is_empty() {
-            if confirmed.is_none() {
-                reasons.push("the new backup is not listed".to_owned());
-            } else if record.id == *newest || Some(record.sequence) == highest {
-                reasons.push("newest".to_owned());
-            }
+        .max_by_key(|backup| backup.rank())
+        .map(|backup| &backup.record.id);
+    let whole = |backup: &&&Backup| !known.incomplete.contains_key(&backup.record.id);
+    let newest_whole = line.iter().filter(whole).max_by_key(|backup| backup.rank());
+    let newest_whole = newest_whole.map(|backup| &backup.record.id);
+    for (backup, reasons) in line.iter().zip(&mut reasons) {
+        let id = &backup.record.id;
+        if reasons.is_empty() && foreign {
+            reasons.push("the new backup is not listed".to_owned());
         }
+        if reasons.is_empty() && [known.confirmed.as_ref(), newest, newest_whole].contains(&Some(id)) {
+            reasons.push("newest".to_owned());
+        }
+    }
+    let verified = keep_verified(&line, &mut reasons, rules.min_verified, known);
+    let of = line.iter().filter(whole).count();
+    let mut chosen = Chosen {
+        remove: Vec::new(),
+        keep: Vec::new(),
+    };
+    for (backup, reasons) in line.into_iter().zip(reasons) {
         if reasons.is_empty() {
-            remove.push(*backup);
+            chosen.remove.push(backup);
         } else {
-            keep.push((record.id.clone(), reasons));
+            chosen.keep.push((backup, reasons));
         }
     }
-    let allowed = allowed(max_remove, line.len());
-    if remove.len() > allowed {
-        return Err(HeldBack {
-            would_remove: remove.len(),
-            of: line.len(),
+    let (would_remove, allowed) = (chosen.remove.len(), allowed(rules.max_remove, of));
+    let wanted = rules.min_verified;
+    let because = if would_remove > allowed {
+        Some(Because::TooMany {
+            would_remove,
+            of,
             allowed,
-        });
+        })
+    } else if would_remove > 0 && verified < wanted as usize {
+        Some(Because::TooFewVerified { verified, wanted })
+    } else {
+        None
+    };
+    match because {
+        Some(because) => Err(HeldBack { because, chosen }),
+        None => Ok(chosen),
     }
-    Ok(Chosen { remove, keep })
+}
+
+/// Why each backup stays; nothing for one that no rule keeps.
+fn decide(line: &[&Backup], rules: &Rules<'_>, known: &Known) -> Vec<Vec<String>> {
+    let mut reasons: Vec<Vec<String>> = vec![Vec::new(); line.len()];
+    let mut times: Vec<(usize, Zoned)> = Vec::new();
+    for (index, (backup, reasons)) in line.iter().zip(&mut reasons).enumerate() {
+        match (
+            known.incomplete.get(&backup.record.id),
+            policy::moment(&backup.record.started),
+        ) {
+            (Some(lacks), _) => reasons.push(format!("not whole: {lacks}")),
+            (None, None) => reasons.push("unreadable time".to_owned()),
+            (None, Some(time)) => times.push((index, time)),
+        }
+    }
+    // Of backups that began in the same second the one with the higher sequence is the newer, and stands first.
+    times.sort_by_key(|(index, _)| std::cmp::Reverse(line.get(*index).map(|backup| backup.rank())));
+    let moments: Vec<Zoned> = times.iter().map(|(_, time)| time.clone()).collect();
+    let decided = policy::guarded(&moments, rules.now, rules.policy);
+    for ((index, _), decision) in times.iter().zip(decided) {
+        if let Some(reasons) = reasons.get_mut(*index) {
+            reasons.extend(decision.reasons);
+        }
+    }
+    reasons
+}
+
+/// Keeps the newest verified backups where fewer than `wanted` stay. Gives how many stay then.
+fn keep_verified(line: &[&Backup], reasons: &mut [Vec<String>], wanted: u32, known: &Known) -> usize {
+    let mut verified: Vec<(&Backup, &mut Vec<String>)> = line.iter().copied().zip(reasons).collect();
+    verified.retain(|(backup, _)| {
+        known.is_verified(&backup.record.id) && !known.incomplete.contains_key(&backup.record.id)
+    });
+    verified.sort_by_key(|(backup, _)| std::cmp::Reverse(backup.rank()));
+    let mut stay = verified.iter().filter(|(_, reasons)| !reasons.is_empty()).count();
+    for (_, reasons) in verified {
+        if stay < wanted as usize && reasons.is_empty() {
+            reasons.push("verified".to_owned());
+            stay += 1;
+        }
+    }
+    stay
 }
 
 /// How many of `total` backups may go.
@@ -138,51 +209,18 @@ fn allowed(share: Share, total: usize) -> usize {
     }
 }
 
-/// The time of a record with the UTC offset that it was stored with.
-fn started(text: &str) -> Option<Zoned> {
-    let pieces = Pieces::parse(text).ok()?;
-    let offset: Offset = pieces.to_numeric_offset()?;
-    let moment = offset.to_timestamp(pieces.date().to_datetime(pieces.time()?)).ok()?;
-    Some(moment.to_zoned(TimeZone::fixed(offset)))
-}
-
-/// Removes a backup from one target and gives the bytes that this freed.
+/// Removes a backup from one target: its record goes, durably, and from then on there is no backup.
 ///
-/// The record goes first and durably: from then on there is no backup, and nothing that is listed lacks an object. Its archive
-/// and its sums follow. Catalogs and lists of objects stay: their names are digests, so other backups may need them, and a
-/// sweep that knows all records takes those that none needs.
+/// Everything else stays for the sweep. Somebody may be restoring this very backup, and other backups may need its catalogs
+/// and packs; a sweep that knows all records takes what none needs, when nobody can be reading it any more.
 ///
-/// Call it for targets that hold this very record: [`Backup::targets`].
-///
-/// What is not there counts as removed, so a removal that failed can be done again with the same record.
+/// Call it for targets that hold this very record: [`Backup::targets`]. One that is not there is removed already.
 ///
 /// # Errors
-/// When the target fails. Before the record went, the backup is whole; after it, the backup is gone and its archive or sums
-/// may still lie there.
-pub async fn remove(target: &Target, record: &Record) -> Result<u64, RepositoryError> {
-    let failed = |source: TargetError| unusable(target.name(), source);
-    let (environment, id) = (&record.environment, &record.id);
-    let objects = [
-        layout::record(environment, id),
-        layout::archive(environment, id, record.archive.codec),
-        layout::sums(environment, id),
-    ];
-    // Sizes are asked first: a target that cannot answer has lost nothing yet.
-    let mut sizes = Vec::with_capacity(objects.len());
-    for object in &objects {
-        sizes.push(target.head(object).await.map_err(failed)?.map_or(0, |info| info.size));
-    }
-    for object in &objects {
-        target.delete(object).await.map_err(failed)?;
-    }
-    Ok(sizes.iter().sum())
-}
-
-fn unusable(target: &TargetName, source: TargetError) -> RepositoryError {
-    RepositoryError::Target {
-        target: target.clone(),
-        source,
-    }
+/// When the target fails. Then the backup is whole or gone.
+pub async fn remove(target: &Target, record: &Record) -> Result<(), RepositoryError> {
+    let object = layout::record(&record.environment, &record.id);
+    target.delete(&object).await.map_err(|error| unusable(target, error))
 }
 
 #[cfg(test)]
@@ -198,8 +236,8 @@ mod tests {
     use crate::codec::Codec;
     use crate::crypto::Digest;
     use crate::id::{EnvName, Instance, RunId};
+    use crate::target::Target;
     use crate::target::faulty::{Fault, Faulty, Operation};
-    use crate::target::recording::{Calls, Recording};
 
     const NOW: &str = "2026-11-21T12:00:00Z";
 
@@ -218,14 +256,17 @@ mod tests {
             started: format!("2026-11-{day:02}T09:00:00+01:00"),
             ended: String::new(),
             sources: Vec::new(),
-            archive: ArchiveRecord {
+            archive: Some(ArchiveRecord {
                 name: layout::archive(&environment, &id, Codec::Zstd),
                 codec: Codec::Zstd,
                 bytes: 7,
                 plain_bytes: 7,
                 blake3: Digest::of(b"archive"),
-            },
+            }),
+            packs: None,
+            epoch: None,
             segments: Vec::new(),
+            patch: Vec::new(),
             refs: ObjectRecord {
                 name: layout::refs(&digest),
                 bytes: 4,
@@ -265,10 +306,33 @@ mod tests {
         newest: &Record,
         count: u32,
         share: &str,
-    ) -> Result<Chosen<'a>, HeldBack> {
+    ) -> Result<Chosen<'a>, HeldBack<'a>> {
+        let known = Known {
+            confirmed: Some(newest.id.clone()),
+            ..Known::default()
+        };
+        choose_knowing(backups, count, share, 0, &known)
+    }
+
+    fn choose_knowing<'a>(
+        backups: &'a [Backup],
+        count: u32,
+        share: &str,
+        min_verified: u32,
+        known: &Known,
+    ) -> Result<Chosen<'a>, HeldBack<'a>> {
         let line = backups.last().unwrap().lineage();
-        let share = share.parse().unwrap();
-        choose(backups, &line, &newest.id, &last(count), share, NOW.parse().unwrap())
+        let rules = Rules {
+            policy: &last(count),
+            max_remove: share.parse().unwrap(),
+            min_verified,
+            now: NOW.parse().unwrap(),
+        };
+        choose(backups, &line, &rules, known)
+    }
+
+    fn because<'a>(chosen: &'a Chosen<'_>) -> Vec<&'a str> {
+        chosen.keep.iter().map(|(_, reasons)| reasons[0].as_str()).collect()
     }
 
     #[test]
@@ -302,7 +366,7 @@ mod tests {
     #[test]
     fn other_lines_neither_go_nor_count() {
         let mut records: Vec<Record> = (1..=6).map(record).collect();
-        records[0].environment = "dev".parse().unwrap();
+        records[0].pipeline = "third".parse().unwrap();
         records[1].pipeline = "other".parse().unwrap();
         records[2].instance = Instance::new("elsewhere");
         let backups = backups(records);
@@ -315,8 +379,8 @@ mod tests {
     fn more_than_may_go_is_held_back_whole() {
         let backups = backups((1..=10).map(record).collect());
         assert_eq!(
-            choose_last(&backups, &record(10), 6, "30%").unwrap_err(),
-            HeldBack {
+            choose_last(&backups, &record(10), 6, "30%").unwrap_err().because,
+            Because::TooMany {
                 would_remove: 4,
                 of: 10,
                 allowed: 3
@@ -330,7 +394,9 @@ mod tests {
         let backups = backups((1..=3).map(record).collect());
         assert_eq!(choose_last(&backups, &record(3), 2, "30%").unwrap().remove.len(), 1);
         assert_eq!(choose_last(&backups, &record(3), 2, "0.01%").unwrap().remove.len(), 1);
-        assert_eq!(choose_last(&backups, &record(3), 2, "0%").unwrap_err().allowed, 0);
+        let held = choose_last(&backups, &record(3), 2, "0%").unwrap_err();
+        assert!(matches!(held.because, Because::TooMany { allowed: 0, .. }));
+        assert_eq!(ids(&held.chosen.remove), [record(1).id.to_string()]);
         assert_eq!(choose_last(&backups, &record(3), 3, "0%").unwrap().remove.len(), 0);
     }
 
@@ -362,8 +428,89 @@ mod tests {
         // Day 3 was confirmed, day 4 has the highest sequence, day 2 has the latest date.
         let chosen = choose_last(&backups, &record(3), 1, "100%").unwrap();
         assert_eq!(ids(&chosen.remove), [record(1).id.to_string()]);
-        let kept: Vec<&str> = chosen.keep.iter().map(|(_, reasons)| reasons[0].as_str()).collect();
-        assert_eq!(kept, ["last", "newest", "newest"]);
+        assert_eq!(because(&chosen), ["last", "newest", "newest"]);
+    }
+
+    #[test]
+    fn what_is_not_whole_neither_counts_nor_goes() {
+        let backups = backups((1..=5).map(record).collect());
+        let known = Known {
+            confirmed: Some(record(5).id),
+            incomplete: [
+                (record(4).id, "`x` is missing".to_owned()),
+                (record(1).id, "`y` is missing".into()),
+            ]
+            .into(),
+            ..Known::default()
+        };
+        let chosen = choose_knowing(&backups, 2, "100%", 0, &known).unwrap();
+        assert_eq!(ids(&chosen.remove), [record(2).id.to_string()]);
+        assert_eq!(
+            because(&chosen),
+            ["not whole: `y` is missing", "last", "not whole: `x` is missing", "last"]
+        );
+    }
+
+    #[test]
+    fn where_the_newest_is_not_whole_the_newest_whole_one_stays_too() {
+        let mut records: Vec<Record> = (1..=3).map(record).collect();
+        // By its clock the second is the oldest.
+        records[1].started = "2020-01-01T00:00:00+00:00".into();
+        let backups = backups(records);
+        let known = Known {
+            incomplete: [(record(3).id, "`x` is missing".to_owned())].into(),
+            ..Known::default()
+        };
+        let chosen = choose_knowing(&backups, 1, "100%", 0, &known).unwrap();
+        assert_eq!(because(&chosen), ["last", "newest", "not whole: `x` is missing"]);
+    }
+
+    #[test]
+    fn without_a_confirmed_one_the_newest_stays_all_the_same() {
+        let backups = backups((1..=4).map(record).collect());
+        let chosen = choose_knowing(&backups, 1, "100%", 0, &Known::default()).unwrap();
+        assert_eq!(chosen.remove.len(), 3);
+        assert_eq!(because(&chosen), ["last"]);
+    }
+
+    #[test]
+    fn the_newest_verified_ones_stay_until_there_are_enough() {
+        let backups = backups((1..=6).map(record).collect());
+        let known = Known {
+            confirmed: Some(record(6).id),
+            verified: [record(1).id, record(2).id, record(3).id].into(),
+            ..Known::default()
+        };
+        let kept = |wanted| {
+            let chosen = choose_knowing(&backups, 2, "100%", wanted, &known).unwrap();
+            chosen.keep.iter().map(|(b, _)| b.record.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(0), [5, 6]);
+        assert_eq!(kept(1), [5, 6]);
+        assert_eq!(kept(2), [3, 5, 6]);
+        assert_eq!(kept(3), [2, 3, 5, 6]);
+        let chosen = choose_knowing(&backups, 2, "100%", 3, &known).unwrap();
+        assert_eq!(because(&chosen), ["verified", "verified", "last", "last"]);
+    }
+
+    #[test]
+    fn with_too_few_verified_ones_none_goes() {
+        let backups = backups((1..=6).map(record).collect());
+        let mut known = Known {
+            confirmed: Some(record(6).id),
+            verified: [record(1).id].into(),
+            ..Known::default()
+        };
+        let held = choose_knowing(&backups, 2, "100%", 3, &known).unwrap_err();
+        let expected = Because::TooFewVerified { verified: 2, wanted: 3 };
+        assert_eq!(held.because, expected);
+        // One that is not whole proves nothing, whatever was known of it.
+        known.verified.insert(record(2).id);
+        assert!(choose_knowing(&backups, 2, "100%", 3, &known).is_ok());
+        known.incomplete.insert(record(2).id, "`x` is missing".into());
+        assert!(choose_knowing(&backups, 2, "100%", 3, &known).is_err());
+        // Where nothing would go there is nothing to hold back.
+        assert!(choose_knowing(&backups, 6, "100%", 9, &known).is_ok());
     }
 
     #[test]
@@ -372,13 +519,6 @@ mod tests {
         let chosen = choose_last(&backups, &record(9), 1, "100%").unwrap();
         assert!(chosen.remove.is_empty());
         assert_eq!(chosen.keep.len(), 4);
-    }
-
-    #[test]
-    fn the_offset_of_a_record_is_the_one_it_was_stored_with() {
-        let moment = started("2026-11-21T00:30:00+01:00").unwrap();
-        assert_eq!(moment.date(), jiff::civil::date(2026, 11, 21));
-        assert_eq!(started("2026-11-21T00:30:00Z").unwrap().offset(), Offset::UTC);
     }
 
     async fn filled(days: std::ops::RangeInclusive<u8>) -> Target {
@@ -392,7 +532,7 @@ mod tests {
             let record = record(day);
             let (environment, id) = (&record.environment, &record.id);
             for (name, bytes) in [
-                (record.archive.name.clone(), b"archive".to_vec()),
+                (record.archive.as_ref().unwrap().name.clone(), b"archive".to_vec()),
                 (record.refs.name.clone(), b"refs".to_vec()),
                 (layout::sums(environment, id), b"sums".to_vec()),
                 (layout::record(environment, id), record.to_bytes().unwrap()),
@@ -408,101 +548,26 @@ mod tests {
         listed.into_iter().map(|(name, _)| name).collect()
     }
 
-    fn recorded(target: &Target) -> (Target, Calls) {
-        let recording = Recording::new(target.store());
-        let calls = recording.calls();
-        (Target::from_store(target.name().clone(), Arc::new(recording)), calls)
-    }
-
-    async fn listed(target: &Target) -> Vec<Backup> {
-        let listing = repository::list(std::slice::from_ref(target), &record(1).environment).await;
-        assert!(listing.warnings.is_empty(), "{:?}", listing.warnings);
-        listing.backups
-    }
-
     #[tokio::test]
-    async fn exactly_what_was_decided_goes_and_each_record_first() {
-        let plain = filled(1..=5).await;
-        let before = names(&plain).await;
-        let (target, calls) = recorded(&plain);
-        let backups = listed(&target).await;
-        let chosen = choose_last(&backups, &record(5), 3, "50%").unwrap();
-        let mut expected = Vec::new();
-        for backup in &chosen.remove {
-            let freed = remove(&target, &backup.record).await.unwrap();
-            assert_eq!(freed, 7 + 4 + backup.bytes.len() as u64);
-            let (environment, id) = (&backup.record.environment, &backup.record.id);
-            expected.push(layout::record(environment, id));
-            expected.push(backup.record.archive.name.clone());
-            expected.push(layout::sums(environment, id));
-        }
-        assert_eq!(calls.objects(Operation::Delete), expected);
-        assert_eq!(calls.count(Operation::Put), 0);
-        let left: Vec<String> = before.into_iter().filter(|name| !expected.contains(name)).collect();
-        assert_eq!(names(&plain).await, left);
-        assert!(left.contains(&record(1).refs.name), "a shared list of objects stays");
-        assert_eq!(listed(&plain).await.len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_failure_after_the_record_leaves_no_listed_backup_and_the_others_whole() {
-        for struck in ["archives/", "sums/"] {
-            let plain = filled(1..=3).await;
-            let faulty = Faulty::new(plain.store()).once(Operation::Delete, struck, 1, Fault::Fails);
-            let target = Target::from_store(plain.name().clone(), Arc::new(faulty));
-            remove(&target, &record(1)).await.unwrap_err();
-            let found: Vec<BackupId> = listed(&plain).await.into_iter().map(|b| b.record.id).collect();
-            assert_eq!(found, [record(2).id, record(3).id]);
-            let left = names(&plain).await;
-            for day in 2..=3 {
-                let record = record(day);
-                for object in [
-                    record.archive.name.clone(),
-                    record.refs.name.clone(),
-                    layout::sums(&record.environment, &record.id),
-                ] {
-                    assert!(left.contains(&object), "{object}");
-                }
-            }
-            // Done again, it ends.
-            remove(&target, &record(1)).await.unwrap();
-            assert!(
-                !names(&plain)
-                    .await
-                    .iter()
-                    .any(|name| name.contains(record(1).id.as_str()))
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_failure_at_the_record_or_before_leaves_the_backup_whole() {
-        for (operation, struck) in [
-            (Operation::Delete, "backups/"),
-            (Operation::Head, "backups/"),
-            (Operation::Head, "archives/"),
-            (Operation::Head, "sums/"),
-        ] {
-            let plain = filled(1..=2).await;
-            let before = names(&plain).await;
-            let faulty = Faulty::new(plain.store()).always(operation, struck, Fault::Fails);
-            let target = Target::from_store(plain.name().clone(), Arc::new(faulty));
-            remove(&target, &record(1)).await.unwrap_err();
-            assert_eq!(names(&plain).await, before);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_backup_that_is_gone_frees_nothing() {
-        let target = filled(1..=1).await;
+    async fn a_removal_takes_the_record_and_leaves_what_others_may_be_reading() {
+        let target = filled(1..=2).await;
+        let mut expected = names(&target).await;
         remove(&target, &record(1)).await.unwrap();
-        assert_eq!(remove(&target, &record(1)).await.unwrap(), 0);
+        let own = layout::record(&record(1).environment, &record(1).id);
+        expected.retain(|name| *name != own);
+        assert_eq!(names(&target).await, expected);
+        assert!(expected.contains(&record(1).archive.unwrap().name));
+        // Done again, it is done.
+        remove(&target, &record(1)).await.unwrap();
     }
 
-    #[test]
-    fn a_removal_says_what_its_record_says() {
-        let removal = Removal::of(&record(3));
-        assert_eq!((removal.id, removal.stored_bytes), (record(3).id, 11));
-        assert_eq!(removal.started, "2026-11-03T09:00:00+01:00");
+    #[tokio::test]
+    async fn a_removal_that_fails_leaves_the_backup_as_it_was() {
+        let plain = filled(1..=2).await;
+        let before = names(&plain).await;
+        let faulty = Faulty::new(plain.store()).always(Operation::Delete, "backups/", Fault::Fails);
+        let target = Target::from_store(plain.name().clone(), Arc::new(faulty));
+        remove(&target, &record(1)).await.unwrap_err();
+        assert_eq!(names(&plain).await, before);
     }
 }

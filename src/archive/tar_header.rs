@@ -86,6 +86,30 @@ pub fn render(source: &str, entry: &Entry) -> Vec<u8> {
     blocks
 }
 
+/// The header of a member of a pack: its name, and of its properties nothing, since those stand in the catalog.
+///
+/// Its length depends on the name alone.
+pub fn member(name: &[u8], size: u64) -> Vec<u8> {
+    let plain = Metadata {
+        mode: 0o600,
+        ..Metadata::default()
+    };
+    let mut blocks = Vec::with_capacity(BLOCK);
+    if name.len() > NAME {
+        append_pax(&mut blocks, &BTreeMap::from([(b"path".to_vec(), name.to_vec())]));
+    }
+    let fields = Ustar {
+        name,
+        link: b"",
+        typeflag: b'0',
+        size,
+        major: 0,
+        minor: 0,
+    };
+    blocks.extend_from_slice(&ustar(&fields, &plain));
+    blocks
+}
+
 /// The two empty blocks that end an archive.
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 

@@ -10,10 +10,10 @@ use crate::codec::ordered::Gone;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Kind};
 use crate::id::SourceName;
-use crate::limits::{FRAME_LARGE, FRAME_SMALL, LARGE_FILE};
+use crate::limits::FRAME;
 use crate::source::{SinkError, TreeSink, Verdict};
 
-use super::catalog::{Line, Listed, ends_segment};
+use super::catalog::{Line, Listed, Place, SegmentText, ends_segment};
 use super::tar_header;
 
 /// Where the pieces go: frames of plain text in order, and finished segments of the catalog.
@@ -30,12 +30,10 @@ pub struct TarSink<P> {
     pieces: P,
     buffers: Buffers,
     frame: Vec<u8>,
-    room: usize,
     position: u64,
     source: SourceName,
     current: Option<Current>,
-    segment: Vec<u8>,
-    lines: u64,
+    segment: SegmentText,
     counts: Counts,
     stop: Arc<AtomicBool>,
 }
@@ -69,12 +67,10 @@ impl<P: Pieces> TarSink<P> {
             pieces,
             buffers,
             frame,
-            room: FRAME_SMALL,
             position: 0,
             source,
             current: None,
-            segment: Vec::new(),
-            lines: 0,
+            segment: SegmentText::default(),
             counts: Counts::default(),
             stop,
         }
@@ -87,6 +83,9 @@ impl<P: Pieces> TarSink<P> {
 
     /// Goes on with the next source. A segment of the catalog never holds two.
     pub fn source(&mut self, source: SourceName) -> Result<(), SinkError> {
+        if source == self.source && self.counts == Counts::default() {
+            return Ok(());
+        }
         self.close_segment()?;
         self.source = source;
         self.counts = Counts::default();
@@ -107,15 +106,15 @@ impl<P: Pieces> TarSink<P> {
     fn plain(&mut self, mut data: &[u8]) -> Result<(), SinkError> {
         self.position += data.len() as u64;
         while !data.is_empty() {
-            if self.frame.len() >= self.room {
+            if self.frame.len() >= FRAME {
                 let next = self.buffers.take();
                 let full = std::mem::replace(&mut self.frame, next);
                 self.pieces.frame(full).map_err(|Gone| SinkError::Stopped)?;
             }
-            if self.frame.capacity() < FRAME_SMALL {
-                self.frame.reserve_exact(FRAME_SMALL);
+            if self.frame.capacity() < FRAME {
+                self.frame.reserve_exact(FRAME);
             }
-            let room = self.room.saturating_sub(self.frame.len());
+            let room = FRAME.saturating_sub(self.frame.len());
             let (now, later) = data.split_at(room.min(data.len()));
             self.frame.extend_from_slice(now);
             data = later;
@@ -124,18 +123,19 @@ impl<P: Pieces> TarSink<P> {
     }
 
     fn close_segment(&mut self) -> Result<(), SinkError> {
-        if self.lines == 0 {
-            return Ok(());
+        match self.segment.take().map_err(|error| unwritable(&error))? {
+            Some((plain, lines)) => self.pieces.segment(plain, lines),
+            None => Ok(()),
         }
-        let plain = std::mem::take(&mut self.segment);
-        self.pieces.segment(plain, std::mem::take(&mut self.lines))
     }
 
     fn line(&mut self, line: &Line) -> Result<(), SinkError> {
-        self.lines += 1;
-        line.write(&mut self.segment)
-            .map_err(|error| internal(&format!("a catalog line cannot be written: {error}")))
+        self.segment.push(line).map_err(|error| unwritable(&error))
     }
+}
+
+fn unwritable(error: &serde_json::Error) -> SinkError {
+    internal(&format!("a catalog line cannot be written: {error}"))
 }
 
 fn internal(what: &str) -> SinkError {
@@ -148,7 +148,6 @@ impl<P: Pieces> TreeSink for TarSink<P> {
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
         let headers = tar_header::render(self.source.as_str(), entry);
         let length = entry.kind.data_bytes();
-        self.room = if length >= LARGE_FILE { FRAME_LARGE } else { FRAME_SMALL };
         let header = self.position;
         self.plain(&headers)?;
         self.current = Some(Current {
@@ -201,7 +200,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
         let listed = Listed {
             source: self.source.clone(),
             blake3,
-            data: is_file.then_some(current.data),
+            place: is_file.then_some(Place::Archive(current.data)),
             redacted: current.redacted,
             changing: verdict == Verdict::KeptChanging,
             entry: Entry {
@@ -287,13 +286,13 @@ mod tests {
             panic!("no entry")
         };
         assert_eq!(
-            (listed.blake3, listed.data),
-            (Some(Digest::of(b"second")), Some(1024 + 512))
+            (listed.blake3, listed.place.clone()),
+            (Some(Digest::of(b"second")), Some(Place::Archive(1024 + 512)))
         );
     }
 
     #[test]
-    fn large_files_are_cut_into_small_frames_and_small_files_share_large_ones() {
+    fn frames_are_full_whatever_files_they_hold() {
         let mut sink = TarSink::new(
             Memory::default(),
             Buffers::default(),
@@ -306,7 +305,7 @@ mod tests {
         put(&mut sink, "b", &vec![2; 9_000_000], Verdict::Kept);
         let (memory, plain) = sink.finish().unwrap();
         assert_eq!(memory.frames.iter().map(Vec::len).sum::<usize>() as u64, plain);
-        assert!(memory.frames.iter().take(3).all(|f| f.len() == FRAME_SMALL));
-        assert!(memory.frames.iter().skip(4).all(|f| f.len() <= FRAME_LARGE));
+        let (_, full) = memory.frames.split_last().unwrap();
+        assert!(full.iter().all(|f| f.len() == FRAME));
     }
 }

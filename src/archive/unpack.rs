@@ -1,24 +1,27 @@
-//! Reads a backup: its catalog in order beside its archive, each content checked against its digest as it passes.
-//!
-//! The headers in the archive are made again from the catalog and compared byte by byte, so an archive in which a hand
-//! restore would do something else than this program is found.
+//! Reads a backup: its catalog in order and the content beside it, each content checked against its digest as it passes.
 
-use std::collections::BTreeMap;
+mod archived;
+mod lines;
+mod packed;
+mod tally;
 
-use crate::codec::frames;
-use crate::crypto::Digest;
+use std::sync::Arc;
+
+use crate::crypto::age::AgeError;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::event::Events;
-use crate::fs::entry::TreePath;
 use crate::id::SourceName;
-use crate::limits::SEGMENT_MAX;
-use crate::source::{SinkError, TreeSink, Verdict};
+use crate::source::{SinkError, TreeSink};
 use crate::target::{Target, TargetError};
 
-use super::catalog::{CatalogError, Line, Listed, read_segment};
-use super::plain::{self, PlainError, PlainReader, ReadError};
-use super::record::{Record, SegmentRecord};
-use super::tar_header;
+pub use lines::{Lines, segment};
+
+use super::catalog::{CatalogError, Listed};
+use super::chunks::fetch::FetchError;
+use super::keys::Opening;
+use super::plain::PlainError;
+use super::record::Record;
+use super::repository::RepositoryError;
 
 /// Why a backup cannot be unpacked. What was handed on before the error must not be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,30 @@ pub enum UnpackError {
         /// Why.
         #[source]
         source: PlainError,
+    },
+    /// The list of objects cannot be read.
+    #[error("the backup's list of objects cannot be used")]
+    Refs(#[source] Box<RepositoryError>),
+    /// A pack cannot be read.
+    #[error("the pack `{name}` is damaged")]
+    Pack {
+        /// Object name.
+        name: String,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
+    /// The backup is sealed, and no key that opens it was given.
+    #[error("the backup is sealed to the key `{0}`")]
+    Sealed(String),
+    /// A sealed object cannot be opened.
+    #[error("`{name}` cannot be opened")]
+    Open {
+        /// Object name.
+        name: String,
+        /// Why.
+        #[source]
+        source: AgeError,
     },
     /// A file does not have the content that the catalog says.
     #[error("the content of `{path}` is not what the catalog says")]
@@ -88,7 +115,17 @@ impl Diagnose for UnpackError {
                 ..
             }
             | Self::Died => Code::Internal,
-            Self::Archive { .. } => Code::Damaged,
+            Self::Pack {
+                source: FetchError::Target(error),
+                ..
+            } => error.code(),
+            Self::Refs(error) => error.code(),
+            Self::Sealed(_)
+            | Self::Open {
+                source: AgeError::NoMatch,
+                ..
+            } => Code::KeyMissing,
+            Self::Archive { .. } | Self::Pack { .. } | Self::Open { .. } => Code::Damaged,
             Self::Disagree { .. } => Code::ArchiveHostile,
             Self::Sink(SinkError::Failed(diagnostic)) => diagnostic.code,
             Self::Sink(SinkError::Stopped) => Code::Interrupted,
@@ -101,6 +138,11 @@ impl Diagnose for UnpackError {
             Self::Sink(SinkError::Failed(diagnostic)) => return diagnostic.help.clone(),
             Self::Sink(SinkError::Stopped) => return None,
             Self::Died => "run it again with -v and report what it prints",
+            Self::Sealed(_)
+            | Self::Open {
+                source: AgeError::NoMatch,
+                ..
+            } => "give an identity that opens it: `identity` under `[encryption]` in the environment file",
             Self::Disagree { .. } => {
                 "this backup was not made by this program as it is: do not restore it, look at who can write to the target"
             }
@@ -126,11 +168,19 @@ pub trait BackupSink: Send {
     /// Where the entries of `source` go; `None` passes over it (its content is checked all the same).
     fn source(&mut self, source: &SourceName) -> Result<Option<&mut dyn TreeSink>, SinkError>;
 
+    /// Which files are wanted; `None` for all of them. The content of others is neither read nor checked.
+    fn filter(&self) -> Option<Filter> {
+        None
+    }
+
     /// Hears of each entry before it is handed on.
     fn listed(&mut self, _: &Listed) -> Result<(), SinkError> {
         Ok(())
     }
 }
+
+/// Says whether an entry is wanted.
+pub type Filter = Arc<dyn Fn(&Listed) -> bool + Send + Sync>;
 
 /// Takes nothing: for a check of all content.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,31 +192,6 @@ impl BackupSink for NoSink {
     }
 }
 
-/// Reads one segment of the catalog whole and checks it: its plain text.
-pub async fn segment(target: &Target, segment: &SegmentRecord) -> Result<Vec<u8>, UnpackError> {
-    let damaged = |what: &str| UnpackError::Segment {
-        name: segment.name.clone(),
-        what: what.into(),
-    };
-    let expected = usize::try_from(segment.plain_bytes).unwrap_or(usize::MAX);
-    if expected > SEGMENT_MAX {
-        return Err(damaged("it claims to be larger than any that this program writes"));
-    }
-    let stored = target
-        .read(&segment.name, SEGMENT_MAX)
-        .await
-        .map_err(UnpackError::Target)?;
-    if Some(Digest::of(&stored)) != segment.stored_digest() {
-        return Err(damaged("the stored object is not that of its name"));
-    }
-    let plain = frames::decompress_whole(&stored, expected).map_err(|error| damaged(&error.to_string()))?;
-    if Digest::of(&plain) == segment.blake3 {
-        Ok(plain)
-    } else {
-        Err(damaged("its text is not that of the record"))
-    }
-}
-
 /// Hands everything in the backup to `sink`, which comes back at the end.
 ///
 /// # Errors
@@ -174,228 +199,16 @@ pub async fn segment(target: &Target, segment: &SegmentRecord) -> Result<Vec<u8>
 pub async fn unpack<S: BackupSink + 'static>(
     target: &Target,
     record: &Record,
+    opening: &Opening,
     events: &Events,
     sink: S,
 ) -> Result<(Unpacked, S), UnpackError> {
-    let archive = |source| UnpackError::Archive {
-        name: record.archive.name.clone(),
-        source,
-    };
-    let plain = plain::open(target, &record.archive, events).await.map_err(archive)?;
-    let (target, record) = (target.clone(), record.clone());
-    let handle = tokio::runtime::Handle::current();
-    let work = move || {
-        let mut unpacking = Unpacking::new(&record, plain, sink);
-        for part in &record.segments {
-            let text = handle.block_on(segment(&target, part))?;
-            let mut lines = 0;
-            for line in read_segment(&text) {
-                let line = line.map_err(|source| UnpackError::Catalog {
-                    name: part.name.clone(),
-                    source,
-                })?;
-                unpacking.line(line)?;
-                lines += 1;
-            }
-            if lines != part.lines {
-                let what = "it does not have the lines that the record says".into();
-                return Err(UnpackError::Segment {
-                    name: part.name.clone(),
-                    what,
-                });
-            }
-        }
-        unpacking.finish(&record)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|_| UnpackError::Died)?
-}
-
-struct Unpacking<S> {
-    archive: String,
-    plain: PlainReader,
-    sink: S,
-    sources: Vec<SourceName>,
-    counts: BTreeMap<SourceName, Unpacked>,
-    last: Option<(SourceName, TreePath)>,
-    total: Unpacked,
-}
-
-impl<S: BackupSink> Unpacking<S> {
-    fn new(record: &Record, plain: PlainReader, sink: S) -> Self {
-        // A source that was allowed to be absent, and was, has not even a root.
-        let there = record.sources.iter().filter(|source| source.entries > 0);
-        let sources = there.map(|source| source.name.clone()).collect();
-        let archive = record.archive.name.clone();
-        Self {
-            archive,
-            plain,
-            sink,
-            sources,
-            counts: BTreeMap::new(),
-            last: None,
-            total: Unpacked::default(),
-        }
+    if let (Some(epoch), Opening::Plain) = (&record.epoch, opening) {
+        return Err(UnpackError::Sealed(epoch.clone()));
     }
-
-    fn read(
-        &mut self,
-        length: u64,
-        mut take: impl FnMut(&[u8], &mut S) -> Result<(), UnpackError>,
-    ) -> Result<(), UnpackError> {
-        let Self {
-            plain, sink, archive, ..
-        } = self;
-        plain
-            .read(length, |data| take(data, sink))
-            .map_err(|error| match error {
-                ReadError::Plain(source) => UnpackError::Archive {
-                    name: archive.clone(),
-                    source,
-                },
-                ReadError::Taker(error) => error,
-            })
-    }
-
-    fn line(&mut self, line: Line) -> Result<(), UnpackError> {
-        match line {
-            Line::Entry(listed) => self.entry(&listed),
-            Line::Superseded { at, length } if at == self.plain.position() => self.read(length, |_, _| Ok(())),
-            Line::Superseded { .. } => Err(UnpackError::Disagree {
-                path: "(a stretch that does not count)".into(),
-                what: "its place",
-            }),
-        }
-    }
-
-    fn entry(&mut self, listed: &Listed) -> Result<(), UnpackError> {
-        let path = format!("{}/{}", listed.source, listed.entry.path.display());
-        let disagree = |what| UnpackError::Disagree {
-            path: path.clone(),
-            what,
-        };
-        self.check_order(listed).map_err(disagree)?;
-        let headers = tar_header::render(listed.source.as_str(), &listed.entry);
-        let mut expected = headers.as_slice();
-        self.read(headers.len() as u64, |data, _| {
-            match expected.split_at_checked(data.len()) {
-                Some((now, later)) if now == data => {
-                    expected = later;
-                    Ok(())
-                }
-                _ => Err(disagree("the header in the archive is not that of the catalog's entry")),
-            }
-        })?;
-        if listed.data.is_some_and(|data| data != self.plain.position()) {
-            return Err(disagree("the place of the content"));
-        }
-        self.sink.listed(listed).map_err(UnpackError::Sink)?;
-        if let Some(sink) = self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            sink.begin(&listed.entry).map_err(UnpackError::Sink)?;
-            if listed.redacted {
-                sink.redacted();
-            }
-        }
-        self.content(listed, &path)?;
-        self.count(listed);
-        Ok(())
-    }
-
-    fn content(&mut self, listed: &Listed, path: &str) -> Result<(), UnpackError> {
-        let length = listed.entry.kind.data_bytes();
-        let mut content = blake3::Hasher::new();
-        self.read(length, |data, sink| {
-            content.update(data);
-            match sink.source(&listed.source).map_err(UnpackError::Sink)? {
-                Some(sink) => sink.write(data).map_err(UnpackError::Sink),
-                None => Ok(()),
-            }
-        })?;
-        if listed.blake3.is_some_and(|digest| digest != content.finalize().into()) {
-            return Err(UnpackError::Content { path: path.to_owned() });
-        }
-        let disagree = || UnpackError::Disagree {
-            path: path.to_owned(),
-            what: "bytes behind the content that are not zero",
-        };
-        self.read(tar_header::padding(length) as u64, |data, _| {
-            if data.iter().all(|b| *b == 0) {
-                Ok(())
-            } else {
-                Err(disagree())
-            }
-        })?;
-        match self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            Some(sink) => sink.end(Verdict::Kept).map_err(UnpackError::Sink),
-            None => Ok(()),
-        }
-    }
-
-    /// Sources come in the order of the record, each once; paths ascend within a source and begin with its root.
-    fn check_order(&mut self, listed: &Listed) -> Result<(), &'static str> {
-        match &self.last {
-            Some((source, path)) if *source == listed.source => {
-                if *path >= listed.entry.path {
-                    return Err("entries that are doubled or out of order");
-                }
-            }
-            _ => {
-                let next = self.counts.len();
-                if self.sources.get(next) != Some(&listed.source) {
-                    return Err("a source that the record does not name here");
-                }
-                if !listed.entry.path.is_root() {
-                    return Err("a source that does not begin with its root");
-                }
-                self.counts.insert(listed.source.clone(), Unpacked::default());
-            }
-        }
-        self.last = Some((listed.source.clone(), listed.entry.path.clone()));
-        Ok(())
-    }
-
-    fn count(&mut self, listed: &Listed) {
-        let bytes = match listed.entry.kind {
-            crate::fs::entry::Kind::File { size, .. } => size,
-            _ => 0,
-        };
-        let count = self.counts.entry(listed.source.clone()).or_default();
-        for count in [count, &mut self.total] {
-            count.entries += 1;
-            count.bytes = count.bytes.saturating_add(bytes);
-        }
-    }
-
-    /// After the last line: the end of the archive, nothing behind it, and the counts of the record.
-    fn finish(mut self, record: &Record) -> Result<(Unpacked, S), UnpackError> {
-        let disagree = |what| UnpackError::Disagree {
-            path: "(the end)".into(),
-            what,
-        };
-        self.read(tar_header::END.len() as u64, |data, _| {
-            if data.iter().all(|b| *b == 0) {
-                Ok(())
-            } else {
-                Err(disagree("more entries than the catalog has"))
-            }
-        })?;
-        let name = record.archive.name.clone();
-        if !self
-            .plain
-            .ended()
-            .map_err(|source| UnpackError::Archive { name, source })?
-        {
-            return Err(disagree("bytes behind the end of the archive"));
-        }
-        for source in &record.sources {
-            let found = self.counts.get(&source.name).cloned().unwrap_or_default();
-            if (found.entries, found.bytes) != (source.entries, source.bytes) {
-                return Err(UnpackError::Disagree {
-                    path: source.name.to_string(),
-                    what: "the counts of the record",
-                });
-            }
-        }
-        Ok((self.total, self.sink))
+    match &record.archive {
+        Some(archive) => archived::unpack(target, record, archive, opening, events, sink).await,
+        None => packed::unpack(target, record, opening, events, sink).await,
     }
 }
 

@@ -14,9 +14,9 @@ use crate::id::EnvName;
 use crate::report::Format;
 
 pub use verbs::{
-    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, GenerateVerb, JournalAction,
-    JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb,
-    ShowVerb, ValidateVerb, VerifyLevel, VerifyVerb,
+    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, GenerateVerb, JournalAction,
+    JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RollbackVerb, RunOptions,
+    RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -115,6 +115,11 @@ pub enum Verb {
         strongroom restore latest --env dev --to /tmp/look\n  \
         strongroom restore 20261121T215100Z-9c41 --env live --confirm live")]
     Restore(RestoreVerb),
+    /// Put back what a restore replaced; itself undone the same way.
+    #[command(after_help = "Examples:\n  \
+        strongroom rollback --list --env live\n  \
+        strongroom rollback --env live --confirm live")]
+    Rollback(RollbackVerb),
     /// Say what a run would do, and do nothing.
     #[command(after_help = "Examples:\n  \
         strongroom plan backup --env dev\n  \
@@ -150,7 +155,22 @@ pub enum Verb {
         strongroom verify latest --env dev\n  \
         strongroom verify latest --env live --level objects")]
     Verify(VerifyVerb),
-    /// Read or verify the journal of an environment.
+    /// Say which backups a retention policy keeps, and why; change nothing.
+    #[command(after_help = "Examples:\n  \
+        strongroom retention --env live --set step.retention.keep-daily=30\n  \
+        strongroom retention --policy keep-daily=7,keep-within=2m --times times.txt --json")]
+    Retention(RetentionVerb),
+    /// Let single backups go.
+    #[command(after_help = "Examples:\n  \
+        strongroom forget 20261121T215100Z-9c41 --env dev\n  \
+        strongroom forget 20261121T215100Z-9c41 --env live --purge --confirm live")]
+    Forget(ForgetVerb),
+    /// Delete what no backup needs and was listed long enough; list the rest.
+    #[command(after_help = "Examples:\n  \
+        strongroom sweep --env live\n  \
+        strongroom sweep --env live --dry-run --json")]
+    Sweep(SweepVerb),
+    /// Read, verify or restart the journal of an environment.
     #[command(
         subcommand_required = true,
         after_help = "Examples:\n  \
@@ -185,6 +205,7 @@ impl Verb {
             Self::Run(_) => "run",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Rollback(_) => "rollback",
             Self::Plan(_) => "plan",
             Self::Validate(_) => "validate",
             Self::Explain(_) => "explain",
@@ -192,6 +213,9 @@ impl Verb {
             Self::List(_) => "list",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Retention(_) => "retention",
+            Self::Forget(_) => "forget",
+            Self::Sweep(_) => "sweep",
             Self::Journal(_) => "journal",
             Self::ExplainError(_) => "explain-error",
             Self::Completions(_) => "completions",
@@ -206,13 +230,17 @@ impl Verb {
             Self::Run(verb) => !verb.dry_run,
             Self::Backup(verb) => !verb.dry_run,
             Self::Restore(verb) => !verb.dry_run,
+            Self::Rollback(verb) => !verb.list,
+            Self::Forget(verb) => !verb.dry_run,
+            Self::Sweep(verb) => !verb.dry_run,
             Self::Validate(_) | Self::Verify(_) | Self::Generate(_) => true,
-            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify),
+            Self::Journal(verb) => matches!(verb.action, JournalAction::Verify | JournalAction::Restart { .. }),
             Self::Plan(_)
             | Self::Explain(_)
             | Self::Schema(_)
             | Self::List(_)
             | Self::Show(_)
+            | Self::Retention(_)
             | Self::ExplainError(_)
             | Self::Completions(_)
             | Self::Man(_) => false,

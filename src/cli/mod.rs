@@ -7,6 +7,7 @@ pub mod generate;
 pub mod request;
 
 mod dispatch;
+mod input;
 mod output;
 mod progress;
 mod prompt;
@@ -122,7 +123,10 @@ fn carry_out(request: Request, session: &Session, screen: &Screen) -> Result<Out
         .map_err(|error| {
             Box::new(Diagnostic::error(Code::Internal, "the runtime cannot be started").why(error.to_string()))
         })?;
-    let ends_by_itself = matches!(request, Request::Run(_));
+    let ends_by_itself = matches!(
+        request,
+        Request::Run(_) | Request::Rollback(_) | Request::Forget(_) | Request::Sweep(_)
+    );
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = dispatch::dispatch(request, session) => Ok(outcome),

@@ -5,21 +5,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    ExplainErrorRequest, ExplainRequest, JournalAction, JournalRequest, ListRequest, Mode, RunRequest, SchemaRequest,
-    ShowRequest, ValidateRequest, VerifyRequest,
+    Action, ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, ListRequest,
+    Mode, RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest,
+    ShowRequest, SweepRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
+use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
 use super::args::{self, BackupOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// `run`, `backup`, `restore`, `plan`.
     Run(RunRequest),
+    /// `rollback`.
+    Rollback(RollbackRequest),
     /// `validate`.
     Validate(ValidateRequest),
     /// `explain`.
@@ -32,6 +37,12 @@ pub enum Request {
     Show(ShowRequest),
     /// `verify`.
     Verify(VerifyRequest),
+    /// `retention`.
+    Retention(RetentionRequest),
+    /// `forget`.
+    Forget(ForgetRequest),
+    /// `sweep`.
+    Sweep(SweepRequest),
     /// `journal`.
     Journal(JournalRequest),
     /// `explain-error`.
@@ -88,6 +99,7 @@ impl Typed<'_> {
                 let options = (options, BackupOptions::default(), verb.restore);
                 self.run(command, "restore", mode(verb.dry_run), options)
             }
+            Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
                     Some(backup) => self.with_backup(verb.options, backup)?,
@@ -112,7 +124,15 @@ impl Typed<'_> {
             })),
             Verb::Show(verb) => self.show(verb),
             Verb::Verify(verb) => self.verify(verb),
-            Verb::Journal(verb) => self.journal(&verb.action),
+            Verb::Retention(verb) => self.retention(verb),
+            Verb::Forget(verb) => self.forget(verb),
+            Verb::Sweep(verb) => Ok(Request::Sweep(SweepRequest {
+                environment: self.environment()?,
+                mode: mode(verb.dry_run),
+                targets: verb.targets,
+                wait: verb.wait.map(|span| span.0),
+            })),
+            Verb::Journal(verb) => self.journal(verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
             Verb::Man(verb) => Ok(Request::Man(verb.out.map(|out| self.folder.join(out)))),
@@ -153,6 +173,24 @@ impl Typed<'_> {
             accept_log_rewrites: backup.accept_log_rewrites,
             rewind_logs: restore.rewind_logs,
             wait: options.wait.map(|span| span.0),
+            while_running: restore.while_running,
+        }))
+    }
+
+    fn rollback(&self, verb: args::RollbackVerb) -> Result<Request, Refused> {
+        let action = match (verb.list, verb.drop) {
+            (true, _) => Action::List,
+            (false, true) => Action::Drop(verb.point),
+            (false, false) => Action::Back(verb.point),
+        };
+        Ok(Request::Rollback(RollbackRequest {
+            environment: self.environment()?,
+            rollback: Rollback {
+                action,
+                confirm: verb.confirm,
+                while_running: verb.while_running,
+                wait: verb.wait.map(|span| span.0),
+            },
         }))
     }
 
@@ -187,10 +225,60 @@ impl Typed<'_> {
         }))
     }
 
-    fn journal(&self, action: &args::JournalAction) -> Result<Request, Refused> {
-        let action = match *action {
+    fn retention(&self, verb: args::RetentionVerb) -> Result<Request, Refused> {
+        let Some(file) = &verb.times else {
+            return Ok(Request::Retention(RetentionRequest::Backups(RetentionOfBackups {
+                environment: self.environment()?,
+                policy: verb.policy,
+                at: verb.at,
+                pipeline: verb.pipeline,
+                sets: verb.sets,
+                targets: verb.targets,
+            })));
+        };
+        if self.environment.is_some() {
+            let what = "rules are applied either to the times of a file or to the backups of an environment";
+            return Err(Box::new(
+                Diagnostic::error(Code::Usage, what).help("leave `--times` or `--env` out"),
+            ));
+        }
+        Ok(Request::Retention(RetentionRequest::Times(RetentionOfTimes {
+            text: input::text(self.folder, file, limits::TIMES_MAX)?,
+            policy: verb.policy.unwrap_or_default(),
+            at: verb.at,
+            guards: if verb.guards { Guarding::On } else { Guarding::Off },
+        })))
+    }
+
+    fn forget(&self, verb: args::ForgetVerb) -> Result<Request, Refused> {
+        let mut backups = Vec::new();
+        let mut environment = self.environment.clone();
+        for text in &verb.backups {
+            let typed = Typed { environment, ..*self };
+            let (named, backup) = typed.backup(text)?;
+            // All of them are of one environment: the lock, the journal and the confirmation are.
+            environment = Some(named);
+            backups.push(backup);
+        }
+        Ok(Request::Forget(ForgetRequest {
+            environment: environment.ok_or_else(|| no_environment(self.project))?,
+            backups,
+            mode: mode(verb.dry_run),
+            pipeline: verb.pipeline,
+            purge: verb.purge,
+            even_newest: verb.even_newest,
+            confirm: verb.confirm,
+            targets: verb.targets,
+            wait: verb.wait.map(|span| span.0),
+        }))
+    }
+
+    fn journal(&self, action: args::JournalAction) -> Result<Request, Refused> {
+        let action = match action {
             args::JournalAction::Verify => JournalAction::Verify,
             args::JournalAction::Show { run, last } => JournalAction::Show { run, last },
+            args::JournalAction::Export { run, since, until } => JournalAction::Export { run, since, until },
+            args::JournalAction::Restart { confirm } => JournalAction::Restart { confirm },
         };
         let environment = self.environment()?;
         Ok(Request::Journal(JournalRequest { environment, action }))

@@ -8,9 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::effort::Effort;
 use super::ordered::{self, Jobs, Results};
 use super::seek_table::FrameLength;
 use crate::limits::FRAMES_QUEUED;
+
+/// The first bytes of the first of zstd's skippable frames (RFC 8878, 3.1.2).
+const SKIPPABLE_MAGIC: [u8; 4] = 0x184D_2A50_u32.to_le_bytes();
+/// Bytes of content in a skippable frame of this program.
+const SKIPPABLE_MAX: usize = 1 << 10;
 
 /// A frame as stored.
 #[derive(Clone, Debug)]
@@ -85,25 +91,19 @@ pub type Compressor = (
 /// When zstd has no memory or the system gives no thread.
 pub fn compressors(level: i32, buffers: &Buffers) -> std::io::Result<Compressor> {
     ordered::ordered(ordered::cores(), FRAMES_QUEUED, || {
-        let mut context = zstd::bulk::Compressor::new(level)?;
+        let mut effort = Effort::new(level)?;
         let (buffers, mut scratch) = (buffers.clone(), Vec::new());
         Ok(move |plain: Vec<u8>| {
-            let stored = compress(&mut context, &plain, &mut scratch);
+            let stored = compress(&mut effort, &plain, &mut scratch);
             buffers.give(plain);
             stored
         })
     })
 }
 
-fn compress(
-    context: &mut zstd::bulk::Compressor<'_>,
-    plain: &[u8],
-    scratch: &mut Vec<u8>,
-) -> Result<StoredFrame, FrameError> {
-    scratch.clear();
-    scratch.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-    let length = context.compress_to_buffer(plain, scratch).map_err(FrameError::Zstd)?;
-    let bytes = Bytes::copy_from_slice(scratch.get(..length).unwrap_or_default());
+fn compress(effort: &mut Effort, plain: &[u8], scratch: &mut Vec<u8>) -> Result<StoredFrame, FrameError> {
+    effort.compress(plain, scratch).map_err(FrameError::Zstd)?;
+    let bytes = Bytes::copy_from_slice(scratch);
     let length = FrameLength {
         stored: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         plain: u32::try_from(plain.len()).unwrap_or(u32::MAX),
@@ -154,6 +154,17 @@ pub fn compress_whole(plain: &[u8], level: i32) -> Result<Vec<u8>, FrameError> {
     zstd::bulk::compress(plain, level).map_err(FrameError::Zstd)
 }
 
+/// A frame that every reader of zstd skips. Behind an object's own frames it changes the object's digest and nothing else.
+pub fn skippable(content: &[u8]) -> Vec<u8> {
+    let content = content.get(..SKIPPABLE_MAX).unwrap_or(content);
+    let length = u32::try_from(content.len()).unwrap_or(0);
+    [SKIPPABLE_MAGIC, length.to_le_bytes()]
+        .concat()
+        .into_iter()
+        .chain(content.iter().copied())
+        .collect()
+}
+
 /// Unpacks one small object that has exactly `expected` plain bytes.
 pub fn decompress_whole(stored: &[u8], expected: usize) -> Result<Vec<u8>, FrameError> {
     let mut context = zstd::bulk::Decompressor::new().map_err(FrameError::Zstd)?;
@@ -194,5 +205,12 @@ mod tests {
             decompress_whole(&bomb, 20_000_000),
             Err(FrameError::Length { found: 10_000_000, .. })
         ));
+    }
+
+    #[test]
+    fn a_skippable_frame_behind_an_object_is_skipped() {
+        let mut stored = compress_whole(b"content", 3).unwrap();
+        stored.extend(skippable(b"20261121T215100Z-9c41"));
+        assert_eq!(decompress_whole(&stored, 7).unwrap(), b"content");
     }
 }

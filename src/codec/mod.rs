@@ -1,5 +1,6 @@
 //! Compression: zstd frames by the bulk API on all cores, streamed codecs beside them.
 
+pub mod effort;
 pub mod frames;
 pub mod ordered;
 pub mod seek_table;

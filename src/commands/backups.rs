@@ -4,7 +4,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, open_targets};
+use crate::pipeline::run::{Context, Keys, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -15,23 +15,32 @@ pub(super) struct Found {
     pub(super) name: EnvName,
     pub(super) context: Context,
     pub(super) targets: Vec<Target>,
+    /// Targets that could not be opened, and what must be known of the environment's data, whatever is asked for.
+    warnings: Vec<Diagnostic>,
 }
 
 /// Reads the environment and opens its targets.
-pub(super) fn open(session: &Session, name: &EnvName, only: &[TargetName]) -> Result<Found, Vec<Diagnostic>> {
+pub(super) async fn open(session: &Session, name: &EnvName, only: &[TargetName]) -> Result<Found, Vec<Diagnostic>> {
     let context = session.context().map_err(|problem| vec![*problem])?;
     let environment: Environment = environment(&session.project, name, &values(&context))?;
-    let targets = open_targets(&environment, &session.project, &[], only)?;
+    let mut keys = Keys::unread(&environment, &session.project, &context);
+    let opened = open_targets(&environment, &session.project, (&[], only), &mut keys, None).await?;
+    let (targets, mut warnings) = opened.with_warnings();
+    let state = state_of(&environment, &session.project, name);
+    warnings.extend(report_unfinished(&session.project, name, &values(&context), &state));
     Ok(Found {
         name: name.clone(),
         context,
         targets,
+        warnings,
     })
 }
 
 impl Found {
     pub(super) async fn list(&self) -> Listing {
-        repository::list(&self.targets, &self.name).await
+        let mut listing = repository::list(&self.targets, &self.name).await;
+        listing.warnings.extend(self.warnings.iter().cloned());
+        listing
     }
 
     /// The backup that `wanted` names, and what was wrong on the way.
@@ -44,11 +53,7 @@ impl Found {
         let fits = |record: &Record| pipeline.is_none_or(|p| *p == record.pipeline);
         match listing.choose(wanted, fits) {
             Ok(backup) => Ok((backup.clone(), listing.warnings)),
-            Err(error) => {
-                let mut failure = vec![Diagnostic::of(&error)];
-                failure.extend(listing.warnings);
-                Err(failure)
-            }
+            Err(error) => Err(listing.why_none(&error)),
         }
     }
 }

@@ -1,16 +1,26 @@
-//! `journal`: verifies the journal of an environment, or shows its records.
+//! `journal`: verifies the journal of an environment, shows or exports its records, begins a new one.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::journal::{self, Filter, Record};
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::run::state_of;
+use crate::pipeline::run::{Options, state_of, upkeep};
 use crate::state::StateFolder;
 
 use super::request::{JournalAction, JournalRequest};
-use super::{Session, values};
+use super::{Session, keeping, values};
 
-/// Verifies or shows.
-pub fn run(request: JournalRequest, session: &Session) -> Outcome {
+/// Verifies, shows, exports or restarts.
+pub async fn run(request: JournalRequest, session: &Session) -> Outcome {
+    if let JournalAction::Restart { confirm } = request.action {
+        let options = Options {
+            confirm,
+            ..Options::default()
+        };
+        return match keeping::open(session, &request.environment, options) {
+            Ok(kept) => upkeep::restart(&kept.upkeep()).await,
+            Err(failure) => Outcome::failed("journal", "", failure),
+        };
+    }
     let folder = match folder(&request, session) {
         Ok(folder) => folder,
         Err(failure) => return Outcome::failed("journal", "", failure),
@@ -28,6 +38,17 @@ pub fn run(request: JournalRequest, session: &Session) -> Outcome {
     match request.action {
         JournalAction::Verify => verify(&folder, environment),
         JournalAction::Show { run, last } => show(&folder, environment, run.map(|run| run.to_string()), last),
+        JournalAction::Export { run, since, until } => {
+            let filter = Filter {
+                run: run.map(|run| run.to_string()),
+                since,
+                until,
+                ..Filter::default()
+            };
+            export(&folder, environment, filter)
+        }
+        // Done above: it needs no journal that can be read.
+        JournalAction::Restart { .. } => Outcome::new("journal", ""),
     }
 }
 
@@ -120,5 +141,28 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
         .collect();
     outcome.tables.push(table);
     outcome.json.insert("records".into(), list.into());
+    outcome
+}
+
+/// The lines as they stand. What cannot be read is told, and the rest is given all the same: it may be evidence.
+fn export(folder: &StateFolder, environment: &str, filter: Filter) -> Outcome {
+    let records = match journal::read(folder, filter) {
+        Ok(records) => records,
+        Err(error) => return Outcome::failed("journal", "", vec![Diagnostic::of(&error)]),
+    };
+    let (mut text, mut count, mut problems) = (String::new(), 0_u64, Vec::new());
+    for record in records {
+        match record {
+            Ok(record) => {
+                text.push_str(&record.line);
+                text.push('\n');
+                count += 1;
+            }
+            Err(error) => problems.push(Diagnostic::of(&error)),
+        }
+    }
+    let mut outcome = Outcome::failed("journal", format!("{count} records of `{environment}`"), problems);
+    outcome.text = Some(text);
+    outcome.json.insert("count".into(), count.into());
     outcome
 }

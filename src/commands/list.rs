@@ -10,7 +10,7 @@ use super::{Session, backups};
 
 /// Lists the backups.
 pub async fn run(request: ListRequest, session: &Session) -> Outcome {
-    let found = match backups::open(session, &request.environment, &request.targets) {
+    let found = match backups::open(session, &request.environment, &request.targets).await {
         Ok(found) => found,
         Err(failure) => return Outcome::failed("list", "", failure),
     };
@@ -51,6 +51,7 @@ pub async fn run(request: ListRequest, session: &Session) -> Outcome {
         }));
     }
     let headline = match list.len() {
+        0 if listing.is_unread() => format!("the backups of `{}` cannot be listed", request.environment),
         0 => format!("no backup of `{}`", request.environment),
         1 => format!("1 backup of `{}`", request.environment),
         count => format!("{count} backups of `{}`", request.environment),

@@ -4,16 +4,21 @@
 
 pub mod explain;
 pub mod explain_error;
+pub mod forget;
 pub mod journal;
 pub mod list;
 pub mod request;
+pub mod retention;
+pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod show;
+pub mod sweep;
 pub mod validate;
 pub mod verify;
 
 mod backups;
+mod keeping;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
+use crate::pipeline::run::Options;
+pub use crate::pipeline::run::rollback::{Action, Rollback};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
+use jiff::Timestamp;
 
 /// Runs a pipeline, or says what a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,8 @@ pub struct RunRequest {
     pub rewind_logs: Vec<SourceName>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
+    /// Whether files are replaced that other processes use.
+    pub while_running: bool,
 }
 
 /// Whether a run does anything.
@@ -126,6 +132,120 @@ pub struct VerifyRequest {
     pub targets: Vec<TargetName>,
 }
 
+/// Lets single backups go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgetRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Which backups: ids, unique prefixes, `latest`, `latest~1`; never with the environment in front.
+    pub backups: Vec<String>,
+    /// Whether anything is done.
+    pub mode: Mode,
+    /// Only backups made by this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Whether what only they needed is deleted at once.
+    pub purge: bool,
+    /// Whether the newest of a line may be among them.
+    pub even_newest: bool,
+    /// The environment that the operator confirmed on the command line.
+    pub confirm: Option<EnvName>,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+    /// How long to wait for another such verb; `None` not at all.
+    pub wait: Option<Duration>,
+}
+
+impl ForgetRequest {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            confirm: self.confirm.clone(),
+            targets: self.targets.clone(),
+            wait: self.wait,
+            ..Options::default()
+        }
+    }
+}
+
+/// Deletes what no backup needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// Whether anything is done.
+    pub mode: Mode,
+    /// Only in these targets; empty for all of the environment.
+    pub targets: Vec<TargetName>,
+    /// How long to wait for another sweep; `None` not at all.
+    pub wait: Option<Duration>,
+}
+
+impl SweepRequest {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            targets: self.targets.clone(),
+            wait: self.wait,
+            ..Options::default()
+        }
+    }
+}
+
+/// Says what a retention policy keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RetentionRequest {
+    /// Of the backups of an environment.
+    Backups(RetentionOfBackups),
+    /// Of times.
+    Times(RetentionOfTimes),
+}
+
+/// Says what a policy keeps of real backups.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetentionOfBackups {
+    /// The environment.
+    pub environment: EnvName,
+    /// The rules; `None` for those of the pipeline's `retain` steps.
+    pub policy: Option<Policy>,
+    /// The present moment; `None` for what the clock says.
+    pub at: Option<Timestamp>,
+    /// The pipeline; `None` for `backup`, and with a policy for all.
+    pub pipeline: Option<PipelineName>,
+    /// As in [`RunRequest`].
+    pub sets: Vec<String>,
+    /// Only in these targets; empty for all.
+    pub targets: Vec<TargetName>,
+}
+
+/// Says what a policy keeps of times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionOfTimes {
+    /// One RFC 3339 time a line.
+    pub text: String,
+    /// The rules.
+    pub policy: Policy,
+    /// The present moment; `None` for what the clock says.
+    pub at: Option<Timestamp>,
+    /// Whether the guards keep more.
+    pub guards: Guarding,
+}
+
+/// Whether guards stand on top of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarding {
+    /// They do.
+    On,
+    /// The rules alone decide.
+    Off,
+}
+
+/// Puts back what a swap has replaced, lists what could be put back, or removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// What is asked for.
+    pub rollback: Rollback,
+}
+
 /// Reads or verifies the journal of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalRequest {
@@ -136,7 +256,7 @@ pub struct JournalRequest {
 }
 
 /// What to do with the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalAction {
     /// Recompute every link.
     Verify,
@@ -146,6 +266,20 @@ pub enum JournalAction {
         run: Option<RunId>,
         /// Only the last so many of them.
         last: Option<u32>,
+    },
+    /// Give its lines as they stand, oldest first.
+    Export {
+        /// Only records of this run.
+        run: Option<RunId>,
+        /// Not earlier.
+        since: Option<Timestamp>,
+        /// Not later.
+        until: Option<Timestamp>,
+    },
+    /// Begin a new one where it is broken.
+    Restart {
+        /// The environment that the operator confirmed on the command line.
+        confirm: Option<EnvName>,
     },
 }
 

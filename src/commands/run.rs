@@ -44,6 +44,7 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         accept_log_rewrites: request.accept_log_rewrites,
         rewind_logs: request.rewind_logs,
         wait: request.wait,
+        while_running: request.while_running,
     };
     if let Some(problem) = misplaced(&options, &plan) {
         return Outcome::failed(request.command, "", vec![problem]);
@@ -65,6 +66,7 @@ fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
         ("--exclude", !options.exclude.is_empty()),
         ("--no-owner` or `--numeric-owner", options.owner.is_some()),
         ("--rewind-log", !options.rewind_logs.is_empty()),
+        ("--while-running", options.while_running),
     ];
     let for_backups = [("--accept-log-rewrite", !options.accept_log_rewrites.is_empty())];
     let given = |options: &[(&'static str, bool)]| options.iter().find(|(_, given)| *given).map(|(option, _)| *option);

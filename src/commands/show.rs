@@ -8,7 +8,7 @@ use super::{Session, backups};
 
 /// Shows the backup.
 pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
-    let found = match backups::open(session, &request.environment, &request.targets) {
+    let found = match backups::open(session, &request.environment, &request.targets).await {
         Ok(found) => found,
         Err(failure) => return Outcome::failed("show", "", failure),
     };
@@ -38,12 +38,23 @@ pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
     outcome.field("instance", "instance", record.instance.to_string(), &record.instance);
     outcome.field("sequence", "sequence", record.sequence.to_string(), record.sequence);
     outcome.field("parent", "parent", parent, &record.parent);
-    outcome.field(
-        "archive",
-        "archive",
-        format!("{}, {}", record.archive.name, ByteCount(record.archive.bytes)),
-        &record.archive.name,
-    );
+    if let Some(archive) = &record.archive {
+        let text = format!("{}, {}", archive.name, ByteCount(archive.bytes));
+        outcome.field("archive", "archive", text, &archive.name);
+    }
+    if let Some(packs) = &record.packs {
+        let text = format!(
+            "{}, {}; {} of them new, {}",
+            packs.count,
+            ByteCount(packs.bytes),
+            packs.new,
+            ByteCount(packs.new_bytes)
+        );
+        outcome.field("packs", "packs", text, packs);
+    }
+    if let Some(epoch) = &record.epoch {
+        outcome.field("epoch", "sealed to", format!("the key of epoch {epoch}"), epoch);
+    }
     outcome.field("targets", "targets", targets.join(", "), &targets);
     outcome.field("tool", "made by", record.tool.clone(), &record.tool);
     outcome.field("warnings", "warnings", record.warnings.to_string(), record.warnings);

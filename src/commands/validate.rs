@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::EnvName;
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Purpose, Request, compile, list_environments, list_pipelines};
+use crate::pipeline::{Purpose, Request, Roots, compile, list_environments, list_pipelines, overlapping_roots};
 
 use super::request::ValidateRequest;
 use super::{Session, values};
@@ -38,7 +38,15 @@ pub fn run(request: ValidateRequest, session: &Session) -> Outcome {
                 run: values(&context),
             });
             let (result, count) = match compiled {
-                Ok(plan) => (format!("valid, {} steps", plan.steps().len()), 0),
+                Ok(plan) => {
+                    for warning in overlapping_roots(&plan, &values(&context), Roots::Written) {
+                        let known = |other: &Diagnostic| other.what == warning.what && other.places == warning.places;
+                        if !problems.iter().any(known) {
+                            problems.push(warning);
+                        }
+                    }
+                    (format!("valid, {} steps", plan.steps().len()), 0)
+                }
                 Err(found) => {
                     wrong += 1;
                     let count = found.len();

@@ -1,5 +1,6 @@
 //! `verify`: checks a backup in every target that holds it.
 
+use crate::archive::keys::Opening;
 use crate::archive::repository;
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::Diagnostic;
@@ -12,7 +13,7 @@ use super::{Session, backups};
 
 /// Verifies the backup.
 pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
-    let found = match backups::open(session, &request.environment, &request.targets) {
+    let found = match backups::open(session, &request.environment, &request.targets).await {
         Ok(found) => found,
         Err(failure) => return Outcome::failed("verify", "", failure),
     };
@@ -76,7 +77,7 @@ async fn check(
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, events, NoSink)
+        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }

@@ -1,4 +1,7 @@
-//! Digests: BLAKE3 of content and of stored objects.
+//! Digests: BLAKE3 of content and of stored objects. Sealing: the age format.
+
+pub mod age;
+mod bech32;
 
 use std::borrow::Cow;
 use std::fmt;

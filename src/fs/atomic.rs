@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 /// Distinguishes the temporary names of one process.
@@ -33,6 +33,33 @@ pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path, mode)?;
     file.write_all(content)?;
     file.commit()
+}
+
+/// A file in `folder` that has no name, for reading and writing: when it is closed, by a crash too, nothing is left.
+pub fn unnamed(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => return Ok(file.into()),
+        // Some file systems know no such files: one is made and its name removed.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    for _ in 0..TRIES {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = folder.join(format!(".tmp-{}-{number}", std::process::id()));
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&name)
+        {
+            Ok(file) => return std::fs::remove_file(&name).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Makes renames in `folder` durable.
@@ -80,6 +107,30 @@ impl AtomicFile {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    /// Begins a new file that stands under `temporary`, a name in the folder of `path`, until it is put in place.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something has that name.
+    pub fn create_as(temporary: &Path, path: &Path, mode: u32) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(temporary)?;
+        Ok(Self {
+            file,
+            temporary: temporary.to_owned(),
+            path: path.to_owned(),
+            mode,
+            committed: false,
+        })
+    }
+
+    /// The file, for a lock that is to be held before anyone sees it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Puts the file in place, replacing what is there, and waits for the disk.
     pub fn commit(mut self) -> io::Result<()> {
         self.settle()?;
@@ -92,7 +143,13 @@ impl AtomicFile {
     ///
     /// # Errors
     /// `AlreadyExists` where something is there; it stays as it is.
-    pub fn commit_new(mut self) -> io::Result<()> {
+    pub fn commit_new(self) -> io::Result<()> {
+        self.commit_new_open().map(drop)
+    }
+
+    /// As [`Self::commit_new`], and gives the file, still open: a lock on it goes on.
+    pub fn commit_new_open(mut self) -> io::Result<File> {
+        let open = self.file.try_clone()?;
         self.settle()?;
         match rustix::fs::renameat_with(CWD, &self.temporary, CWD, &self.path, RenameFlags::NOREPLACE) {
             Ok(()) => self.committed = true,
@@ -102,7 +159,8 @@ impl AtomicFile {
             }
             Err(errno) => return Err(errno.into()),
         }
-        sync_folder(folder_of(&self.path))
+        sync_folder(folder_of(&self.path))?;
+        Ok(open)
     }
 
     fn settle(&mut self) -> io::Result<()> {

@@ -92,8 +92,15 @@ pub fn display_bytes(bytes: &[u8]) -> String {
 /// Component by component, so that a folder's entries stand right behind it.
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.components().cmp(other.components())
+        cmp_paths(&self.0, &other.0)
     }
+}
+
+/// Orders two paths as [`TreePath`] does: `/` stands before every other byte, and no name holds a NUL.
+pub fn cmp_paths(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
+    let shared = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let rank = |byte: Option<&u8>| byte.map(|byte| if *byte == b'/' { 0 } else { *byte });
+    rank(one.get(shared)).cmp(&rank(other.get(shared)))
 }
 
 impl PartialOrd for TreePath {
@@ -237,6 +244,8 @@ mod tests {
     fn order_is_by_component() {
         let path = |text: &str| TreePath::parse(text.as_bytes()).unwrap();
         assert!(path("a/z") < path("a.b"));
+        assert!(path("a/z") < path("a\u{1}b"));
+        assert!(path("") < path("a"));
         assert!(path("a") < path("a/b"));
         assert_eq!(path("a/b").parent(), Some(path("a")));
         assert_eq!(path("a").parent(), Some(TreePath::root()));

@@ -8,6 +8,8 @@ pub mod folder;
 pub mod glob;
 pub mod marks;
 pub mod metadata;
+pub mod own;
 pub mod owners;
 pub mod selection;
+pub mod side_files;
 pub mod walk;

@@ -2,6 +2,7 @@
 
 use super::entry::TreePath;
 use super::glob::{Excludes, GlobError, Pattern};
+use super::own::Own;
 
 /// What a selection says of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,9 @@ impl Selection {
         if matches!(parent, Choice::Out | Choice::Refused) || self.excludes.match_entry(path, is_folder) {
             return Choice::Out;
         }
+        if Own::within(path.name()).is_some() {
+            return Choice::Out;
+        }
         let flat_folder = is_folder && self.depth == Depth::Flat;
         match &self.among {
             Among::All if flat_folder => Choice::Refused,
@@ -155,6 +159,15 @@ mod tests {
         let selection = Selection::all().without(Excludes::new(&["no"]).unwrap());
         assert!(selection.selects(&path("a/b"), false));
         assert!(!selection.selects(&path("a/no"), true) && !selection.selects(&path("a/no/b"), false));
+    }
+
+    #[test]
+    fn what_this_program_left_behind_is_never_meant() {
+        let own = path("a/.strongroom-replaced-20261121T215100Z-0242ac120002");
+        for selection in [Selection::all(), Selection::matching("**").unwrap()] {
+            assert_eq!(selection.choose(&own, true, Choice::Inside), Choice::Out);
+            assert!(!selection.selects(&own.child(b"c").unwrap(), false));
+        }
     }
 
     #[test]

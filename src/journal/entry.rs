@@ -88,6 +88,10 @@ words! {
         Swapped = "swapped",
         /// Destinations were put back as they were.
         RolledBack = "rolled_back",
+        /// Objects that no backup needs are about to be listed for a later deletion.
+        SweepListed = "sweep_listed",
+        /// A swap that was cut short was finished or undone.
+        SwapRecovered = "swap_recovered",
         /// Objects are about to be deleted.
         DeleteIntended = "delete_intended",
         /// Objects were deleted.
@@ -156,6 +160,8 @@ words! {
         Destinations = "destinations",
         /// Where what was there before is kept.
         Kept = "kept",
+        /// A rollback point's id.
+        Point = "point",
         /// Objects' names.
         Objects = "objects",
         /// A count of things.

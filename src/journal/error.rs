@@ -108,7 +108,7 @@ impl Diagnose for JournalError {
         Some(match self {
             Self::Broken { .. } => {
                 "look at all of it with `strongroom journal verify`, keep a copy of the state folder as evidence, and \
-                 find out who wrote there before you go on"
+                 find out who wrote there; then `strongroom journal restart` begins a new journal"
                     .into()
             }
             Self::Busy { .. } => "see which process has `journal.lock` open (`fuser`), then run again".into(),

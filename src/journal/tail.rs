@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use super::JournalError;
 use super::chain::{Line, Tip};
 use super::cursor::Cursor;
-use super::entry::{Entry, Event, Field};
+use super::entry::{Entry, Event};
 use super::head::Head;
 use super::recovery::{self, Recovered};
+use super::restart;
 use super::writer::{Setup, Subject};
 use crate::limits;
 use crate::state::StateFolder;
@@ -92,7 +93,8 @@ impl Tail {
         drawn.map_err(JournalError::io(self.folder.path()))?;
         let origin = format!("strongroom/{}", hex::encode(random));
         self.cursor.begin_log(&origin);
-        self.put(&Entry::new(Event::LogStarted).with(Field::Origin, origin))
+        let first = restart::first_entry(&self.folder, &origin)?;
+        self.put(&first)
     }
 
     /// Closes the segment where it is large enough and opens the next one.

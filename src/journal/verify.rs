@@ -74,6 +74,8 @@ pub struct Verification {
     pub problems: Vec<Problem>,
     /// How many faults there are.
     pub problem_count: u64,
+    /// The first fault that neither a crash nor a clock that was set right explains.
+    pub broken: Option<Problem>,
 }
 
 impl Verification {
@@ -84,14 +86,18 @@ impl Verification {
 
     fn problem(&mut self, kind: ProblemKind, file: &str, line: Option<u64>, seq: Option<u64>, what: impl Into<String>) {
         self.problem_count += 1;
+        let problem = Problem {
+            kind,
+            file: file.to_owned(),
+            line,
+            seq,
+            what: what.into(),
+        };
+        if !matches!(kind, ProblemKind::Time | ProblemKind::Unfinished) {
+            self.broken.get_or_insert_with(|| problem.clone());
+        }
         if self.problems.len() < limits::JOURNAL_PROBLEMS_LISTED {
-            self.problems.push(Problem {
-                kind,
-                file: file.to_owned(),
-                line,
-                seq,
-                what: what.into(),
-            });
+            self.problems.push(problem);
         }
     }
 }

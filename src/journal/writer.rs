@@ -15,7 +15,7 @@ use super::entry::{Entry, Event};
 use super::head::{self, Head, HeadFile};
 use super::recovery::Recovered;
 use super::tail::Tail;
-use super::{JournalError, Leaf, segment};
+use super::{JournalError, Leaf, restart, segment};
 use crate::clock::{Clock, SystemClock};
 use crate::id::{EnvName, PipelineName, RunId};
 use crate::limits;
@@ -110,6 +110,10 @@ impl Journal {
         let lock = lock.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         // Given up with the descriptor when anything below fails.
         hold(&lock, &folder, FlockOperation::NonBlockingLockExclusive)?;
+        if let Some(name) = restart::begun(&folder)? {
+            let what = "a restart of the journal was begun and not finished";
+            return Err(JournalError::broken(name, None, what));
+        }
         let said = head::read(&folder)?;
         let cursor = match (Cursor::open(&folder)?, said) {
             (Some(cursor), _) => cursor,

@@ -5,7 +5,8 @@ use super::problem::{Problem, Problems, list};
 use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::{Code, Place};
 use crate::id::StepId;
-use crate::steps::{Flow, Signature};
+use crate::steps::restore::To;
+use crate::steps::{Flow, Signature, Step};
 
 /// What passes between the steps, as far as the chain holds.
 pub(super) fn chain(resolved: &Resolved, problems: &mut Problems) -> Vec<PlannedStep> {
@@ -21,6 +22,8 @@ pub(super) fn chain(resolved: &Resolved, problems: &mut Problems) -> Vec<Planned
             // After a misfit the chain goes on as if it were mended, so that one mistake is told once.
             match (fitting, wanted) {
                 (Some((_, given)), _) => flow = *given,
+                // A rollback point that stands in the wrong place was told there.
+                (None, Some((_, given))) if flow == Flow::Staged && is_guarded(&planned) => flow = given,
                 (None, Some((wanted, given))) => {
                     broken = true;
                     let misfit = misfit(resolved, &planned, step, wanted, flow);
@@ -49,6 +52,11 @@ pub(super) fn chain(resolved: &Resolved, problems: &mut Problems) -> Vec<Planned
     planned
 }
 
+fn is_guarded(before: &[PlannedStep]) -> bool {
+    let guard = |earlier: &PlannedStep| earlier.enabled && matches!(earlier.step, Step::RollbackPoint(_));
+    before.iter().any(guard)
+}
+
 fn place(resolved: &Resolved, step: &ResolvedStep) -> Place {
     resolved.map.place(step.span_of("type"), "").unwrap_or_else(|| Place {
         file: String::new(),
@@ -64,14 +72,18 @@ fn giver(flow: Flow) -> Option<(&'static str, Flow)> {
     match flow {
         Flow::Nothing => None,
         Flow::Tree => Some(("snapshot", Flow::Nothing)),
+        Flow::Chunks => Some(("deduplicate", Flow::Tree)),
         Flow::Packed => Some(("compress", Flow::Tree)),
+        Flow::Sealed => Some(("encrypt", Flow::Packed)),
         Flow::Digested => Some(("checksum", Flow::Packed)),
         Flow::Stored => Some(("upload", Flow::Digested)),
         Flow::Confirmed => Some(("confirm", Flow::Stored)),
         Flow::Chosen => Some(("select", Flow::Nothing)),
         Flow::Verified => Some(("verify", Flow::Chosen)),
+        Flow::Guarded => Some(("rollback-point", Flow::Verified)),
         Flow::Staged => Some(("restore", Flow::Verified)),
-        Flow::Swapped => Some(("swap", Flow::Staged)),
+        Flow::GuardedStage => Some(("restore", Flow::Guarded)),
+        Flow::Swapped => Some(("swap", Flow::GuardedStage)),
     }
 }
 
@@ -80,6 +92,15 @@ fn way(from: Flow, to: Flow) -> Option<Vec<&'static str>> {
     let mut types = Vec::new();
     let mut flow = to;
     while flow != from {
+        // Two steps stand in the way only where someone has put them there.
+        if (flow, from) == (Flow::Packed, Flow::Chunks) {
+            types.insert(0, "compress");
+            break;
+        }
+        if (flow, from) == (Flow::Digested, Flow::Sealed) {
+            types.insert(0, "checksum");
+            break;
+        }
         let (name, takes) = giver(flow)?;
         types.insert(0, name);
         flow = takes;
@@ -103,11 +124,19 @@ fn misfit<'a>(
     wanted: Flow,
     given: Flow,
 ) -> Misfit<'a> {
+    if matches!(step.step, Step::Swap(_)) && given == Flow::Staged {
+        let (problem, moved) = unguarded_swap(resolved, before, step);
+        return Misfit {
+            problem,
+            moved,
+            mended: true,
+        };
+    }
     let label = format!("takes {}, would get {}", wanted.describe(), given.describe());
     let build =
         |code, what: String| Problem::new(code, what, step.span_of("type"), label.clone()).step(step.id.as_str());
     let kind = step.step.name();
-    let unproven = matches!(step.step, crate::steps::Step::Retain(_)) && way(given, wanted).is_some();
+    let unproven = matches!(step.step, Step::Retain(_)) && way(given, wanted).is_some();
     let build = |code, what: String| {
         if unproven {
             unproven_removal(before, step)
@@ -165,6 +194,51 @@ fn unproven_removal(before: &[PlannedStep], step: &ResolvedStep) -> Problem {
         step.id
     );
     Problem::new(Code::RetainUnconfirmed, what, step.span_of("type"), label).step(step.id.as_str())
+}
+
+/// Data would be replaced that could not be put back.
+fn unguarded_swap<'a>(
+    resolved: &'a Resolved,
+    before: &[PlannedStep],
+    step: &ResolvedStep,
+) -> (Problem, Option<&'a StepId>) {
+    let restore = before.iter().rev().find_map(|earlier| match &earlier.step {
+        Step::Restore(settings) if earlier.enabled => Some((earlier, settings)),
+        _ => None,
+    });
+    let problem = |what: String, label: &str| {
+        Problem::new(Code::FlowMissing, what, step.span_of("type"), label).step(step.id.as_str())
+    };
+    let stage = restore.map_or("the `restore` step".to_owned(), |(earlier, _)| {
+        format!("`{}`", earlier.id)
+    });
+    if restore.is_some_and(|(_, settings)| settings.to == Some(To::Scratch)) {
+        let what = format!("step `{}` has nothing to put in place", step.id);
+        let help = format!("remove `{}`, or take `to = \"scratch\"` out of {stage}", step.id);
+        let drill =
+            problem(what, "would get what is removed again").why(format!("{stage} unpacks into a scratch folder"));
+        return (drill.help(help), None);
+    }
+    let guard = |other: &&ResolvedStep| matches!(other.step, Step::RollbackPoint(_));
+    let unguarded = problem(
+        format!("step `{}` would replace data without a rollback point", step.id),
+        "needs a `rollback-point` step before it",
+    )
+    .why("what is replaced must be there to be put back");
+    match resolved.steps.iter().find(guard) {
+        Some(off) if !off.enabled => {
+            let off_here = unguarded.also(off.span_of("enabled"), "switched off here");
+            (off_here.help(format!("switch `{}` on", off.id)), None)
+        }
+        Some(elsewhere) => {
+            let help = format!("move step `{}` before {stage}", elsewhere.id);
+            (unguarded.help(help), Some(&elsewhere.id))
+        }
+        None => {
+            let help = format!("add a step with `type = \"rollback-point\"` before {stage}");
+            (unguarded.help(help), None)
+        }
+    }
 }
 
 /// What `step` takes could be made from what it is given, by steps that do not stand before it.
@@ -265,11 +339,18 @@ fn check_end(resolved: &Resolved, flow: Flow, problems: &mut Problems) {
         return;
     };
     let what = match flow {
-        Flow::Tree | Flow::Packed | Flow::Digested => {
+        Flow::Tree | Flow::Chunks | Flow::Packed | Flow::Sealed | Flow::Digested => {
             format!("`{}` ends the pipeline before anything is stored", last.id)
         }
         Flow::Nothing => format!("`{}` has nothing to work on", last.id),
-        Flow::Stored | Flow::Confirmed | Flow::Chosen | Flow::Verified | Flow::Staged | Flow::Swapped => return,
+        Flow::Stored
+        | Flow::Confirmed
+        | Flow::Chosen
+        | Flow::Verified
+        | Flow::Guarded
+        | Flow::Staged
+        | Flow::GuardedStage
+        | Flow::Swapped => return,
     };
     let missing = way(flow, Flow::Stored).unwrap_or_default();
     let types: Vec<String> = missing.iter().map(|name| format!("`type = \"{name}\"`")).collect();
@@ -292,19 +373,22 @@ fn check_end(resolved: &Resolved, flow: Flow, problems: &mut Problems) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::Step;
 
     #[test]
     fn the_way_back_agrees_with_the_signatures() {
         let settings = [
             ("snapshot", r#"{"source":[]}"#),
+            ("deduplicate", "{}"),
             ("compress", "{}"),
+            ("encrypt", "{}"),
             ("checksum", "{}"),
             ("upload", r#"{"targets":["a"]}"#),
             ("confirm", r#"{"by":"read-back"}"#),
             ("select", r#"{"backup":"latest"}"#),
             ("verify", "{}"),
+            ("rollback-point", "{}"),
             ("restore", "{}"),
+            ("restore", r#"{"to":"scratch"}"#),
             ("swap", "{}"),
         ];
         let mut flows = 0;
@@ -313,23 +397,39 @@ mod tests {
             let Signature::Takes(pairs) = step.signature() else {
                 panic!("{name}");
             };
+            // The first pair is the common one; the others are where a step that may be left out is there.
+            let (takes, gives) = pairs.first().unwrap();
+            assert_eq!(giver(*gives), Some((name, *takes)));
             for (takes, gives) in pairs {
-                assert_eq!(giver(*gives), Some((name, *takes)));
+                assert_eq!(way(*takes, *gives), Some(vec![name]));
                 flows += 1;
             }
         }
-        assert_eq!(flows, 9);
+        assert_eq!(flows, 13);
     }
 
     #[test]
     fn the_way_names_the_missing_types_in_order() {
         assert_eq!(way(Flow::Tree, Flow::Digested), Some(vec!["compress", "checksum"]));
+        assert_eq!(way(Flow::Sealed, Flow::Stored), Some(vec!["checksum", "upload"]));
+        assert_eq!(way(Flow::Chunks, Flow::Digested), Some(vec!["compress", "checksum"]));
         assert_eq!(way(Flow::Packed, Flow::Tree), None);
         assert_eq!(way(Flow::Chosen, Flow::Stored), None);
     }
 
-    /// What compiling a backup with these steps behind its `upload` finds; each step is `id type settings`.
+    /// What compiling a backup with these steps behind its `upload` finds.
     fn found(steps: &[&str]) -> Vec<crate::diagnostic::Diagnostic> {
+        let first = [
+            "capture snapshot source=[{name=\"a\",type=\"files\",path=\"/srv/a\"}]",
+            "pack compress",
+            "digest checksum",
+            "store upload targets=[\"local\"]",
+        ];
+        compiled(&[&first, steps].concat())
+    }
+
+    /// What compiling a pipeline with these steps finds; each step is `id type settings`.
+    fn compiled(steps: &[&str]) -> Vec<crate::diagnostic::Diagnostic> {
         let folder = tempfile::tempdir().unwrap();
         let environments = folder.path().join("pipelines/environments");
         std::fs::create_dir_all(&environments).unwrap();
@@ -339,13 +439,7 @@ mod tests {
         )
         .unwrap();
         let mut text = "schema-version = 1\nname = \"backup\"\n".to_owned();
-        let first = [
-            "capture snapshot source=[{name=\"a\",type=\"files\",path=\"/srv/a\"}]",
-            "pack compress",
-            "digest checksum",
-            "store upload targets=[\"local\"]",
-        ];
-        for step in first.iter().chain(steps) {
+        for step in steps {
             let mut words = step.split(' ');
             let (id, kind) = (words.next().unwrap(), words.next().unwrap());
             let settings: Vec<&str> = words.collect();
@@ -373,6 +467,68 @@ mod tests {
 
     const PROOF: &str = "proof confirm by=\"read-back\"";
     const RETENTION: &str = "retention retain keep-daily=7";
+
+    /// What compiling a restore with these steps finds.
+    fn restoring(steps: &[&str]) -> Vec<crate::diagnostic::Diagnostic> {
+        let first = ["choose select backup=\"latest\"", "integrity verify"];
+        compiled(&[&first, steps].concat())
+    }
+
+    #[test]
+    fn a_swap_behind_a_rollback_point_is_legal_and_so_is_a_drill() {
+        let judged = "sound assert sqlite=\"integrity\" append-log=\"prefix\"";
+        assert_eq!(
+            restoring(&[
+                "guard rollback-point keep=3 keep-for=\"30d\"",
+                "stage restore",
+                judged,
+                "in swap"
+            ]),
+            []
+        );
+        assert_eq!(restoring(&["stage restore to=\"scratch\"", judged]), []);
+        assert_eq!(restoring(&["guard rollback-point", "stage restore"]), []);
+    }
+
+    #[test]
+    fn a_swap_without_a_rollback_point_is_told_once_with_what_is_missing() {
+        let only = |steps: &[&str]| {
+            let problems = restoring(steps);
+            let [problem] = problems.as_slice() else {
+                panic!("{problems:#?}");
+            };
+            problem.clone()
+        };
+        let none = only(&["stage restore", "in swap"]);
+        assert_eq!(none.code, Code::FlowMissing);
+        assert_eq!(none.what, "step `in` would replace data without a rollback point");
+        assert_eq!(none.places[0].excerpt.as_ref().unwrap().text, "type = \"swap\"");
+        assert_eq!(
+            none.help.as_deref(),
+            Some("add a step with `type = \"rollback-point\"` before `stage`")
+        );
+        let off = only(&["guard rollback-point enabled=false", "stage restore", "in swap"]);
+        assert_eq!(off.help.as_deref(), Some("switch `guard` on"));
+        let late = only(&["stage restore", "guard rollback-point", "in swap"]);
+        assert_eq!(late.code, Code::FlowOrder);
+        assert_eq!(late.help.as_deref(), Some("move step `guard` before `stage`"));
+        let after = only(&["stage restore", "in swap", "guard rollback-point"]);
+        assert_eq!(after.help.as_deref(), Some("move step `guard` before `stage`"));
+        let drill = only(&["stage restore to=\"scratch\"", "in swap"]);
+        assert_eq!(drill.what, "step `in` has nothing to put in place");
+    }
+
+    #[test]
+    fn a_step_that_judges_nothing_is_refused() {
+        let problems = restoring(&["stage restore", "sound assert"]);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert_eq!(problems[0].code, Code::InvalidValue);
+        assert!(
+            problems[0].what.contains("`sound` judges nothing"),
+            "{}",
+            problems[0].what
+        );
+    }
 
     #[test]
     fn retention_behind_a_read_back_is_legal_and_may_stand_twice() {

@@ -1,26 +1,22 @@
-//! What names a place outside the manifest: URLs of targets and globs of sources. Checked without looking at the place.
+//! What names a place outside the manifest: targets and globs of sources. Checked without looking at the place.
 
 use super::problem::{Problem, Problems};
 use super::resolved::{Resolved, ResolvedStep};
 use super::source_map::Span;
 use crate::diagnostic::{Code, Diagnose};
 use crate::fs::glob::{Excludes, GlobError, Pattern, split_root};
+use crate::id::TargetName;
 use crate::source::Source;
 use crate::steps::Step;
-use crate::target::check_url;
+use crate::target::{Fault, TargetSettings};
 
 /// Checks every target of the environment and every source of the pipeline.
 pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
     for (name, settings) in &resolved.environment.target {
-        if let Err(error) = check_url(&settings.url, &resolved.located.project) {
-            let span = span_at(resolved, &format!("/target/{name}/url"));
-            let problem = Problem::new(Code::InvalidValue, error.to_string(), span, "");
-            let problem = match error.why() {
-                Some(why) => problem.why(why),
-                None => problem.why(format!("it is the URL of the target `{name}`")),
-            };
-            problems.push(problem.help(error.help().unwrap_or_else(|| "correct the URL".to_owned())));
+        for fault in settings.check(&resolved.located.project) {
+            problems.push(faulty(resolved, name, &fault));
         }
+        check_protected(resolved, name, settings, problems);
     }
     for step in &resolved.steps {
         if let Step::Snapshot(snapshot) = &step.step {
@@ -29,6 +25,34 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
             }
         }
     }
+}
+
+/// What is wrong with one key of a target; a missing one is told at the target.
+fn faulty(resolved: &Resolved, name: &TargetName, fault: &Fault) -> Problem {
+    let Fault { key, error } = fault;
+    let tree = &resolved.environment_tree;
+    let own = tree.at(&format!("/target/{name}/{key}")).map(|found| found.node.span);
+    let span = own.unwrap_or_else(|| span_of_target(resolved, name));
+    let problem = Problem::new(error.code(), error.to_string(), span, "");
+    let problem = match error.why() {
+        Some(why) => problem.why(why),
+        None => problem.why(format!("it is the `{key}` of the target `{name}`")),
+    };
+    problem.help(error.help().unwrap_or_else(|| "correct it".to_owned()))
+}
+
+/// Data of a protected environment does not pass a network in clear.
+fn check_protected(resolved: &Resolved, name: &TargetName, settings: &TargetSettings, problems: &mut Problems) {
+    if !resolved.environment.protected || !settings.is_clear_on_the_wire() {
+        return;
+    }
+    let span = span_at(resolved, &format!("/target/{name}/endpoint"));
+    let what = format!("target `{name}` has no TLS, and this environment is protected");
+    problems.push(
+        Problem::new(Code::InvalidValue, what, span, "")
+            .why("everything stored would pass the network in clear; `allow-http` counts here for this host alone")
+            .help("write `https://`, or use an environment that is not protected"),
+    );
 }
 
 fn check_globs(step: &ResolvedStep, position: usize, source: &Source, problems: &mut Problems) {
@@ -69,6 +93,14 @@ fn wrong_glob(error: &GlobError, span: Span, step: &ResolvedStep) -> Problem {
     .why(error.why.clone())
     .help("write a character that stands for itself as a class of one: `[*]`, `[[]`")
     .step(step.id.as_str())
+}
+
+/// The header of a target's table.
+fn span_of_target(resolved: &Resolved, name: &TargetName) -> Span {
+    let found = resolved.environment_tree.at(&format!("/target/{name}"));
+    found.map_or(resolved.environment_tree.span, |found| {
+        found.key.map_or(found.node.span, |(_, span)| span)
+    })
 }
 
 fn span_at(resolved: &Resolved, pointer: &str) -> Span {

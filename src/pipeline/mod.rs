@@ -10,11 +10,13 @@ pub mod plan;
 pub mod run;
 pub mod schema;
 
+mod apart;
 mod arguments;
 mod explain;
 mod flow;
 mod layers;
 mod locations;
+mod maintenance;
 mod manifest;
 mod mask;
 mod overlay;
@@ -36,6 +38,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use apart::{Roots, overlapping_roots};
 pub use environment::Environment;
 pub use files::{FilesError, Listed, list_environments, list_pipelines};
 pub use plan::{Explained, Layer, Plan, PlannedStep, Provenance, Replaced};
@@ -95,6 +98,7 @@ pub fn compile(request: &Request) -> Result<Plan, Vec<Diagnostic>> {
     let steps = flow::chain(&resolved, &mut problems);
     references::check(&resolved, &mut problems);
     locations::check(&resolved, &mut problems);
+    maintenance::check(&resolved, &mut problems);
     if !problems.is_empty() {
         return Err(problems.finish(&resolved.map, resolved.name.as_str(), &request.environment));
     }
@@ -129,6 +133,7 @@ pub fn environment(project: &Path, name: &EnvName, run: &RunValues) -> Result<En
         let resolved = resolved::resolve(manifest::load_environment(&request)?, &request)?;
         let mut problems = Problems::default();
         locations::check(&resolved, &mut problems);
+        maintenance::check(&resolved, &mut problems);
         if problems.is_empty() {
             Ok(resolved.environment)
         } else {

@@ -30,9 +30,30 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_keeps(step, retain, problems);
             }
             Step::Redact(_) => check_redacted(resolved, step, problems),
-            Step::Compress(compress) => check_level(step, compress, problems),
+            Step::Compress(compress) => {
+                check_level(step, compress, problems);
+                check_codec(resolved, step, compress, problems);
+            }
+            Step::Encrypt(_) => check_recipients(resolved, step, problems),
             Step::Snapshot(snapshot) => check_prefixes(resolved, step, snapshot, problems),
-            Step::Checksum(_) | Step::Confirm(_) | Step::Verify(_) | Step::Restore(_) | Step::Swap(_) => {}
+            Step::Assert(assert) if assert.is_empty() => problems.push(
+                problem(
+                    step,
+                    Code::InvalidValue,
+                    format!("step `{}` judges nothing", step.id),
+                    step.span_of("type"),
+                )
+                .why("a step that cannot fail proves nothing")
+                .help("say what must hold, such as `sqlite = \"integrity\"`, or remove the step"),
+            ),
+            Step::Assert(_) => {}
+            Step::Deduplicate(_)
+            | Step::Checksum(_)
+            | Step::Confirm(_)
+            | Step::Verify(_)
+            | Step::RollbackPoint(_)
+            | Step::Restore(_)
+            | Step::Swap(_) => {}
         }
         check_protected(resolved, step, problems);
         check_always(step, problems);
@@ -94,8 +115,51 @@ fn check_require(step: &ResolvedStep, upload: &Upload, problems: &mut Problems) 
         )
         .why("no run could ever reach it")
         .help(format!(
-            "write {targets} or less, or remove it: then all targets are required"
+            "write {targets} or less, or remove it: then one target is enough"
         )),
+    );
+}
+
+/// Packs are read part by part, which only zstd's frames allow.
+fn check_codec(resolved: &Resolved, step: &ResolvedStep, compress: &Compress, problems: &mut Problems) {
+    let before = resolved.steps.iter().take_while(|other| other.id != step.id);
+    let in_chunks = before
+        .filter(|other| other.enabled)
+        .any(|other| matches!(other.step, Step::Deduplicate(_)));
+    if !in_chunks || compress.codec == Codec::Zstd {
+        return;
+    }
+    problems.push(
+        problem(
+            step,
+            Code::InvalidValue,
+            "a backup in chunks is compressed by zstd alone".to_owned(),
+            step.span_of("codec"),
+        )
+        .why("its packs are read part by part, and zstd's frames can be opened one by one")
+        .help("write `codec = \"zstd\"`, or leave the `deduplicate` step out"),
+    );
+}
+
+fn check_recipients(resolved: &Resolved, step: &ResolvedStep, problems: &mut Problems) {
+    if !step.enabled || !resolved.environment.encryption.recipients.is_empty() {
+        return;
+    }
+    problems.push(
+        problem(
+            step,
+            Code::MissingKey,
+            format!(
+                "`{}` encrypts, and the environment names nobody who could decrypt",
+                step.id
+            ),
+            step.span_of("type"),
+        )
+        .why("whom backups are sealed to stands in the environment, never in the pipeline")
+        .help(
+            "add `recipients = [\"age1…\", \"age1…\"]` under `[encryption]` in the environment file; \
+             `strongroom keys new` makes a key",
+        ),
     );
 }
 

@@ -292,6 +292,9 @@ mod tests {
 
     #[test]
     fn secret_keys_are_the_fields_that_hold_references() {
-        assert_eq!(secret_keys(), ["values"]);
+        assert_eq!(
+            secret_keys(),
+            ["access-key-id", "secret-access-key", "session-token", "values"]
+        );
     }
 }

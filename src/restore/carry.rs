@@ -8,6 +8,7 @@ mod way;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, RenameFlags};
@@ -15,6 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags, RenameFlags};
 use file::Copied;
 use way::{Level, level_of, settle};
 
+use super::branches::Branches;
 use super::error::RestoreError;
 use super::shortfalls::Shortfalls;
 use super::stack::FolderStack;
@@ -25,13 +27,13 @@ use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::fs::folder::{self, Folder};
 use crate::fs::marks;
 use crate::fs::metadata::XattrReader;
+use crate::fs::own::Own;
 use crate::fs::owners::Owners;
 use crate::fs::selection::Selection;
+use crate::fs::side_files::{ENDINGS, database_of};
 use crate::fs::walk::{FileSystems, Look, Note, NoteKind, SecondNames, Step, Walk, WalkOptions};
 use crate::limits;
 
-/// What SQLite keeps beside a database while it is open.
-const SIDE_FILES: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
 /// Names tried for a restored text beside a present file.
 const BESIDE_TRIES: u32 = 1000;
 const NAME_MAX: usize = 255;
@@ -39,10 +41,10 @@ const NAME_MAX: usize = 255;
 /// What becomes of the side files of databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SideFiles {
-    /// They are files like others.
+    /// They are files like others, but for those of a database that is restored: it must not meet the log of the one it
+    /// replaces.
     Carry,
-    /// A restored database must not meet the write-ahead log of the one it replaces: those of databases that are in the
-    /// stage, or that the source would have captured, stay behind.
+    /// The same, and whatever the source would have captured, or is in the stage, is taken for a database.
     LeaveBehind,
 }
 
@@ -79,7 +81,10 @@ struct Carrier<'a> {
     request: &'a Carry<'a>,
     present: Folder,
     stack: FolderStack<Level>,
+    branches: Branches,
     root: Level,
+    /// Databases that were carried: their side files go with them.
+    databases: BTreeSet<TreePath>,
     xattrs: XattrReader,
     shortfalls: Shortfalls,
     carried: Carried,
@@ -110,7 +115,9 @@ pub fn carry(request: &Carry<'_>) -> Result<Carried, RestoreError> {
         request,
         present,
         stack: FolderStack::new(root),
+        branches: Branches::new(request.stage.branches()?),
         root: level,
+        databases: BTreeSet::new(),
         xattrs: XattrReader::default(),
         shortfalls: Shortfalls::new(false),
         carried: Carried::default(),
@@ -119,6 +126,11 @@ pub fn carry(request: &Carry<'_>) -> Result<Carried, RestoreError> {
         match step {
             Step::Note(note) => carrier.note(&note),
             Step::Found(found) if found.entry.path.is_root() => {}
+            Step::Found(found) if Own::within(found.entry.path.name()).is_some() => {
+                if found.entry.kind == Kind::Folder {
+                    walk.skip_folder();
+                }
+            }
             Step::Found(found) => {
                 if carrier.meet(&found.entry, walk.folder())? == Below::Skip {
                     walk.skip_folder();
@@ -174,24 +186,23 @@ impl Carrier<'_> {
 
     /// Whether this is a side file of a database that is restored.
     fn stays_behind(&mut self, path: &TreePath) -> Result<bool, RestoreError> {
-        if self.request.side_files == SideFiles::Carry {
-            return Ok(false);
-        }
-        let stem = SIDE_FILES
-            .iter()
-            .find_map(|suffix| path.as_bytes().strip_suffix(*suffix));
-        let Some(database) = stem.and_then(TreePath::parse).filter(|p| !p.is_root()) else {
+        let database = database_of(path.as_bytes()).and_then(TreePath::parse);
+        let Some(database) = database.filter(|database| !self.databases.contains(database)) else {
             return Ok(false);
         };
-        if (self.request.selects)(&database, false) {
+        let strict = self.request.side_files == SideFiles::LeaveBehind;
+        if strict && (self.request.selects)(&database, false) {
             return Ok(true);
         }
         let above = database.parent().unwrap_or_default();
-        let found = create::open_beneath(self.stack.root(), &above).and_then(|f| create::look(f, database.name()));
+        let open = self.branches.open_beneath(self.stack.root(), &above);
+        let found = open.and_then(|folder| {
+            create::look(&folder, database.name())?;
+            Ok(strict || file::is_database(&folder, database.name())?)
+        });
         match found {
-            Ok(_) => Ok(true),
             Err(error) if create::is_nothing(&error) => Ok(false),
-            Err(error) => Err(RestoreError::entry("look at", &database, error)),
+            other => other.map_err(|e| RestoreError::entry("look at", &database, e)),
         }
     }
 
@@ -230,8 +241,13 @@ impl Carrier<'_> {
             rustix::fs::renameat_with(to, path.name(), to, aside, RenameFlags::NOREPLACE)
                 .map_err(|e| RestoreError::entry("move aside", path, e.into()))?;
         }
+        let is_database = opened.is_database();
         let copied =
             file::copy(opened, to, path, &mut self.xattrs).map_err(|e| RestoreError::entry("carry over", path, e))?;
+        if is_database {
+            self.databases.insert(path.clone());
+            self.part_from_logs(path)?;
+        }
         match copied {
             Copied::Whole {
                 short,
@@ -252,6 +268,30 @@ impl Carrier<'_> {
             Copied::NoPrivilege => self.shortfalls.skip_device(path),
         }
         Ok(true)
+    }
+
+    /// Moves restored side files away from a database that was carried: they are of another one's moment.
+    fn part_from_logs(&mut self, database: &TreePath) -> Result<(), RestoreError> {
+        for ending in ENDINGS {
+            let name = [database.name(), ending].concat();
+            let Some(path) = database.parent().and_then(|parent| parent.child(&name)) else {
+                continue;
+            };
+            if self.look(&path)?.is_none() {
+                continue;
+            }
+            let restored = [name.as_slice(), b".restored"].concat();
+            let to = self.stack.top().map_err(|e| RestoreError::entry("open", &path, e))?;
+            rustix::fs::renameat_with(to, name.as_slice(), to, restored.as_slice(), RenameFlags::NOREPLACE)
+                .map_err(|e| RestoreError::entry("move aside", &path, e.into()))?;
+            let what = format!("the restored `{}` lies there as `….restored`", path.display());
+            self.warn(
+                Diagnostic::warning(Code::RestoredBeside, what)
+                    .why("the database beside it is the present one, which a log of another moment would change")
+                    .help("leave the side files of a database out of a source that leaves the database out"),
+            );
+        }
+        Ok(())
     }
 
     /// Puts the restored text beside the present file, which keeps its name.
@@ -310,7 +350,9 @@ impl Carrier<'_> {
         let root = TreePath::root();
         let fail = |error| RestoreError::entry("set the properties of", &root, error);
         settle(self.stack.root(), &root, &self.root, &mut self.shortfalls).map_err(fail)?;
-        rustix::fs::syncfs(self.stack.root()).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
+        for folder in self.branches.folders().map(AsFd::as_fd).chain([self.stack.root()]) {
+            rustix::fs::syncfs(folder).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
+        }
         let (warnings, number) = self.shortfalls.warnings();
         self.carried.warning_count += number;
         for (path, restored) in &self.carried.beside {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::stack::FolderStack;
+use super::stack::{FolderStack, Held};
 use crate::fs::create::{self, Identity};
 
 /// Removes the folder `name` of `parent`, provided it is still `identity`: whatever else has taken the name stays.
@@ -28,7 +28,7 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8], identity: Identit
         if let Some(next) = folders.pop() {
             let folder = open_to_clear(stack.top()?, &next)?;
             waiting.push(clear_files(folder.as_fd())?);
-            stack.push(&next, folder, ())?;
+            stack.push(&next, folder, Held::WhileNear, ())?;
         } else {
             waiting.pop();
             if let Some((left, ())) = stack.pop() {

@@ -75,12 +75,12 @@ pub enum Unfit {
     /// Something that is not a folder.
     #[error("is not a folder")]
     NotFolder,
-    /// A mount point.
-    #[error("is a mount point")]
-    MountPoint,
-    /// A mount point lies beneath it.
-    #[error("holds the mount point `{0}`")]
+    /// Something is mounted in it that is not a folder, or that the new tree has something else in the place of.
+    #[error("holds the mount point `{0}`, which is or would be no folder")]
     HoldsMount(String),
+    /// A mount point with more names directly in it than are exchanged one by one.
+    #[error("is a mount point with too many names in it")]
+    TooManyNames,
     /// A folder that has something in it.
     #[error("is not empty")]
     NotEmpty,
@@ -90,20 +90,18 @@ pub enum Unfit {
     /// Another source's destination lies beneath it.
     #[error("holds the destination of another source, `{0}`")]
     Holds(String),
-    /// The stage of this destination is not beside it any more.
-    #[error("has no stage beside it")]
+    /// What is to be put in its place is not where it must be: a stage was moved, or what is mounted has changed.
+    #[error("has nothing beside it that could be put in its place")]
     NoStage,
 }
 
-/// A destination that could not be put back as it was.
+/// A swap that could not be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// The destination.
-    pub destination: PathBuf,
-    /// What lies there now.
-    pub holds: &'static str,
-    /// Where the data lies that was there before, where there was any.
-    pub before: Option<PathBuf>,
+    /// The journal, from which the next command goes on.
+    pub journal: PathBuf,
+    /// Why it could not be undone.
+    pub why: String,
 }
 
 /// Why a restore could not go on.
@@ -145,8 +143,14 @@ pub enum RestoreError {
         destination: PathBuf,
         /// Why it failed.
         source: io::Error,
-        /// The destinations that could not be put back; empty where all are as before.
-        stuck: Vec<Stuck>,
+        /// What could not be undone; nothing where all destinations are as before.
+        stuck: Option<Stuck>,
+    },
+    /// Another run is at work on the same destinations.
+    #[error("another swap of these destinations is under way")]
+    Busy {
+        /// Its journal.
+        journal: PathBuf,
     },
     /// All destinations were replaced, and the disk did not confirm it.
     #[error("the restored data is in place, but the disk did not confirm it for `{}`", .destination.display())]
@@ -206,6 +210,8 @@ impl Diagnose for RestoreError {
             Self::Hostile { .. } => Code::ArchiveHostile,
             Self::Destination { .. } => Code::DestinationInvalid,
             Self::Io { source, .. } if no_room(source) => Code::DiskFull,
+            Self::Busy { .. } => Code::Held,
+            Self::Swap { stuck: Some(_), .. } => Code::SwapUnfinished,
             Self::Unfinished | Self::Io { .. } | Self::Swap { .. } | Self::Unsynced { .. } => Code::RestoreFailed,
         }
     }
@@ -214,6 +220,7 @@ impl Diagnose for RestoreError {
         match self {
             Self::Hostile { .. } => Some("no backup that this program made has such an entry".to_owned()),
             Self::Destination { unfit, .. } => Some(why_unfit(unfit).to_owned()),
+            Self::Busy { journal } => Some(format!("its journal is `{}`", journal.display())),
             Self::Unfinished | Self::Io { .. } | Self::Swap { .. } | Self::Unsynced { .. } => None,
         }
     }
@@ -223,12 +230,13 @@ impl Diagnose for RestoreError {
             Self::Hostile { .. } | Self::Unfinished | Self::Io { .. } => {
                 "nothing present was changed; what was unpacked until then is not in place".to_owned()
             }
-            Self::Destination { .. } => "nothing was moved".to_owned(),
-            Self::Swap { stuck, .. } if stuck.is_empty() => "all destinations are as before".to_owned(),
-            Self::Swap { stuck, .. } => {
-                let list: Vec<String> = stuck.iter().map(describe_stuck).collect();
-                format!("not every destination could be put back: {}", list.join("; "))
-            }
+            Self::Destination { .. } | Self::Busy { .. } => "nothing was moved".to_owned(),
+            Self::Swap { stuck: None, .. } => "all destinations are as before".to_owned(),
+            Self::Swap { stuck: Some(stuck), .. } => format!(
+                "not every destination could be put back ({}); `{}` lists every rename, and the next command goes on from it",
+                stuck.why,
+                stuck.journal.display()
+            ),
             Self::Unsynced { .. } => {
                 "the restored data is in place and what it replaced is kept; a power cut now may undo it".to_owned()
             }
@@ -246,55 +254,55 @@ impl Diagnose for RestoreError {
                 "free space on the file system of the destination: a restore needs room for both trees".to_owned()
             }
             Self::Unfinished | Self::Io { .. } => return None,
-            Self::Swap { source, stuck, .. } if stuck.is_empty() => {
+            Self::Busy { .. } => "wait until it has ended, and run the command again".to_owned(),
+            Self::Swap { source, stuck: None, .. } => {
                 if source.kind() != io::ErrorKind::CrossesDevices {
                     return None;
                 }
                 // An overlay says so of a folder that came with the image: it cannot rename that.
                 "keep the data on a volume, not in the container's image, or use `--to DIR`".to_owned()
             }
-            Self::Swap { .. } => "stop the service and move the folders named above back by hand".to_owned(),
-            Self::Unsynced { .. } => "run `sync` and look at the kernel's log for errors of the disk".to_owned(),
+            Self::Swap { .. } => {
+                "leave the service stopped, see to the reason, and run any command of this environment again".to_owned()
+            }
+            Self::Unsynced { .. } => {
+                "look at the kernel's log for errors of the disk; the next command of this environment finishes what is left"
+                    .to_owned()
+            }
         })
-    }
-}
-
-fn describe_stuck(stuck: &Stuck) -> String {
-    let destination = stuck.destination.display();
-    match &stuck.before {
-        Some(before) => format!(
-            "`{destination}` holds {}, and the data that was there lies at `{}`",
-            stuck.holds,
-            before.display()
-        ),
-        None => format!("`{destination}` holds {}, and was absent before", stuck.holds),
     }
 }
 
 fn why_unfit(unfit: &Unfit) -> &'static str {
     match unfit {
-        Unfit::NoName | Unfit::MountPoint => "the folder is replaced whole by renaming, and this one cannot be renamed",
+        Unfit::NoName => "the folder is replaced whole by renaming, and this one cannot be renamed",
         Unfit::Link => "replacing the link would leave the data it points to where it is",
         Unfit::NotFolder => "a source is restored as a folder",
-        Unfit::HoldsMount(_) => "the mounted data would move aside with the folder that is replaced",
+        Unfit::HoldsMount(_) => "what is mounted cannot be renamed, and only folders are replaced by what lies in them",
+        Unfit::TooManyNames => "each of them would be renamed on its own, and be listed in the journal",
         Unfit::NotEmpty => "a restore never mixes with files that are there already",
         Unfit::Shared | Unfit::Holds(_) => "each folder is replaced whole, so one source would undo the other",
-        Unfit::NoStage => "the unpacked data was moved or removed by someone else",
+        Unfit::NoStage => {
+            "the data was moved or removed by someone else, or something was mounted or unmounted meanwhile"
+        }
     }
 }
 
 fn help_unfit(unfit: &Unfit) -> &'static str {
     match unfit {
-        Unfit::NoName | Unfit::MountPoint => {
+        Unfit::NoName => {
             "restore into a folder below it with a `[[step.destination]]`, or into an empty folder with `--to DIR`"
         }
         Unfit::Link => "write the real path of the folder in the manifest or in a `[[step.destination]]`",
         Unfit::NotFolder => "move it away, or name another folder in a `[[step.destination]]`",
         Unfit::HoldsMount(_) => "unmount it first, or restore into an empty folder with `--to DIR`",
+        Unfit::TooManyNames => {
+            "mount the volume one level higher, or restore with `--to DIR` and move the data by hand"
+        }
         Unfit::NotEmpty => "name a folder that does not exist or is empty",
         Unfit::Shared | Unfit::Holds(_) => {
             "give one of the sources another folder in a `[[step.destination]]`, or use `--to DIR`"
         }
-        Unfit::NoStage => "run the restore again",
+        Unfit::NoStage => "look at what is mounted, and run the command again",
     }
 }

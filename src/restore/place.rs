@@ -2,6 +2,7 @@
 //!
 //! The way to the destination is the operator's own and may lead through links; the destination itself may not be one.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, StatxAttributes};
 
 use super::error::{RestoreError, Unfit};
+use super::swap::record::Way;
 use crate::fs::create::{self, Identity};
-
-/// Bytes of a file's name that the kernel takes.
-const NAME_MAX: usize = 255;
 
 /// A destination that was looked at and can be replaced, or be made where it is absent.
 #[derive(Debug)]
@@ -25,13 +24,16 @@ pub struct Place {
     name: OsString,
     present: Option<Identity>,
     made: Vec<PathBuf>,
+    is_mount: bool,
+    mounts: Vec<PathBuf>,
 }
 
 impl Place {
     /// Looks at a destination. Folders missing on the way to it are made, 0700.
     ///
     /// # Errors
-    /// Where the destination is a link, a mount point, holds one, or is not a folder; nothing was moved.
+    /// Where the destination is a link or not a folder, or something other than a folder is mounted in it; nothing was
+    /// moved.
     pub fn of(destination: &Path) -> Result<Self, RestoreError> {
         let unfit = |why| RestoreError::unfit(destination, why);
         let name = destination.file_name().ok_or_else(|| unfit(Unfit::NoName))?.to_owned();
@@ -44,20 +46,40 @@ impl Place {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&folder_path, flags, Mode::empty())
             .map_err(|e| RestoreError::path("open", &folder_path, e.into()))?;
-        let present = look_at(folder.as_fd(), &name, destination)?;
-        let place = Self {
+        let found = look_at(folder.as_fd(), &name, destination)?;
+        let path = folder_path.join(&name);
+        let mut mounts = match found {
+            Some(_) => mounts_at(&path)?,
+            None => Vec::new(),
+        };
+        let is_mount = found.is_some_and(|found| found.is_mount) || mounts.contains(&path);
+        mounts.retain(|mount| *mount != path);
+        if let Some(file) = mounts.iter().find(|mount| !mount.is_dir()) {
+            return Err(unfit(Unfit::HoldsMount(file.display().to_string())));
+        }
+        Ok(Self {
             folder,
             folder_path,
             name,
-            present,
+            present: found.map(|found| found.identity),
             made,
-        };
-        if place.present.is_some()
-            && let Some(mount) = mount_beneath(&place.path())?
-        {
-            return Err(unfit(Unfit::HoldsMount(mount.display().to_string())));
+            is_mount,
+            mounts,
+        })
+    }
+
+    /// Whether it is replaced as one, or name by name because it cannot be renamed.
+    pub fn way(&self) -> Way {
+        if self.is_mount || !self.mounts.is_empty() {
+            Way::Names
+        } else {
+            Way::Whole
         }
-        Ok(place)
+    }
+
+    /// The mount points in it, real paths in order; not the destination itself.
+    pub fn mounts(&self) -> &[PathBuf] {
+        &self.mounts
     }
 
     /// The folder that holds the destination.
@@ -90,20 +112,12 @@ impl Place {
         &self.made
     }
 
-    /// `.<name>.strongroom-<what>`, the name cut where it would be too long for a file system.
-    pub(super) fn beside(&self, what: &str) -> OsString {
-        let suffix = format!(".strongroom-{what}");
-        let room = NAME_MAX.saturating_sub(suffix.len() + 1);
-        let bytes = self.name.as_bytes();
-        // Cut between characters, so that a readable name stays readable.
-        let mut cut = room.min(bytes.len());
-        while cut > 0 && bytes.get(cut).is_some_and(|b| b & 0xc0 == 0x80) {
-            cut -= 1;
-        }
-        let mut name = vec![b'.'];
-        name.extend_from_slice(bytes.get(..cut).unwrap_or_default());
-        name.extend_from_slice(suffix.as_bytes());
-        OsString::from_vec(name)
+    /// The same, taken for a mount point that has these mount points in it.
+    #[cfg(test)]
+    pub(super) fn as_mount(mut self, mounts: &[&str]) -> Self {
+        self.is_mount = true;
+        self.mounts = mounts.iter().map(|mount| self.path().join(mount)).collect();
+        self
     }
 
     pub(super) fn into_parts(self) -> (OwnedFd, PathBuf, Vec<PathBuf>) {
@@ -132,7 +146,14 @@ fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-fn look_at(folder: BorrowedFd<'_>, name: &OsStr, destination: &Path) -> Result<Option<Identity>, RestoreError> {
+/// A folder that is there.
+#[derive(Clone, Copy)]
+struct Found {
+    identity: Identity,
+    is_mount: bool,
+}
+
+fn look_at(folder: BorrowedFd<'_>, name: &OsStr, destination: &Path) -> Result<Option<Found>, RestoreError> {
     let unfit = |why| Err(RestoreError::unfit(destination, why));
     let stat = match create::look(folder, name.as_bytes()) {
         Err(error) if is_absent(&error) => return Ok(None),
@@ -140,18 +161,21 @@ fn look_at(folder: BorrowedFd<'_>, name: &OsStr, destination: &Path) -> Result<O
         Ok(stat) => stat,
     };
     match create::type_of(&stat) {
-        FileType::Directory if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => unfit(Unfit::MountPoint),
-        FileType::Directory => Ok(Some(Identity::of(&stat))),
+        FileType::Directory => Ok(Some(Found {
+            identity: Identity::of(&stat),
+            is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        })),
         FileType::Symlink => unfit(Unfit::Link),
         _ => unfit(Unfit::NotFolder),
     }
 }
 
-/// A mount point at or beneath `path`, which is a real path.
-fn mount_beneath(path: &Path) -> Result<Option<PathBuf>, RestoreError> {
+/// The mount points at and beneath `path`, which is a real path, in order and each once.
+fn mounts_at(path: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     let table = Path::new("/proc/self/mountinfo");
     let text = std::fs::read(table).map_err(|e| RestoreError::path("read", table, e))?;
-    Ok(mount_points(&text).find(|mount| mount.starts_with(path)))
+    let found: BTreeSet<PathBuf> = mount_points(&text).filter(|mount| mount.starts_with(path)).collect();
+    Ok(found.into_iter().collect())
 }
 
 /// The fifth field of each line; space, tab, newline and backslash stand there as three octal digits.
@@ -192,11 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_holds_a_mount_point_is_no_destination() {
+    fn what_is_mounted_in_a_folder_is_found_and_what_beside_it_is_not() {
         // Every Linux has mounts below these, whatever the container.
-        let mount = mount_beneath(Path::new("/")).unwrap();
-        assert!(mount.is_some());
-        assert_eq!(mount_beneath(Path::new("/no-such-folder")).unwrap(), None);
+        let mounts = mounts_at(Path::new("/proc")).unwrap();
+        assert!(mounts.contains(&PathBuf::from("/proc")));
+        assert!(mounts.is_sorted());
+        assert!(mounts_at(Path::new("/pro")).unwrap().is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Place::of(folder.path()).unwrap().way(), Way::Whole);
     }
 
     #[test]
@@ -216,16 +243,6 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-    }
-
-    #[test]
-    fn the_name_of_a_stage_is_never_too_long() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = "\u{e4}".repeat(127);
-        let place = Place::of(&folder.path().join(&name)).unwrap();
-        let beside = place.beside("replaced-20261121T215100Z-0123456789ab");
-        assert!(beside.len() <= 255);
-        assert!(beside.to_str().unwrap().starts_with(".\u{e4}\u{e4}"));
     }
 
     #[test]

@@ -10,10 +10,20 @@ use crate::fs::entry::TreePath;
 /// Folders that stay open at once.
 const OPEN: usize = 64;
 
+/// How long a folder of the way stays open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// As long as it is one of the deepest: it is found again by its name.
+    WhileNear,
+    /// Always: it lies on another file system than the folder above it, and not by that name.
+    Always,
+}
+
 struct Level<T> {
     name: Vec<u8>,
     identity: Identity,
     open: Option<OwnedFd>,
+    held: Held,
     data: T,
 }
 
@@ -60,15 +70,17 @@ impl<T> FolderStack<T> {
     }
 
     /// Goes down into the folder `name` of the top folder, which is open as `folder`.
-    pub(super) fn push(&mut self, name: &[u8], folder: OwnedFd, data: T) -> io::Result<()> {
+    pub(super) fn push(&mut self, name: &[u8], folder: OwnedFd, held: Held, data: T) -> io::Result<()> {
         self.levels.push(Level {
             name: name.to_vec(),
             identity: Identity::of_open(&folder)?,
             open: Some(folder),
+            held,
             data,
         });
         if let Some(far) = self.levels.len().checked_sub(OPEN + 1)
             && let Some(level) = self.levels.get_mut(far)
+            && level.held == Held::WhileNear
         {
             level.open = None;
         }
@@ -137,7 +149,7 @@ mod tests {
         for _ in 0..500 {
             let folder = create::make_folder(stack.top().unwrap(), b"deep").unwrap();
             identities.push(Identity::of_open(&folder).unwrap());
-            stack.push(b"deep", folder, ()).unwrap();
+            stack.push(b"deep", folder, Held::WhileNear, ()).unwrap();
             assert!(stack.levels.iter().filter(|l| l.open.is_some()).count() <= OPEN);
         }
         while let Some(expected) = identities.pop() {
@@ -155,7 +167,7 @@ mod tests {
         let fd = rustix::fs::open(root.path(), flags, Mode::empty()).unwrap();
         let mut stack = FolderStack::new(fd);
         let folder = create::make_folder(stack.top().unwrap(), b"a").unwrap();
-        stack.push(b"a", folder, ()).unwrap();
+        stack.push(b"a", folder, Held::WhileNear, ()).unwrap();
         std::fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
         std::fs::create_dir(root.path().join("a")).unwrap();
         stack.levels.last_mut().unwrap().open = None;

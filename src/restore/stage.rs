@@ -1,23 +1,30 @@
 //! A stage: an empty folder of ours, 0700, that a source is unpacked into; beside its destination, so that a rename puts
-//! it in place, or inside a folder that the operator named.
+//! it in place, or inside a folder that the operator named. For a destination that is a mount point, or holds some, it
+//! lies inside of each: only there is it on the same file system.
 //!
 //! A stage that is dropped is removed, unless it was kept. Removal looks at the folder's identity, not its name, so it
-//! can never take away what has come to lie there instead.
+//! can never take away what has come to lie there instead. As long as its run lives a lock is held on it: by that the
+//! next command tells a stage in use from one that a dead run has left.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::clear::remove_tree;
 use super::error::{RestoreError, Unfit};
 use super::place::{Place, make_missing};
-use super::swap::Keep;
+use super::swap::record::{Way, short};
 use crate::fs::create::{self, Identity};
+use crate::fs::entry::TreePath;
+use crate::fs::own;
 use crate::id::{RunId, SourceName};
+
+/// What a folder of links to stages is called.
+pub(super) const VIEW: &str = "view";
 
 /// A folder that a source is unpacked into.
 #[derive(Debug)]
@@ -25,20 +32,54 @@ pub struct Stage {
     folder: OwnedFd,
     folder_path: PathBuf,
     name: OsString,
-    first_name: OsString,
     identity: Identity,
     made: Vec<PathBuf>,
     kept: bool,
+    /// Held open: its lock says that the run lives.
+    _lock: OwnedFd,
+    /// The stages of the mount points in the destination, each with the path of its mount point below the destination.
+    branches: Vec<(TreePath, Stage)>,
 }
 
 impl Stage {
-    /// Makes a stage beside `destination`, on its file system.
+    /// Makes a stage beside `destination`, on its file system; inside of it where it is a mount point or holds one.
     ///
     /// # Errors
     /// Where the destination could not be replaced later: see [`Place::of`]. Nothing was made then.
     pub fn beside(destination: &Path, run: &RunId) -> Result<Self, RestoreError> {
+        Self::at(Place::of(destination)?, run)
+    }
+
+    pub(super) fn at(place: Place, run: &RunId) -> Result<Self, RestoreError> {
+        let what = format!("stage-{}", short(run));
+        if place.way() == Way::Whole {
+            let name = own::beside(place.name(), &what);
+            let (folder, folder_path, made) = place.into_parts();
+            return Self::make(folder, folder_path, name, made);
+        }
+        let name = own::beside(OsStr::new(""), &what);
+        let path = place.path();
+        let mut stage = Self::within(&path, &name)?;
+        for mount in place.mounts() {
+            let below = mount.strip_prefix(&path).unwrap_or(mount);
+            let below = TreePath::parse(below.as_os_str().as_bytes()).unwrap_or_default();
+            stage.branches.push((below, Self::within(mount, &name)?));
+        }
+        Ok(stage)
+    }
+
+    /// Makes a stage called `name` in `folder`.
+    fn within(folder: &Path, name: &OsStr) -> Result<Self, RestoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open =
+            rustix::fs::open(folder, flags, Mode::empty()).map_err(|e| RestoreError::path("open", folder, e.into()))?;
+        Self::make(open, folder.to_owned(), name.to_owned(), Vec::new())
+    }
+
+    /// Makes an empty folder for links to the stages of `run`, beside `destination`.
+    pub fn view(destination: &Path, run: &RunId) -> Result<Self, RestoreError> {
         let place = Place::of(destination)?;
-        let name = place.beside(&format!("stage-{}", short(run)));
+        let name = own::beside(OsStr::new(VIEW), &format!("stage-{}", short(run)));
         let (folder, folder_path, made) = place.into_parts();
         Self::make(folder, folder_path, name, made)
     }
@@ -56,14 +97,17 @@ impl Stage {
         let fail = |error| RestoreError::path("create", &path, error);
         let root = create::make_folder(&folder, name.as_bytes()).map_err(fail)?;
         let identity = Identity::of_open(&root).map_err(fail)?;
+        // Where the file system has no locks nobody takes the stage for a dead run's either.
+        let _ = rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive);
         Ok(Self {
             folder,
             folder_path,
-            first_name: name.clone(),
             name,
             identity,
             made,
             kept: false,
+            _lock: root,
+            branches: Vec::new(),
         })
     }
 
@@ -91,14 +135,57 @@ impl Stage {
         }
     }
 
+    /// The folders of the mount points in the destination, open, each with its path below the destination.
+    ///
+    /// # Errors
+    /// Where one is not there any more.
+    pub fn branches(&self) -> Result<Vec<(TreePath, OwnedFd)>, RestoreError> {
+        let open = |(below, stage): &(TreePath, Self)| Ok((below.clone(), stage.root()?));
+        self.branches.iter().map(open).collect()
+    }
+
+    /// Every folder of the stage: the path below the destination that it stands for, and where it lies.
+    pub fn folders(&self) -> Vec<(TreePath, PathBuf)> {
+        let own = (TreePath::root(), self.path());
+        let branches = self.branches.iter().map(|(below, stage)| (below.clone(), stage.path()));
+        std::iter::once(own).chain(branches).collect()
+    }
+
+    /// Where an entry of the tree lies.
+    pub fn find(&self, path: &TreePath) -> PathBuf {
+        let below = |at: &TreePath| {
+            let rest = path.as_bytes().strip_prefix(at.as_bytes())?;
+            rest.strip_prefix(b"/").or(rest.is_empty().then_some(rest))
+        };
+        let branches = self.branches.iter().filter_map(|(at, stage)| Some((stage, below(at)?)));
+        let (stage, rest) = branches
+            .min_by_key(|(_, rest)| rest.len())
+            .unwrap_or((self, path.as_bytes()));
+        stage.path().join(OsStr::from_bytes(rest))
+    }
+
+    /// Whether every folder of the stage is there.
+    pub(super) fn is_there(&self) -> bool {
+        let there = |stage: &Self| {
+            create::look(&stage.folder, stage.name.as_bytes()).is_ok_and(|s| Identity::of(&s) == stage.identity)
+        };
+        there(self) && self.branches.iter().all(|(_, stage)| there(stage))
+    }
+
     /// Keeps the stage where it is, and says where that is.
     pub fn keep(mut self) -> PathBuf {
+        for (_, branch) in self.branches.drain(..) {
+            branch.keep();
+        }
         self.kept = true;
         self.path()
     }
 
     /// Removes the stage with everything in it, and the folders that had to be made for it.
     pub fn discard(mut self) -> Result<(), RestoreError> {
+        for (_, branch) in self.branches.drain(..) {
+            branch.discard()?;
+        }
         self.kept = true;
         self.remove()
             .map_err(|error| RestoreError::path("remove", &self.path(), error))
@@ -115,29 +202,6 @@ impl Stage {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn identity(&self) -> Identity {
-        self.identity
-    }
-
-    pub(super) fn folder(&self) -> BorrowedFd<'_> {
-        self.folder.as_fd()
-    }
-
-    pub(super) fn name(&self) -> &OsStr {
-        &self.name
-    }
-
-    /// The name the stage was made with.
-    pub(super) fn first_name(&self) -> &OsStr {
-        &self.first_name
-    }
-
-    /// Notes that the stage's folder bears another name now.
-    pub(super) fn now_at(&mut self, name: &OsStr, keep: Keep) {
-        name.clone_into(&mut self.name);
-        self.kept = keep == Keep::Yes;
     }
 }
 
@@ -165,12 +229,6 @@ pub fn prepare_to(dir: &Path) -> Result<Vec<PathBuf>, RestoreError> {
         return Err(RestoreError::unfit(dir, Unfit::NotEmpty));
     }
     Ok(made)
-}
-
-/// The last twelve digits of a run's id: the random ones.
-pub(super) fn short(run: &RunId) -> String {
-    let text = run.to_string();
-    text.rsplit('-').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -4,16 +4,18 @@
 //! Entries come depth first. Only the folders on the way to the present entry are remembered; a folder gets its
 //! properties when the first entry outside it comes, so that what is made in it does not change them.
 
+mod entries;
 mod owner;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use entries::failed;
 pub use owner::OwnerMapping;
 use owner::properties;
 
+use super::branches::Branches;
 use super::check;
 use super::current_file::{CurrentFile, WriteError};
 use super::error::{RestoreError, Trick, Unfit};
@@ -24,7 +26,6 @@ use crate::event::{Event, Events};
 use crate::fs::create::{self, Made};
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::fs::owners::Owners;
-use crate::limits;
 use crate::source::{SinkError, TreeSink, Verdict};
 
 /// Entries after which listeners are told, where the bytes did not come sooner.
@@ -78,6 +79,7 @@ enum Current {
 /// Writes a tree below an empty folder.
 pub struct TreeWriter {
     stack: FolderStack<Metadata>,
+    branches: Branches,
     root: Option<Metadata>,
     current: Option<Current>,
     /// The entry that must follow, because its first try did not count.
@@ -105,15 +107,11 @@ impl TreeWriter {
                 return Err(RestoreError::unfit(".".as_ref(), Unfit::NotEmpty));
             }
         }
-        for name in [c"system.posix_acl_default", c"system.posix_acl_access"] {
-            match rustix::fs::fremovexattr(&root, name) {
-                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(fail("prepare", error.into())),
-            }
-        }
+        forget_inherited(&root).map_err(|e| fail("prepare", e.into()))?;
         let accepts = options.owner == OwnerMapping::None && !rustix::process::geteuid().is_root();
         Ok(Self {
             stack: FolderStack::new(root),
+            branches: Branches::default(),
             root: None,
             current: None,
             again: None,
@@ -124,6 +122,19 @@ impl TreeWriter {
             written: Written::default(),
             untold: (0, 0),
         })
+    }
+
+    /// Writes what lies at and below these paths into these folders, empty ones on other file systems; an empty folder stands
+    /// for each in the tree.
+    ///
+    /// # Errors
+    /// Where what they inherited from the folders around them cannot be taken off.
+    pub fn with_branches(mut self, branches: Vec<(TreePath, OwnedFd)>) -> Result<Self, RestoreError> {
+        for (path, folder) in &branches {
+            forget_inherited(folder).map_err(|e| RestoreError::entry("prepare", path, e.into()))?;
+        }
+        self.branches = Branches::new(branches);
+        Ok(self)
     }
 
     /// Ends the tree: gives the folders that are still open their properties, the root last, and waits for the disk.
@@ -145,7 +156,10 @@ impl TreeWriter {
         let short = create::apply(Made::Open(self.stack.root()), &wanted)
             .map_err(|e| RestoreError::entry("set the properties of", &root, e))?;
         self.shortfalls.note(&root, short);
-        rustix::fs::syncfs(self.stack.root()).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
+        let branches = self.branches.folders().map(AsFd::as_fd);
+        for folder in branches.chain([self.stack.root()]) {
+            rustix::fs::syncfs(folder).map_err(|e| RestoreError::entry("sync", &root, e.into()))?;
+        }
         self.tell(0, 0, Tell::Now);
         let (owner_skipped, attributes_skipped, devices_skipped) = self.shortfalls.counts();
         let (warnings, warning_count) = self.shortfalls.warnings();
@@ -216,97 +230,6 @@ impl TreeWriter {
         }
         self.stack.pop();
         Ok(())
-    }
-
-    fn create(&mut self, entry: &Entry) -> Result<(), RestoreError> {
-        let path = &entry.path;
-        match &entry.kind {
-            Kind::Folder => self.create_folder(entry)?,
-            Kind::File { size, extents } => {
-                let folder = self.stack.top().map_err(|e| failed(path, e))?;
-                let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
-                self.current = Some(Current::File {
-                    path: path.clone(),
-                    size: *size,
-                    metadata: entry.metadata.clone(),
-                    file: CurrentFile::new(file, *size, extents.as_deref())
-                        .map_err(|e| RestoreError::entry("make room for", path, e))?,
-                });
-                return Ok(());
-            }
-            Kind::HardLink { first } => self.create_hard_link(path, first)?,
-            Kind::Link { target } => {
-                let folder = self.stack.top().map_err(|e| failed(path, e))?;
-                create::make_link(folder, path.name(), target).map_err(|e| failed(path, e))?;
-                let made = Made::Link(folder, path.name());
-                apply(&self.options, &mut self.shortfalls, made, entry)?;
-            }
-            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => self.create_node(entry)?,
-        }
-        self.current = Some(Current::Other(path.clone()));
-        Ok(())
-    }
-
-    fn create_folder(&mut self, entry: &Entry) -> Result<(), RestoreError> {
-        let path = &entry.path;
-        self.waiting += check::attribute_bytes(&entry.metadata);
-        if self.waiting > limits::WAITING_XATTRS_MAX {
-            return Err(RestoreError::hostile(path, Trick::Attribute));
-        }
-        let top = self.stack.top().map_err(|e| failed(path, e))?;
-        let folder = create::make_folder(top, path.name()).map_err(|e| failed(path, e))?;
-        self.stack
-            .push(path.name(), folder, entry.metadata.clone())
-            .map_err(|e| failed(path, e))
-    }
-
-    fn create_node(&mut self, entry: &Entry) -> Result<(), RestoreError> {
-        let path = &entry.path;
-        let folder = self.stack.top().map_err(|e| failed(path, e))?;
-        let made = match entry.kind {
-            Kind::CharDevice { major, minor } => {
-                create::make_device(folder, path.name(), FileType::CharacterDevice, major, minor)
-            }
-            Kind::BlockDevice { major, minor } => {
-                create::make_device(folder, path.name(), FileType::BlockDevice, major, minor)
-            }
-            _ => create::make_fifo(folder, path.name()),
-        };
-        match made {
-            Ok(()) => apply(
-                &self.options,
-                &mut self.shortfalls,
-                Made::Node(folder, path.name()),
-                entry,
-            ),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && entry.kind != Kind::Fifo => {
-                self.shortfalls.skip_device(path);
-                Ok(())
-            }
-            Err(error) => Err(failed(path, error)),
-        }
-    }
-
-    /// Makes another name of something this writer has made: the folder was empty, so whatever is found below it was.
-    fn create_hard_link(&mut self, path: &TreePath, first: &TreePath) -> Result<(), RestoreError> {
-        let hostile = |trick| Err(RestoreError::hostile(path, trick));
-        if self.shortfalls.is_skipped(first) {
-            self.shortfalls.skip_device(path);
-            return Ok(());
-        }
-        let above = first.parent().unwrap_or_default();
-        let folder_of_first = match create::open_beneath(self.stack.root(), &above) {
-            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
-            other => other.map_err(|e| failed(path, e))?,
-        };
-        match create::look(&folder_of_first, first.name()) {
-            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
-            Err(error) => return Err(failed(path, error)),
-            Ok(stat) if create::type_of(&stat) == FileType::Directory => return hostile(Trick::LinkToFolder),
-            Ok(_) => {}
-        }
-        let folder = self.stack.top().map_err(|e| failed(path, e))?;
-        create::hard_link(&folder_of_first, first.name(), folder, path.name()).map_err(|e| failed(path, e))
     }
 
     fn write_data(&mut self, data: &[u8]) -> Result<(), RestoreError> {
@@ -381,6 +304,17 @@ impl TreeWriter {
     }
 }
 
+/// Takes off the ACLs that a folder inherited from the one around it.
+fn forget_inherited(folder: &OwnedFd) -> Result<(), Errno> {
+    for name in [c"system.posix_acl_default", c"system.posix_acl_access"] {
+        match rustix::fs::fremovexattr(folder, name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tell {
     Now,
@@ -411,28 +345,6 @@ impl TreeSink for TreeWriter {
         let result = self.end_entry(verdict);
         self.keep_failure(result)
     }
-}
-
-/// A failed creation. A name that is there already was made by this archive: the folder was empty.
-fn failed(path: &TreePath, error: std::io::Error) -> RestoreError {
-    if error.kind() == std::io::ErrorKind::AlreadyExists {
-        RestoreError::hostile(path, Trick::Twice)
-    } else {
-        RestoreError::entry("create", path, error)
-    }
-}
-
-fn apply(
-    options: &WriteOptions,
-    shortfalls: &mut Shortfalls,
-    made: Made<'_>,
-    entry: &Entry,
-) -> Result<(), RestoreError> {
-    let wanted = properties(options, &entry.metadata, &entry.kind);
-    let short =
-        create::apply(made, &wanted).map_err(|e| RestoreError::entry("set the properties of", &entry.path, e))?;
-    shortfalls.note(&entry.path, short);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use guard::{Amount, Before, Guards};
 pub use log_head::LogHead;
 pub use place::{Form, Selects};
 
+use crate::crypto::Digest;
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Events};
 use crate::fs::entry::Entry;
@@ -216,6 +217,13 @@ pub enum Verdict {
 /// The root of a source comes first (path empty), then its entries in the order of [`crate::fs::entry::TreePath`]. Where
 /// one source captures a single file the root is a folder all the same.
 pub trait TreeSink {
+    /// Asks, in place of `begin`, whether an entry that looks like `glimpse` was had before, unchanged since. Where it was, it
+    /// counts as handed on, and nothing more is to be said of it. `glimpse` has no attributes and no extents.
+    fn known(&mut self, glimpse: &Entry) -> Result<Option<Known>, SinkError> {
+        let _ = glimpse;
+        Ok(None)
+    }
+
     /// Begins an entry.
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError>;
 
@@ -232,6 +240,15 @@ pub trait TreeSink {
     fn digest(&self) -> Option<blake3::Hash> {
         None
     }
+}
+
+/// What a sink knows of an entry that is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Digest of a file's data, as it went to the sink.
+    pub blake3: Option<Digest>,
+    /// The content was changed by redaction.
+    pub redacted: bool,
 }
 
 /// Why a sink takes no more. The one who feeds it stops at once and passes it on.

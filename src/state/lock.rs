@@ -41,7 +41,32 @@ impl fmt::Display for Holder {
 #[derive(Debug)]
 pub struct Lock(File);
 
+/// The end of a lock's file name.
+const SUFFIX: &str = ".lock";
+/// A lock in the same folder that is no pipeline's: the journal's own, held for one record at a time.
+const JOURNAL: &str = "journal";
+
 impl StateFolder {
+    /// The pipelines whose lock was ever taken here, sorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn locked_once(&self) -> Result<Vec<PipelineName>, StateError> {
+        let entries = rustix::fs::Dir::read_from(self.descriptor());
+        let entries = entries.map_err(|error| StateError::io(self.path())(error.into()))?;
+        let mut pipelines = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| StateError::io(self.path())(error.into()))?;
+            let name = entry.file_name().to_str().ok();
+            let stem = name
+                .and_then(|name| name.strip_suffix(SUFFIX))
+                .filter(|stem| *stem != JOURNAL);
+            pipelines.extend(stem.and_then(|stem| stem.parse::<PipelineName>().ok()));
+        }
+        pipelines.sort_unstable();
+        Ok(pipelines)
+    }
+
     /// Takes the lock of `pipeline`. Where it is held: fails at once, or tries again until `wait` has passed.
     ///
     /// Blocks the thread while it waits.
@@ -49,7 +74,7 @@ impl StateFolder {
     /// # Errors
     /// [`StateError::Held`] with the holder.
     pub fn lock(&self, pipeline: &PipelineName, wait: Option<Duration>) -> Result<Lock, StateError> {
-        let name = format!("{pipeline}.lock");
+        let name = format!("{pipeline}{SUFFIX}");
         let path = self.path().join(&name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.descriptor(), &name, flags, Mode::from_raw_mode(0o600));

@@ -1,11 +1,15 @@
 //! The table of step types: name, settings, and what each takes and gives.
 
+pub mod assert;
 pub mod checksum;
 pub mod compress;
 pub mod confirm;
+pub mod deduplicate;
+pub mod encrypt;
 pub mod redact;
 pub mod restore;
 pub mod retain;
+pub mod rollback_point;
 pub mod select;
 pub mod snapshot;
 pub mod swap;
@@ -19,14 +23,18 @@ kinds! {
     pub enum Step {
         "snapshot" => Snapshot(snapshot::Snapshot),
         "redact" => Redact(redact::Redact),
+        "deduplicate" => Deduplicate(deduplicate::Deduplicate),
         "compress" => Compress(compress::Compress),
+        "encrypt" => Encrypt(encrypt::Encrypt),
         "checksum" => Checksum(checksum::Checksum),
         "upload" => Upload(upload::Upload),
         "confirm" => Confirm(confirm::Confirm),
         "retain" => Retain(retain::Retain),
         "select" => Select(select::Select),
         "verify" => Verify(verify::Verify),
+        "rollback-point" => RollbackPoint(rollback_point::RollbackPoint),
         "restore" => Restore(restore::Restore),
+        "assert" => Assert(assert::Assert),
         "swap" => Swap(swap::Swap),
     }
 }
@@ -38,8 +46,12 @@ pub enum Flow {
     Nothing,
     /// A captured tree.
     Tree,
-    /// A compressed archive.
+    /// A tree in chunks of which only new ones are stored.
+    Chunks,
+    /// A compressed archive, or compressed packs.
     Packed,
+    /// The same, sealed.
+    Sealed,
     /// An archive with its digests.
     Digested,
     /// A stored backup.
@@ -50,8 +62,12 @@ pub enum Flow {
     Chosen,
     /// A chosen backup that was checked.
     Verified,
-    /// Sources unpacked beside their destinations.
+    /// A chosen backup that was checked, and what it replaces will be kept.
+    Guarded,
+    /// Sources that were unpacked.
     Staged,
+    /// Sources unpacked beside their destinations, and what they replace will be kept.
+    GuardedStage,
     /// Sources in place.
     Swapped,
 }
@@ -62,13 +78,17 @@ impl Flow {
         match self {
             Self::Nothing => "nothing",
             Self::Tree => "a captured tree",
+            Self::Chunks => "a tree in chunks",
             Self::Packed => "a compressed archive",
+            Self::Sealed => "a sealed archive",
             Self::Digested => "an archive with digests",
             Self::Stored => "a stored backup",
             Self::Confirmed => "a confirmed backup",
             Self::Chosen => "a chosen backup",
             Self::Verified => "a verified backup",
+            Self::Guarded => "a verified backup with a rollback point",
             Self::Staged => "staged sources",
+            Self::GuardedStage => "staged sources with a rollback point",
             Self::Swapped => "swapped sources",
         }
     }
@@ -86,13 +106,18 @@ pub enum Signature {
 impl Step {
     /// What this step takes and gives.
     pub const fn signature(&self) -> Signature {
-        use Flow::{Chosen, Confirmed, Digested, Nothing, Packed, Staged, Stored, Swapped, Tree, Verified};
+        use Flow::{
+            Chosen, Chunks, Confirmed, Digested, Guarded, GuardedStage, Nothing, Packed, Sealed, Staged, Stored,
+            Swapped, Tree, Verified,
+        };
         use Signature::{Any, Takes};
         match self {
             Self::Snapshot(_) => Takes(&[(Nothing, Tree)]),
             Self::Redact(_) => Takes(&[(Tree, Tree)]),
-            Self::Compress(_) => Takes(&[(Tree, Packed)]),
-            Self::Checksum(_) => Takes(&[(Packed, Digested)]),
+            Self::Deduplicate(_) => Takes(&[(Tree, Chunks)]),
+            Self::Compress(_) => Takes(&[(Tree, Packed), (Chunks, Packed)]),
+            Self::Encrypt(_) => Takes(&[(Packed, Sealed)]),
+            Self::Checksum(_) => Takes(&[(Packed, Digested), (Sealed, Digested)]),
             Self::Upload(_) => Takes(&[(Digested, Stored)]),
             Self::Confirm(confirm::Confirm {
                 by: confirm::By::ReadBack,
@@ -103,13 +128,23 @@ impl Step {
             Self::Retain(_) => Takes(&[(Confirmed, Confirmed)]),
             Self::Select(_) => Takes(&[(Nothing, Chosen)]),
             Self::Verify(_) => Takes(&[(Chosen, Verified)]),
-            Self::Restore(_) => Takes(&[(Verified, Staged)]),
-            Self::Swap(_) => Takes(&[(Staged, Swapped)]),
+            Self::RollbackPoint(_) => Takes(&[(Verified, Guarded)]),
+            // What is removed again replaces nothing.
+            Self::Restore(restore::Restore {
+                to: Some(restore::To::Scratch),
+                ..
+            }) => Takes(&[(Verified, Staged)]),
+            Self::Restore(_) => Takes(&[(Verified, Staged), (Guarded, GuardedStage)]),
+            Self::Assert(_) => Takes(&[(Staged, Staged), (GuardedStage, GuardedStage)]),
+            Self::Swap(_) => Takes(&[(GuardedStage, Swapped)]),
         }
     }
 
     /// Whether the step may not be switched off in a protected environment.
     pub const fn protects(&self) -> bool {
-        matches!(self, Self::Redact(_) | Self::Checksum(_) | Self::Confirm(_))
+        matches!(
+            self,
+            Self::Redact(_) | Self::Encrypt(_) | Self::Checksum(_) | Self::Confirm(_)
+        )
     }
 }

@@ -16,6 +16,19 @@ pub struct Restore {
     /// Whom restored files belong to.
     #[serde(default)]
     pub owner: Owner,
+    /// Where it is unpacked to, default beside its destinations. `scratch`: into a folder below the state folder, which is
+    /// always removed again; for a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<To>,
+}
+
+/// Where a backup is unpacked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum To {
+    /// Into a folder that is always removed again.
+    Scratch,
 }
 
 /// Where one source goes.

@@ -10,8 +10,9 @@ use crate::units::Share;
 /// The share of a line's backups that one run may remove where the manifest does not say.
 const MAX_REMOVE_PERCENT: u8 = 30;
 
-/// Removes old backups of this pipeline and instance that no rule keeps. The newest always stays, and so does one that is
-/// dated in the future. Hours, days, weeks and so on are those of the UTC offset that a backup was made with.
+/// Removes old backups of this pipeline and instance that no rule keeps, and ends with a sweep. The newest always stays, and
+/// so does one that is dated in the future or not whole. Hours, days, weeks and so on are those of the UTC offset that a
+/// backup was made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Retain {
@@ -55,6 +56,10 @@ pub struct Retain {
     /// go, none does, exit 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_remove: Option<Share>,
+    /// How many of the backups that stay must have been read back or verified by a run of this host, default 0. The new one
+    /// counts. Where the rules would leave fewer, the newest verified ones stay too; where there are not enough, none goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_verified: Option<u32>,
     /// Targets from which backups are removed; default all that hold the confirmed backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetName>,
@@ -79,6 +84,11 @@ impl Retain {
         }
     }
 
+    /// How many of the backups that stay must be known to be good.
+    pub fn min_verified(&self) -> u32 {
+        self.min_verified.unwrap_or_default()
+    }
+
     /// The share of a line's backups that one run may remove.
     pub fn max_remove(&self) -> Share {
         self.max_remove.unwrap_or(Share::percent(MAX_REMOVE_PERCENT))
@@ -100,7 +110,7 @@ mod tests {
         let retain = read(json!({
             "keep-last": 1, "keep-hourly": 2, "keep-daily": 3, "keep-weekly": "unlimited", "keep-monthly": 5, "keep-yearly": 0,
             "keep-within": "1d", "keep-within-hourly": "2d", "keep-within-daily": "3d", "keep-within-weekly": "4d",
-            "keep-within-monthly": "5d", "keep-within-yearly": "6d", "max-remove": "10%", "targets": ["a"],
+            "keep-within-monthly": "5d", "keep-within-yearly": "6d", "max-remove": "10%", "min-verified": 2, "targets": ["a"],
         }))
         .unwrap();
         let days = |days| {
@@ -125,6 +135,7 @@ mod tests {
         };
         assert_eq!(retain.policy(), policy);
         assert_eq!(retain.max_remove().to_string(), "10%");
+        assert_eq!(retain.min_verified(), 2);
         let again: Retain = serde_json::from_value(serde_json::to_value(&retain).unwrap()).unwrap();
         assert_eq!(again.policy(), policy);
     }
@@ -133,6 +144,7 @@ mod tests {
     fn without_a_word_a_run_may_remove_thirty_percent_and_no_rule_keeps_anything() {
         let retain = read(json!({})).unwrap();
         assert_eq!(retain.max_remove().to_string(), "30%");
+        assert_eq!(retain.min_verified(), 0);
         assert!(retain.policy().is_empty());
     }
 

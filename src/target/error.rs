@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::io;
 
-use super::Target;
+use super::s3::said::Said;
+use super::s3::trouble::Trouble;
+use super::{Backend, Target};
 use crate::diagnostic::{Code, Diagnose};
 use crate::units::ByteCount;
 
@@ -80,6 +82,20 @@ pub enum TargetError {
         /// What the store said.
         source: io::Error,
     },
+    /// A store on the network refused, or could not be asked.
+    #[error("{}", said.trouble().sentence(.target, .object))]
+    Store {
+        /// Target.
+        target: String,
+        /// Object.
+        object: String,
+        /// What the store said.
+        #[source]
+        said: Said,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the network client of a target cannot be made: {0}")]
+    NoClient(String),
     /// A name that no object can have.
     #[error("`{object}` cannot be the name of an object in target `{target}`")]
     BadName {
@@ -95,6 +111,30 @@ pub enum TargetError {
         scheme: String,
         /// The schemes that exist.
         known: Vec<&'static str>,
+    },
+    /// A setting that this kind of target does not have.
+    #[error("a `{scheme}:` target has no `{key}`")]
+    StrangeSetting {
+        /// The key.
+        key: &'static str,
+        /// The kind of target.
+        scheme: &'static str,
+    },
+    /// A setting that this kind of target cannot do without.
+    #[error("an `s3:` target needs `{key}`")]
+    MissingSetting {
+        /// The key.
+        key: &'static str,
+    },
+    /// A setting whose value does not do.
+    #[error("`{key}` of the target cannot be used: {why}")]
+    BadSetting {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+        /// How to write it.
+        help: &'static str,
     },
     /// A URL that does not fit its scheme. The URL is not repeated where it may hold a password.
     #[error("the target's URL {shown}cannot be used: {why}")]
@@ -113,6 +153,9 @@ impl TargetError {
     pub(super) fn of_store(target: &Target, object: &str, error: object_store::Error) -> Self {
         use object_store::Error as Store;
         let (target_name, object_name) = names(target, object);
+        if matches!(target.0.backend, Backend::S3(_)) && matches!(error, Store::Generic { .. }) {
+            return Self::of_said(target, object, Said::of(&error));
+        }
         match error {
             Store::NotFound { .. } => Self::NotFound {
                 target: target_name,
@@ -133,6 +176,16 @@ impl TargetError {
             | Store::NotModified { source, .. } => Self::of_io(target, object, innermost(source)),
             other => Self::of_io(target, object, innermost(Box::new(other))),
         }
+    }
+
+    /// Sorts what a store on the network said.
+    fn of_said(target: &Target, object: &str, said: Said) -> Self {
+        let (target, object) = names(target, object);
+        if said.trouble() == Trouble::Full {
+            let source = io::Error::other(said);
+            return Self::DiskFull { target, object, source };
+        }
+        Self::Store { target, object, said }
     }
 
     /// Sorts what the operating system said by what is to be done about it.
@@ -175,15 +228,24 @@ impl TargetError {
     /// Whether the same call may succeed at another time or with another target: everything but what is wrong in itself.
     pub fn is_of_the_store(&self) -> bool {
         match self {
-            Self::DiskFull { .. } | Self::Denied { .. } | Self::Failed { .. } => true,
+            Self::DiskFull { .. } | Self::Denied { .. } | Self::Failed { .. } | Self::Store { .. } => true,
             Self::NotFound { .. }
             | Self::Existed { .. }
             | Self::TooLarge { .. }
             | Self::WrongLength { .. }
             | Self::BadName { .. }
+            | Self::NoClient(_)
             | Self::UnknownScheme { .. }
+            | Self::StrangeSetting { .. }
+            | Self::MissingSetting { .. }
+            | Self::BadSetting { .. }
             | Self::BadUrl { .. } => false,
         }
+    }
+
+    /// Whether the target is not there at all, though whatever holds it answers.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Store { said, .. } if said.trouble() == Trouble::NoBucket)
     }
 }
 
@@ -216,19 +278,31 @@ impl Diagnose for TargetError {
     fn code(&self) -> Code {
         match self {
             Self::NotFound { .. } | Self::TooLarge { .. } | Self::WrongLength { .. } => Code::Damaged,
-            Self::Existed { .. } | Self::Denied { .. } | Self::Failed { .. } => Code::TargetFailed,
+            Self::Existed { .. }
+            | Self::Denied { .. }
+            | Self::Failed { .. }
+            | Self::Store { .. }
+            | Self::NoClient(_) => Code::TargetFailed,
             Self::DiskFull { .. } => Code::DiskFull,
             Self::BadName { .. } => Code::Internal,
-            Self::UnknownScheme { .. } | Self::BadUrl { .. } => Code::InvalidValue,
+            Self::UnknownScheme { .. } | Self::BadSetting { .. } | Self::BadUrl { .. } => Code::InvalidValue,
+            Self::StrangeSetting { .. } => Code::UnknownKey,
+            Self::MissingSetting { .. } => Code::MissingKey,
         }
     }
 
     fn why(&self) -> Option<String> {
         match self {
             Self::Existed { .. } => Some("a target never overwrites what it holds".into()),
+            Self::StrangeSetting { .. } => {
+                Some("a folder needs none, and a setting without effect would mislead".into())
+            }
+            Self::MissingSetting { .. } => {
+                Some("each request to a store is signed; a store that takes unsigned ones is open to everyone".into())
+            }
             Self::BadName { .. } => Some(
                 "parts of a name are joined by `/`; none is empty, `.` or `..`, longer than 255 bytes, begins with \
-                 `.tmp-` or holds a control character"
+                 `.tmp-` or holds a control character or a backslash"
                     .into(),
             ),
             _ => None,
@@ -241,13 +315,18 @@ impl Diagnose for TargetError {
             Self::DiskFull { target, object, .. } => Some(format!(
                 "nothing of `{object}` is kept; what target `{target}` held before is as it was"
             )),
-            Self::BadName { .. } | Self::UnknownScheme { .. } | Self::BadUrl { .. } => {
-                Some("nothing was started".into())
-            }
+            Self::BadName { .. }
+            | Self::NoClient(_)
+            | Self::UnknownScheme { .. }
+            | Self::StrangeSetting { .. }
+            | Self::MissingSetting { .. }
+            | Self::BadSetting { .. }
+            | Self::BadUrl { .. } => Some("nothing was started".into()),
             Self::NotFound { .. }
             | Self::Denied { .. }
             | Self::TooLarge { .. }
             | Self::WrongLength { .. }
+            | Self::Store { .. }
             | Self::Failed { .. } => None,
         }
     }
@@ -270,6 +349,15 @@ impl Diagnose for TargetError {
             Self::Failed { target, .. } => {
                 format!("see that the disk of target `{target}` is mounted and answers, then run again")
             }
+            Self::Store { target, said, .. } => said.trouble().remedy(target),
+            Self::NoClient(_) => "see that the system's certificates are installed (Debian: `ca-certificates`)".into(),
+            Self::StrangeSetting { key, .. } => {
+                format!("remove `{key}`; it is for targets whose `url` begins with `s3:`")
+            }
+            Self::MissingSetting { key } => {
+                format!("add `{key} = {{ secret = \"NAME\" }}` and put the value into the environment's secret file")
+            }
+            Self::BadSetting { help, .. } => (*help).to_owned(),
             Self::BadName { .. } => "this is a fault of the program: report it with the run id".into(),
             Self::UnknownScheme { known, .. } => {
                 let known: Vec<String> = known.iter().map(|scheme| format!("`{scheme}:`")).collect();

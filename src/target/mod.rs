@@ -2,12 +2,16 @@
 //!
 //! Every put is create-only. A target never overwrites.
 
+pub mod dated;
 mod error;
 pub mod faulty;
+pub mod ledger;
 pub mod local;
 pub mod memory;
 pub mod recording;
+pub mod s3;
 pub mod scheme;
+pub mod settings;
 mod writer;
 
 use std::ops::Range;
@@ -18,23 +22,13 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::TargetError;
-pub use self::scheme::check_url;
+pub use self::settings::{Access, Fault, TargetSettings};
 pub use self::writer::ObjectWriter;
 use crate::id::TargetName;
 use crate::limits;
-
-/// Where backups are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct TargetSettings {
-    /// `file:///var/backups/service`, or `file:backups/dev` below the folder above `pipelines/`.
-    #[schemars(length(min = 1))]
-    pub url: String,
-}
 
 /// What came of a create-only put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +37,17 @@ pub enum Created {
     New,
     /// An object of this name was there before; nothing was written.
     Existed,
+}
+
+/// What a store keeps when it is asked not to overwrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeps {
+    /// What is there stays, whoever else writes at the same moment.
+    Conditions,
+    /// It overwrites. Each put is preceded by a look, so that one writer alone overwrites nothing; two at the same moment
+    /// may.
+    Nothing,
 }
 
 /// What a target knows of an object without reading it.
@@ -57,7 +62,7 @@ pub struct ObjectInfo {
 /// A place where backups are kept. Cheap to clone.
 ///
 /// Object names are parts joined by `/`; no part is empty, `.`, `..`, longer than 255 bytes, begins with `.tmp-` or holds
-/// a control character. Methods need a tokio runtime.
+/// a control character or a backslash, which some stores take for `/`. Methods need a tokio runtime.
 #[derive(Clone)]
 pub struct Target(Arc<Inner>);
 
@@ -65,7 +70,17 @@ struct Inner {
     name: TargetName,
     url: String,
     store: Arc<dyn ObjectStore>,
-    folder: Option<Arc<local::root::Root>>,
+    backend: Backend,
+}
+
+/// What is behind a target, for what only some kinds can do.
+enum Backend {
+    /// A folder of this host.
+    Folder(Arc<local::root::Root>),
+    /// A bucket.
+    S3(s3::S3),
+    /// A store that was handed in.
+    Other,
 }
 
 impl std::fmt::Debug for Target {
@@ -75,17 +90,22 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    /// Takes a target by its settings; a relative `file:` URL counts from `base`. Does no input or output.
+    /// Takes a target by its settings; a relative `file:` URL counts from `base`. Opens no connection and makes nothing.
     ///
     /// # Errors
-    /// When the URL's scheme is not known or the URL does not fit it.
-    pub fn open(name: TargetName, settings: &TargetSettings, base: &Path) -> Result<Self, TargetError> {
-        let scheme::Opened { url, store, folder } = scheme::open(&settings.url, base)?;
+    /// When the URL's scheme is not known, a setting does not fit it, or `access` lacks what the scheme needs.
+    pub fn open(
+        name: TargetName,
+        settings: &TargetSettings,
+        base: &Path,
+        access: &Access,
+    ) -> Result<Self, TargetError> {
+        let scheme::Opened { url, store, backend } = scheme::open(settings, base, access)?;
         Ok(Self(Arc::new(Inner {
             name,
             url,
             store,
-            folder,
+            backend,
         })))
     }
 
@@ -100,7 +120,7 @@ impl Target {
             name,
             url: format!("{store}"),
             store,
-            folder: None,
+            backend: Backend::Other,
         }))
     }
 
@@ -194,6 +214,20 @@ impl Target {
         Ok(self.pieces(object, result, expected))
     }
 
+    /// Reads a range of an object whole.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be read, or ends before the range does.
+    pub async fn read_range(&self, object: &str, range: Range<u64>) -> Result<Vec<u8>, TargetError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let mut stream = self.stream(object, Some(range)).await?;
+        let mut bytes = Vec::with_capacity(length.min(limits::FRAME_MAX));
+        while let Some(piece) = stream.try_next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
     /// What is known of an object; `None` where it is not there.
     pub async fn head(&self, object: &str) -> Result<Option<ObjectInfo>, TargetError> {
         let path = self.path(object)?;
@@ -233,17 +267,74 @@ impl Target {
 
     /// Whether the target's own folder is there. The first put makes it.
     pub async fn exists(&self) -> Result<bool, TargetError> {
-        let Some(folder) = self.0.folder.clone() else {
+        let Backend::Folder(folder) = &self.0.backend else {
             return Ok(true);
         };
+        let folder = Arc::clone(folder);
         let there = local::blocking(move || folder.is_there()).await;
         there.map_err(|error| TargetError::of_io(self, "", error))
+    }
+
+    /// Whether the store keeps its word where it is asked not to overwrite. Only S3 is asked, by an object created twice.
+    ///
+    /// # Errors
+    /// When the object cannot be created.
+    pub async fn probe(&self) -> Result<Keeps, TargetError> {
+        let Backend::S3(store) = &self.0.backend else {
+            return Ok(Keeps::Conditions);
+        };
+        let mut random = [0_u8; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| TargetError::of_io(self, "", std::io::Error::other(error.to_string())))?;
+        let object = format!("probe-{}", hex::encode(random));
+        let probed = store.probe(&self.path(&object)?).await;
+        probed.map_err(|error| self.error(&object, error))
+    }
+
+    /// Tells the target what an earlier probe found.
+    pub fn take_for(&self, keeps: Keeps) {
+        if let (Backend::S3(store), Keeps::Nothing) = (&self.0.backend, keeps) {
+            store.give_up_conditions();
+        }
+    }
+
+    /// Gives up uploads of these objects that a dead run left unfinished. Gives how many there were.
+    ///
+    /// # Errors
+    /// When the store does not list or does not end them.
+    pub async fn give_up(&self, objects: &[String]) -> Result<usize, TargetError> {
+        let Backend::S3(store) = &self.0.backend else {
+            return Ok(0);
+        };
+        store.give_up(objects).await.map_err(|error| self.error("", error))
+    }
+
+    /// Gives up unfinished uploads below the target that are older than a run may take. Gives how many there were.
+    ///
+    /// # Errors
+    /// When the store does not list or does not end them.
+    pub async fn give_up_stale(&self) -> Result<usize, TargetError> {
+        let Backend::S3(store) = &self.0.backend else {
+            return Ok(0);
+        };
+        store.give_up_stale().await.map_err(|error| self.error("", error))
+    }
+
+    /// Bytes of the next part of a streamed upload of which so many were sent.
+    fn part_size(&self, sent: u64) -> usize {
+        match &self.0.backend {
+            Backend::S3(_) => s3::part_size(sent),
+            Backend::Folder(_) | Backend::Other => limits::UPLOAD_PART,
+        }
     }
 
     /// Checks an object's name.
     fn path(&self, object: &str) -> Result<object_store::path::Path, TargetError> {
         let fits = object.split('/').all(|part| {
-            !part.is_empty() && part.len() <= limits::OBJECT_PART_MAX && !part.starts_with(local::TEMPORARY_PREFIX)
+            !part.is_empty()
+                && part.len() <= limits::OBJECT_PART_MAX
+                && !part.starts_with(local::TEMPORARY_PREFIX)
+                && !part.contains('\\')
         });
         let parsed = object_store::path::Path::parse(object);
         match parsed {

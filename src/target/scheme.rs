@@ -6,8 +6,10 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::TargetError;
-use super::local::{Local, root::Root};
+use super::local::Local;
+use super::s3::{self, S3};
+use super::settings::{Access, Fault, TargetSettings};
+use super::{Backend, TargetError};
 
 /// A kind of target URL.
 pub struct Scheme {
@@ -15,42 +17,57 @@ pub struct Scheme {
     pub name: &'static str,
     /// How such a URL looks.
     pub example: &'static str,
-    /// Builds the backend from what stands behind the colon. Does no input or output.
-    open: fn(&str, &Path) -> Result<Opened, TargetError>,
-    /// The URL of an empty target for tests, somewhere below the given folder.
-    pub sample: fn(&Path) -> String,
+    /// Checks settings, whose URL is given without its scheme. Does no input or output.
+    check: fn(&TargetSettings, &str, &Path) -> Vec<Fault>,
+    /// Builds the backend. Opens no connection and makes nothing.
+    open: fn(&TargetSettings, &str, &Path, &Access) -> Result<Opened, TargetError>,
 }
 
 /// Every scheme that a manifest may name.
-pub const SCHEMES: &[Scheme] = &[Scheme {
-    name: "file",
-    example: "file:///var/backups/service",
-    open: open_file,
-    sample: |folder| file_url(&folder.join("target")),
-}];
+pub const SCHEMES: &[Scheme] = &[
+    Scheme {
+        name: "file",
+        example: "file:///var/backups/service",
+        check: check_file,
+        open: open_file,
+    },
+    Scheme {
+        name: "s3",
+        example: "s3://bucket/prefix",
+        check: check_s3,
+        open: open_s3,
+    },
+];
 
 /// A backend that is ready.
 pub(super) struct Opened {
     pub(super) url: String,
     pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) folder: Option<Arc<Root>>,
+    pub(super) backend: Backend,
 }
 
-/// Checks a target's URL without any input or output; a relative `file:` URL counts from `base`.
-///
-/// # Errors
-/// When the scheme is not known or the URL does not fit it.
-pub fn check_url(url: &str, base: &Path) -> Result<(), TargetError> {
-    open(url, base).map(|_| ())
+/// Checks a target's settings without any input or output; a relative `file:` URL counts from `base`.
+pub(super) fn check(settings: &TargetSettings, base: &Path) -> Vec<Fault> {
+    match split(&settings.url) {
+        Ok((scheme, rest)) => (scheme.check)(settings, rest, base),
+        Err(error) => vec![Fault { key: "url", error }],
+    }
 }
 
-/// Builds the backend of a URL.
-pub(super) fn open(url: &str, base: &Path) -> Result<Opened, TargetError> {
+/// Builds the backend of a target.
+pub(super) fn open(settings: &TargetSettings, base: &Path, access: &Access) -> Result<Opened, TargetError> {
+    let (scheme, rest) = split(&settings.url)?;
+    (scheme.open)(settings, rest, base, access)
+}
+
+/// The scheme of a URL, and what stands behind its colon.
+fn split(url: &str) -> Result<(&'static Scheme, &str), TargetError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(bad(
             url,
             "it has no scheme",
-            "write `file:backups/dev` for a folder of the project, `file:///var/backups/service` for an absolute one",
+            "write `file:backups/dev` for a folder of the project, `file:///var/backups/service` for an absolute one, \
+             `s3://bucket/prefix` for S3",
         ));
     };
     let known = SCHEMES.iter().find(|known| known.name.eq_ignore_ascii_case(scheme));
@@ -58,16 +75,38 @@ pub(super) fn open(url: &str, base: &Path) -> Result<Opened, TargetError> {
         scheme: scheme.escape_debug().take(32).collect(),
         known: SCHEMES.iter().map(|known| known.name).collect(),
     })?;
-    (known.open)(rest, base)
+    Ok((known, rest))
 }
 
-fn open_file(rest: &str, base: &Path) -> Result<Opened, TargetError> {
+fn check_file(settings: &TargetSettings, rest: &str, base: &Path) -> Vec<Fault> {
+    let path = file_path(rest, base).err().map(|error| Fault { key: "url", error });
+    let strange = settings.s3_keys().into_iter().map(|key| Fault {
+        key,
+        error: TargetError::StrangeSetting { key, scheme: "file" },
+    });
+    path.into_iter().chain(strange).collect()
+}
+
+fn open_file(_: &TargetSettings, rest: &str, base: &Path, _: &Access) -> Result<Opened, TargetError> {
     let path = file_path(rest, base)?;
     let store = Local::new(path.clone());
     Ok(Opened {
         url: file_url(&path),
-        folder: Some(store.root()),
+        backend: Backend::Folder(store.root()),
         store: Arc::new(store),
+    })
+}
+
+fn check_s3(settings: &TargetSettings, rest: &str, _: &Path) -> Vec<Fault> {
+    s3::check(settings, rest)
+}
+
+fn open_s3(settings: &TargetSettings, rest: &str, _: &Path, access: &Access) -> Result<Opened, TargetError> {
+    let store = S3::open(settings, rest, access)?;
+    Ok(Opened {
+        url: store.url(),
+        store: Arc::new(store.clone()),
+        backend: Backend::S3(store),
     })
 }
 
@@ -142,7 +181,7 @@ fn file_url(path: &Path) -> String {
 }
 
 /// An error about `url`, which is shown only where it cannot hold a password.
-fn bad(url: &str, why: &'static str, help: &'static str) -> TargetError {
+pub(super) fn bad(url: &str, why: &'static str, help: &'static str) -> TargetError {
     let shown = if url.contains(['@', '?']) {
         String::new()
     } else {
@@ -156,7 +195,8 @@ mod tests {
     use super::*;
 
     fn path_of(url: &str) -> Result<String, TargetError> {
-        open(url, Path::new("/srv/project")).map(|opened| opened.url)
+        let settings = TargetSettings::of_url(url);
+        open(&settings, Path::new("/srv/project"), &Access::default()).map(|opened| opened.url)
     }
 
     #[test]
@@ -213,9 +253,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_has_no_settings_of_a_store() {
+        let settings = TargetSettings {
+            region: Some("eu".into()),
+            allow_http: Some(false),
+            ..TargetSettings::of_url("file:a")
+        };
+        let faults = settings.check(Path::new("/srv"));
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key).collect();
+        assert_eq!(keys, ["region", "allow-http"]);
+    }
+
+    #[test]
     fn checking_a_url_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        check_url("file:a/b", folder.path()).unwrap();
+        assert!(TargetSettings::of_url("file:a/b").check(folder.path()).is_empty());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

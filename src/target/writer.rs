@@ -17,6 +17,7 @@ pub struct ObjectWriter {
     upload: Box<dyn MultipartUpload>,
     pending: Vec<Bytes>,
     pending_bytes: usize,
+    sent_bytes: u64,
     parts: JoinSet<object_store::Result<()>>,
     /// Whether a part could not be written; then there is no object to finish, whatever the caller made of the error.
     broken: bool,
@@ -30,6 +31,7 @@ impl ObjectWriter {
             upload,
             pending: Vec::new(),
             pending_bytes: 0,
+            sent_bytes: 0,
             parts: JoinSet::new(),
             broken: false,
         }
@@ -44,11 +46,12 @@ impl ObjectWriter {
     /// the end.
     pub async fn put(&mut self, mut bytes: Bytes) -> Result<(), TargetError> {
         while !bytes.is_empty() {
-            let room = limits::UPLOAD_PART.saturating_sub(self.pending_bytes);
+            let part = self.target.part_size(self.sent_bytes);
+            let room = part.saturating_sub(self.pending_bytes);
             let piece = bytes.split_to(bytes.len().min(room));
             self.pending_bytes += piece.len();
             self.pending.push(piece);
-            if self.pending_bytes >= limits::UPLOAD_PART {
+            if self.pending_bytes >= part {
                 self.send().await?;
             }
         }
@@ -100,6 +103,7 @@ impl ObjectWriter {
             self.wait_for_one().await?;
         }
         let part: PutPayload = std::mem::take(&mut self.pending).into_iter().collect();
+        self.sent_bytes = self.sent_bytes.saturating_add(self.pending_bytes as u64);
         self.pending_bytes = 0;
         self.parts.spawn(self.upload.put_part(part));
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use strongroom::archive::keys::Opening;
 use strongroom::archive::layout;
 use strongroom::archive::pack::{PackError, Packed, Packing, pack};
 use strongroom::archive::record::Record;
@@ -74,6 +75,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
         archive,
         targets: targets.to_vec(),
         required: targets.len(),
+        doomed: Arc::default(),
         stop: Arc::default(),
     };
     for target in targets {
@@ -114,7 +116,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
     })
     .await
     .unwrap_or_else(|_| panic!("not packed"));
-    let completed = repository::complete(packed, targets.len(), |packed: &Packed<()>, refs| {
+    let completed = repository::complete(packed, targets.len(), "salt", |packed: &Packed<()>, refs| {
         let bytes: u64 = files().iter().map(|(_, data)| data.len() as u64).sum();
         let source = |name: &str, entries: u64, bytes: u64| {
             serde_json::json!({ "name": name, "type": "files", "root": "/x", "entries": entries, "bytes": bytes, "warnings": 0 })
@@ -123,7 +125,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
             "format": 1, "id": ID, "run": "01980000-0000-7000-8000-000000000000", "sequence": 1, "parent": null,
             "environment": "dev", "pipeline": "backup", "instance": "host", "started": "x", "ended": "x",
             "sources": [source("one", 41, bytes), source("two", 2, 0)],
-            "archive": packed.archive, "segments": packed.segments, "refs": refs,
+            "archive": packed.archive(), "segments": packed.segments, "refs": refs,
             "warnings": 0, "manifest": "", "tool": "test",
         }))
         .unwrap()
@@ -177,7 +179,9 @@ async fn every_codec_gives_back_what_went_in_from_every_target() {
         for target in &targets {
             let seen = Remember::default();
             let sink = RememberAll(seen.clone());
-            let (unpacked, _) = unpack(target, stored.record(), &Events::none(), sink).await.unwrap();
+            let (unpacked, _) = unpack(target, stored.record(), &Opening::Plain, &Events::none(), sink)
+                .await
+                .unwrap();
             assert_eq!(unpacked.entries, 43);
             let seen = seen.0.lock().unwrap();
             let found: Vec<(String, &Vec<u8>)> =
@@ -201,6 +205,7 @@ async fn a_capture_that_fails_leaves_no_archive_and_no_record() {
             archive,
             targets: vec![target.clone()],
             required: 1,
+            doomed: Arc::default(),
             stop: Arc::default(),
         };
         let result = pack(packing, name("one"), &Events::none(), |sink| {
@@ -257,7 +262,7 @@ async fn every_object_that_is_cut_flipped_or_removed_is_found() {
                 let checked = repository::check_objects(&target, stored.record(), &Events::none()).await;
                 assert!(checked.is_err(), "{object} of {} bytes, changed, passes", info.size);
                 if !object.starts_with("refs/") {
-                    let unpacked = unpack(&target, stored.record(), &Events::none(), NoSink).await;
+                    let unpacked = unpack(&target, stored.record(), &Opening::Plain, &Events::none(), NoSink).await;
                     assert!(
                         matches!(unpacked, Err(error) if !matches!(error, UnpackError::Died)),
                         "{object} unpacks"

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use strongroom::archive::catalog::{Line, read_segment};
+use strongroom::archive::keys::Opening;
 use strongroom::archive::record::Record;
 use strongroom::archive::tar_header;
 use strongroom::archive::unpack::{BackupSink, UnpackError, unpack};
@@ -126,7 +127,7 @@ impl Forgery {
 fn headers(line: &Value) -> Option<Vec<u8>> {
     match read_segment(line.to_string().as_bytes()).next()?.ok()? {
         Line::Entry(listed) => Some(tar_header::render(listed.source.as_str(), &listed.entry)),
-        Line::Superseded { .. } => None,
+        Line::Gone { .. } | Line::Superseded { .. } => None,
     }
 }
 
@@ -149,7 +150,7 @@ async fn restore(forgery: Forgery, to: &Path) -> Result<(), String> {
     let stage = Stage::inside(to, &"one".parse().unwrap()).unwrap();
     let writer = TreeWriter::new(stage.root().unwrap(), WriteOptions::default()).unwrap();
     let code = |error: UnpackError| error.code().as_str().to_owned();
-    let (_, Into(writer)) = unpack(&target, &record, &Events::none(), Into(writer))
+    let (_, Into(writer)) = unpack(&target, &record, &Opening::Plain, &Events::none(), Into(writer))
         .await
         .map_err(code)?;
     writer.finish().map_err(|error| error.code().as_str().to_owned())?;

@@ -14,6 +14,7 @@
     reason = "clippy excepts test functions alone, not what they call; all of this binary is tests"
 )]
 
+mod age;
 mod architecture;
 mod archive;
 mod cli;
@@ -27,11 +28,17 @@ mod journal;
 mod logs;
 mod makefile;
 mod manifests;
+mod namespace;
+mod offsite;
 mod pages;
 mod projects;
+mod proxy;
 mod restore_tree;
 mod service;
 mod sources;
+mod swap_killed;
+mod sweep_model;
 mod targets;
 mod transcript;
 mod trees;
+mod weed;

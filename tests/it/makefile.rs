@@ -150,7 +150,12 @@ fn the_scripts_pass_the_exit_code_and_the_arguments_on() {
 #[test]
 fn the_scripts_end_with_the_exit_code_that_make_turns_into_2() {
     let scratch = Scratch::new();
-    let code = |script: &str| scratch.bash(script).output().unwrap().status.code();
+    let code = |script: &str| {
+        let output = scratch.bash(script).output().unwrap();
+        // Shown where the code is not the one that is expected.
+        println!("$ {script}\n{}", String::from_utf8_lossy(&output.stderr));
+        output.status.code()
+    };
     assert_eq!(
         code("scripts/backup.sh dev"),
         Some(0),

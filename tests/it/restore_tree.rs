@@ -15,9 +15,8 @@ use strongroom::id::RunId;
 use strongroom::limits;
 use strongroom::restore::carry::{Carried, Carry, SideFiles, carry};
 use strongroom::restore::error::{RestoreError, Unfit};
-use strongroom::restore::place::Place;
 use strongroom::restore::stage::Stage;
-use strongroom::restore::swap::{SwapItem, swap};
+use strongroom::restore::swap::{About, SwapItem, With, swap};
 use strongroom::restore::writer::{OwnerMapping, TreeWriter, WriteOptions, Written};
 use strongroom::source::{SinkError, TreeSink, Verdict};
 
@@ -726,13 +725,6 @@ fn a_folder_that_is_not_empty_is_not_written_into() {
 }
 
 #[test]
-fn a_mount_point_is_no_destination() {
-    let error = Place::of(Path::new("/proc")).unwrap_err();
-    assert_eq!(error.code(), Code::DestinationInvalid);
-    assert!(error.help().unwrap().contains("[[step.destination]]"));
-}
-
-#[test]
 fn a_destination_that_became_a_link_is_refused_before_anything_moves() {
     let dir = tempfile::tempdir().unwrap();
     let items: Vec<SwapItem> = ["a", "b"]
@@ -741,14 +733,24 @@ fn a_destination_that_became_a_link_is_refused_before_anything_moves() {
             fs::create_dir(&destination).unwrap();
             fs::write(destination.join("old"), name).unwrap();
             SwapItem {
-                stage: Stage::beside(&destination, &run()).unwrap(),
+                source: "data".parse().unwrap(),
+                with: With::Stage(Stage::beside(&destination, &run()).unwrap()),
                 destination,
             }
         })
         .into();
     fs::rename(dir.path().join("b"), dir.path().join("elsewhere")).unwrap();
     symlink("elsewhere", dir.path().join("b")).unwrap();
-    let error = swap(items, &run(), "2026-11-21T21:51:00Z".parse().unwrap()).unwrap_err();
+    let about = About {
+        run: run(),
+        environment: "dev".parse().unwrap(),
+        host: "host".into(),
+        actor: "nobody".into(),
+        now: "2026-11-21T21:51:00Z".parse().unwrap(),
+        backup: None,
+        takes: None,
+    };
+    let error = swap(items, &about).unwrap_err();
     assert_eq!(error.code(), Code::DestinationInvalid);
     assert_eq!(fs::read_to_string(dir.path().join("a/old")).unwrap(), "a");
     assert_eq!(fs::read_to_string(dir.path().join("elsewhere/old")).unwrap(), "b");
@@ -944,6 +946,43 @@ fn a_restored_database_does_not_meet_the_log_of_the_one_it_replaces() {
             assert_eq!(present.read(name).is_some(), carried, "{name}");
         }
     }
+}
+
+#[test]
+fn among_files_too_a_log_goes_only_with_its_own_database() {
+    let magic = "SQLite format 3\0";
+    let present = Present::new();
+    present.file("restored.db", magic);
+    present.file("restored.db-wal", "of the present one");
+    present.file("no-database", "text");
+    present.file("no-database-wal", "a file like others");
+    present.file("cache/carried.db", magic);
+    present.file("cache/carried.db-wal", "of the carried one");
+    present.restored(&tree(&[
+        plain(folder("cache")),
+        file("cache/carried.db-shm", "of another moment"),
+        file("no-database", "text"),
+        file("restored.db", magic),
+    ]));
+    let carried = present.carry(|_| {});
+    assert_eq!(present.read("restored.db-wal"), None);
+    assert!(present.read("no-database-wal").is_some());
+    assert!(present.read("cache/carried.db").is_some());
+    assert!(present.read("cache/carried.db-wal").is_some());
+    assert_eq!(present.read("cache/carried.db-shm"), None);
+    assert!(present.read("cache/carried.db-shm.restored").is_some());
+    assert_eq!(carried.warnings.len(), 1, "{:#?}", carried.warnings);
+    assert_eq!(carried.warnings[0].code, Code::RestoredBeside);
+}
+
+#[test]
+fn what_this_program_left_behind_is_not_carried() {
+    let present = Present::new();
+    present.file(".strongroom-replaced-20261121T215100Z-0242ac120002/big", "old");
+    present.file("cache/.strongroom-stage-0242ac120002/x", "old");
+    present.file("cache/y", "y");
+    present.restored(&tree(&[]));
+    assert_eq!(present.carry(|_| {}).entries, 2);
 }
 
 #[test]

@@ -379,7 +379,7 @@ fn a_run_that_is_interrupted_or_terminated_says_so_and_leaves_no_backup() {
         let left = expect(
             &scratch,
             0,
-            "find backups -name '.tmp*' -o -name '*.tar.zst' -o -path '*/backups/dev/*.json'",
+            "mkdir -p backups; find backups -name '.tmp*' -o -name '*.tar.zst' -o -path '*/backups/dev/*.json'",
         );
         assert_eq!(left, "", "after SIG{signal}");
     }

@@ -2,11 +2,14 @@
 
 mod conformance;
 mod local;
+mod s3;
 
 use std::path::Path;
 
 use bytes::Bytes;
-use strongroom::target::{Target, TargetSettings, scheme};
+use strongroom::target::{Access, Target, TargetSettings, scheme};
+
+use crate::weed::Weed;
 
 /// A name for tests.
 fn name() -> strongroom::id::TargetName {
@@ -15,8 +18,7 @@ fn name() -> strongroom::id::TargetName {
 
 /// A target at a URL that counts from `base`.
 fn open(url: &str, base: &Path) -> Target {
-    let settings = TargetSettings { url: url.to_owned() };
-    Target::open(name(), &settings, base).unwrap()
+    Target::open(name(), &TargetSettings::of_url(url), base, &Access::default()).unwrap()
 }
 
 /// `length` bytes that look different everywhere.
@@ -51,18 +53,34 @@ fn tree(root: &Path) -> Vec<(String, u32)> {
     found
 }
 
+/// Makes empty targets of a kind, each of its own.
+fn fresh(scheme: &str) -> Box<dyn Fn() -> Target> {
+    let count = std::cell::Cell::new(0);
+    let next = move || {
+        count.set(count.get() + 1);
+        format!("{}", count.get())
+    };
+    match scheme {
+        "file" => {
+            let folder = tempfile::tempdir().unwrap();
+            Box::new(move || open(&format!("file:{}", next()), folder.path()))
+        }
+        "s3" => {
+            let server = Weed::start();
+            Box::new(move || server.target(&format!("conformance/{}", next())))
+        }
+        other => panic!("the suite has no empty target for `{other}:`"),
+    }
+}
+
 #[tokio::test]
-async fn every_backend_keeps_the_promises_of_a_target() {
-    conformance::all(|| Target::memory(name())).await;
+async fn a_target_in_memory_keeps_the_promises_of_a_target() {
+    conformance::all(&|| Target::memory(name())).await;
+}
+
+#[tokio::test]
+async fn every_scheme_keeps_the_promises_of_a_target() {
     for scheme in scheme::SCHEMES {
-        // Each claim gets an empty target of its own.
-        let folder = tempfile::tempdir().unwrap();
-        let count = std::cell::Cell::new(0);
-        conformance::all(|| {
-            count.set(count.get() + 1);
-            let below = folder.path().join(format!("{}-{}", scheme.name, count.get()));
-            open(&(scheme.sample)(&below), folder.path())
-        })
-        .await;
+        conformance::all(&fresh(scheme.name)).await;
     }
 }

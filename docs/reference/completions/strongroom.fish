@@ -41,6 +41,7 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -s V -l version -d '
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "run" -d 'Run a pipeline'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "backup" -d 'Make a backup: run the pipeline `backup`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "restore" -d 'Restore a backup: run the pipeline `restore`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "rollback" -d 'Put back what a restore replaced; itself undone the same way'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "plan" -d 'Say what a run would do, and do nothing'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "validate" -d 'Check manifests: every pipeline in every environment, unless some are named'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain" -d 'Show every value of a pipeline, where it was written and what it replaced'
@@ -48,7 +49,10 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "schema" -d 'P
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "list" -d 'List the backups of an environment'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "show" -d 'Show one backup: when, from what, how large, where'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "verify" -d 'Verify one backup'
-complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "journal" -d 'Read or verify the journal of an environment'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "retention" -d 'Say which backups a retention policy keeps, and why; change nothing'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "forget" -d 'Let single backups go'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "sweep" -d 'Delete what no backup needs and was listed long enough; list the rest'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "journal" -d 'Read, verify or restart the journal of an environment'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain-error" -d 'Explain an error code such as `flow-order`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "completions" -d 'Print a completion script'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "man" -d 'Print the man page, or write one for each verb'
@@ -74,6 +78,7 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -121,12 +126,32 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l wait -d 'Wait this long for another rollback to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l list -d 'List the rollback points and the space they take'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l drop -d 'Remove the point instead, and what it keeps'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
@@ -148,6 +173,7 @@ never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -d 'Start no process, open no socket, read no secret and no source'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -248,22 +274,83 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s v -l ve
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s V -l version -d 'Print version'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l policy -d 'Try these rules, `keep-daily=7,keep-within=2m`. Default: those of the pipeline\'s `retain` steps' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l times -d 'Apply the rules to the times in FILE instead of to backups: one RFC 3339 time a line, `-` for standard input' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l at -d 'Take TIME (RFC 3339) for the present moment' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l pipeline -d 'The pipeline whose backups and rules are looked at. Default: `backup`; with `--policy` the backups of all' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l set -d 'Set one value of the pipeline first, `step.retention.keep-daily=30`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
 json\t'For programs: one JSON document'"
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l json -d 'Print one JSON document; the same as `--format json`'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -l no-progress -d 'No moving progress display; one plain line a step instead'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -s V -l version -d 'Print version'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -f -a "verify" -d 'Recompute every link of the chain and say whether it holds'
-complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show" -f -a "show" -d 'Print records, oldest first'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l guards -d 'With `--times`: let the guards keep the newest and what is dated in the future, as they do for backups'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand retention" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l target -d 'Remove them from this target only. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l wait -d 'Wait this long for another `forget` to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s n -l dry-run -d 'Say what would be removed, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l purge -d 'Delete at once what only these backups needed, instead of leaving it to a later sweep. No other run may be at work'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l even-newest -d 'Let a backup go even if it is the newest of its pipeline and instance'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand forget" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l target -d 'Sweep only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l wait -d 'Wait this long for another sweep to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s n -l dry-run -d 'Say what would be deleted, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand sweep" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -f -a "verify" -d 'Recompute every link of the chain and say whether it holds'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -f -a "show" -d 'Print records, oldest first'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -f -a "export" -d 'Print records as they stand in the journal, a line a record, so that their hashes can be computed again'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and not __fish_seen_subcommand_from verify show export restart" -f -a "restart" -d 'Begin a new journal where the old one is broken; the old one is moved aside whole'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from verify" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -294,6 +381,38 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fis
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l run -d 'Only records of this run' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l since -d 'Only records of TIME (RFC 3339) or later' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l until -d 'Only records of TIME (RFC 3339) or earlier' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from export" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'

@@ -7,7 +7,7 @@ use super::*;
 const NOW: &str = "2026-11-21T12:00:00Z";
 
 fn moment(text: &str) -> Zoned {
-    Zoned::strptime("%Y-%m-%dT%H:%M:%S%:z", text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    super::moment(text).unwrap_or_else(|| panic!("{text}"))
 }
 
 fn at(now: &str) -> Timestamp {
@@ -17,7 +17,7 @@ fn at(now: &str) -> Timestamp {
 /// What stays of `times`, each as `position reason+reason`.
 fn kept_at(now: &str, times: &[&str], policy: &Policy) -> Vec<String> {
     let times: Vec<Zoned> = times.iter().map(|text| moment(text)).collect();
-    let decisions = decide(&times, at(now), policy);
+    let decisions = guarded(&times, at(now), policy);
     assert_eq!(decisions.len(), times.len());
     let named = decisions.iter().enumerate().filter(|(_, decision)| decision.keep);
     named
@@ -45,6 +45,24 @@ fn before(window: &str, latest: &str) -> String {
     let latest = moment(latest);
     let limit = window.before(&latest).unwrap().to_zoned(latest.time_zone().clone());
     limit.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+#[test]
+fn the_offset_of_a_time_is_the_one_it_is_written_with() {
+    assert_eq!(
+        moment("2026-11-21T00:30:00+01:00").date(),
+        jiff::civil::date(2026, 11, 21)
+    );
+    assert_eq!(moment("2026-11-21T00:30:00.123456789Z").offset(), Offset::UTC);
+    for text in [
+        "",
+        "yesterday",
+        "2026-11-03",
+        "2026-11-04T09:00:00",
+        "2026-11-04T09:00:00[Europe/Berlin]",
+    ] {
+        assert!(super::moment(text).is_none(), "{text}");
+    }
 }
 
 #[test]
@@ -328,7 +346,10 @@ fn within_ends_strictly_after_its_limit() {
         within: Some(window("7d")),
         ..Policy::default()
     };
-    assert_eq!(kept(&times, &policy), ["2 within 7d", "3 within 7d"]);
+    let later = "2026-11-21T12:00:01Z";
+    assert_eq!(kept_at(later, &times, &policy), ["2 within 7d", "3 within 7d"]);
+    // A backup of this very moment is not in the past yet.
+    assert_eq!(kept(&times, &policy).len(), 4);
 }
 
 #[test]
@@ -610,9 +631,9 @@ proptest! {
 
     #[test]
     fn counts_applied_to_what_they_kept_keep_all_of_it(times in moments(), policy in counted()) {
-        let decisions = decide(&times, at(WITHIN), &policy);
+        let decisions = guarded(&times, at(WITHIN), &policy);
         let stayed: Vec<Zoned> = times.iter().zip(&decisions).filter(|(_, d)| d.keep).map(|(t, _)| t.clone()).collect();
-        let again = decide(&stayed, at(WITHIN), &policy);
+        let again = guarded(&stayed, at(WITHIN), &policy);
         prop_assert!(again.iter().all(|decision| decision.keep), "{stayed:?} {again:?}");
     }
 
@@ -625,8 +646,8 @@ proptest! {
         let mut shuffled: Vec<(u32, usize)> = seed.into_iter().zip(0..times.len()).collect();
         shuffled.sort_unstable();
         let moved: Vec<Zoned> = shuffled.iter().map(|(_, index)| times[*index].clone()).collect();
-        let straight = decide(&times, at(WITHIN), &policy);
-        let crossed = decide(&moved, at(WITHIN), &policy);
+        let straight = guarded(&times, at(WITHIN), &policy);
+        let crossed = guarded(&moved, at(WITHIN), &policy);
         for ((_, index), decision) in shuffled.iter().zip(&crossed) {
             prop_assert_eq!(&straight[*index], decision);
         }
@@ -643,8 +664,8 @@ proptest! {
                 *slot = one_more(*slot);
             }
         }
-        let fewer = decide(&times, at(WITHIN), &policy);
-        let larger = decide(&times, at(WITHIN), &more);
+        let fewer = guarded(&times, at(WITHIN), &policy);
+        let larger = guarded(&times, at(WITHIN), &more);
         for (before, after) in fewer.iter().zip(&larger) {
             prop_assert!(!before.keep || after.keep);
         }
@@ -655,7 +676,7 @@ proptest! {
         times in moments(), policy in windowed()
     ) {
         let now = at(WITHIN);
-        let decisions = decide(&times, now, &policy);
+        let decisions = guarded(&times, now, &policy);
         for (moment, decision) in times.iter().zip(&decisions) {
             prop_assert_eq!(decision.keep, !decision.reasons.is_empty());
             if moment.timestamp() > now + SignedDuration::from_mins(10) {

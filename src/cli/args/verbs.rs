@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use jiff::Timestamp;
 
+use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
 use crate::steps::verify::Level;
 use crate::units::Span;
@@ -133,6 +135,32 @@ pub struct RestoreOptions {
     /// Put this log back although records written since the backup go with what is replaced. Repeatable.
     #[arg(long = "rewind-log", value_name = "SOURCE")]
     pub rewind_logs: Vec<SourceName>,
+    /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
+    #[arg(long)]
+    pub while_running: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackVerb {
+    /// A rollback point: its id or a unique prefix, as `--list` shows it. Default: the newest; with `--drop` the only one.
+    #[arg(value_name = "POINT")]
+    pub point: Option<String>,
+    /// List the rollback points and the space they take.
+    #[arg(long, conflicts_with_all = ["point", "drop"])]
+    pub list: bool,
+    /// Remove the point instead, and what it keeps.
+    #[arg(long)]
+    pub drop: bool,
+    /// Confirm by naming the environment, in place of typing it when asked.
+    #[arg(long, value_name = "ENV")]
+    pub confirm: Option<EnvName>,
+    /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
+    #[arg(long)]
+    pub while_running: bool,
+    /// Wait this long for another rollback to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
 }
 
 /// `validate`.
@@ -237,6 +265,75 @@ impl From<VerifyLevel> for Level {
     }
 }
 
+/// `forget`.
+#[derive(Debug, Args)]
+pub struct ForgetVerb {
+    /// The backups: ids, unique prefixes, `latest`, `latest~1` or `<env>/<id>`.
+    #[arg(value_name = "BACKUP", required = true)]
+    pub backups: Vec<String>,
+    /// Say what would be removed, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Delete at once what only these backups needed, instead of leaving it to a later sweep. No other run may be at work.
+    #[arg(long)]
+    pub purge: bool,
+    /// Let a backup go even if it is the newest of its pipeline and instance.
+    #[arg(long)]
+    pub even_newest: bool,
+    /// Only backups made by this pipeline.
+    #[arg(long, value_name = "PIPELINE")]
+    pub pipeline: Option<PipelineName>,
+    /// Confirm by naming the environment, in place of typing it when asked.
+    #[arg(long, value_name = "ENV")]
+    pub confirm: Option<EnvName>,
+    /// Remove them from this target only. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Wait this long for another `forget` to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepVerb {
+    /// Say what would be deleted, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Sweep only this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<TargetName>,
+    /// Wait this long for another sweep to end, `10min`.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<Span>,
+}
+
+/// `retention`.
+#[derive(Debug, Args)]
+pub struct RetentionVerb {
+    /// Try these rules, `keep-daily=7,keep-within=2m`. Default: those of the pipeline's `retain` steps.
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<Policy>,
+    /// Apply the rules to the times in FILE instead of to backups: one RFC 3339 time a line, `-` for standard input.
+    #[arg(long, value_name = "FILE", requires = "policy", value_hint = ValueHint::FilePath)]
+    pub times: Option<PathBuf>,
+    /// Take TIME (RFC 3339) for the present moment.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+    /// With `--times`: let the guards keep the newest and what is dated in the future, as they do for backups.
+    #[arg(long, requires = "times")]
+    pub guards: bool,
+    /// The pipeline whose backups and rules are looked at. Default: `backup`; with `--policy` the backups of all.
+    #[arg(long, value_name = "PIPELINE", conflicts_with = "times")]
+    pub pipeline: Option<PipelineName>,
+    /// Set one value of the pipeline first, `step.retention.keep-daily=30`. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with_all = ["times", "policy"])]
+    pub sets: Vec<String>,
+    /// Look only in this target. Repeatable.
+    #[arg(long = "target", value_name = "TARGET", conflicts_with = "times")]
+    pub targets: Vec<TargetName>,
+}
+
 /// `journal`.
 #[derive(Debug, Args)]
 pub struct JournalVerb {
@@ -264,6 +361,30 @@ pub enum JournalAction {
         /// Only the last COUNT records.
         #[arg(long, value_name = "COUNT")]
         last: Option<u32>,
+    },
+    /// Print records as they stand in the journal, a line a record, so that their hashes can be computed again.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal export --env live -o journal.jsonl\n  \
+        strongroom journal export --env live --since 2026-11-21T00:00:00Z --until 2026-11-22T00:00:00Z")]
+    Export {
+        /// Only records of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<RunId>,
+        /// Only records of TIME (RFC 3339) or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Only records of TIME (RFC 3339) or earlier.
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+    },
+    /// Begin a new journal where the old one is broken; the old one is moved aside whole.
+    #[command(after_help = "Examples:\n  \
+        strongroom journal restart --env dev\n  \
+        strongroom journal restart --env live --confirm live")]
+    Restart {
+        /// Confirm by naming the environment, in place of typing it when asked.
+        #[arg(long, value_name = "ENV")]
+        confirm: Option<EnvName>,
     },
 }
 

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use crate::archive::layout::{self, FORMAT};
-use crate::archive::pack::{self, Packed, Packing};
+use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
-use crate::archive::repository::{self, Confirmed, Lineage, Listing, Repository, Stored};
+use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
+use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::event::Event;
 use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
+use crate::steps::deduplicate::Deduplicate;
 use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::capture::{self, Captures, redaction_record};
+use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::logs;
-use super::stores::open_targets;
 use super::{Failure, Runner};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -30,7 +32,10 @@ pub(super) struct Pending<'p> {
     pub(super) snapshot_step: &'p StepId,
     pub(super) snapshot: &'p Snapshot,
     pub(super) redact: Vec<&'p Redact>,
+    pub(super) deduplicate: Option<&'p Deduplicate>,
     pub(super) compress: Option<&'p Compress>,
+    /// Whether an `encrypt` step came.
+    pub(super) sealed: bool,
 }
 
 impl<'p> Pending<'p> {
@@ -39,7 +44,9 @@ impl<'p> Pending<'p> {
             snapshot_step,
             snapshot,
             redact: Vec::new(),
+            deduplicate: None,
             compress: None,
+            sealed: false,
         }
     }
 }
@@ -73,17 +80,33 @@ pub(super) fn stored_summary(stored: &Stored) -> String {
     )
 }
 
+/// What a backup is made with, whatever its form.
+pub(super) struct Making {
+    pub(super) id: BackupId,
+    pub(super) targets: Vec<Target>,
+    pub(super) required: usize,
+    pub(super) doomed: Arc<Doomed>,
+}
+
+/// Why nothing was packed.
+pub(super) enum NotMade {
+    /// Something was not in order before the capture.
+    Before(Failure),
+    /// The capture or what follows it failed.
+    Packing(PackError<CaptureError>),
+}
+
+impl From<Failure> for NotMade {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
+    }
+}
+
 impl<'p> Runner<'p> {
     /// Captures, packs and stores.
     pub(super) async fn backup(&mut self, pending: Pending<'p>, upload: &Upload) -> Result<Stored, Failure> {
         let required = upload.require.map_or(1, |r| r as usize);
-        let targets = open_targets(
-            self.plan.environment(),
-            self.plan.project(),
-            &upload.targets,
-            &self.options.targets,
-        )?;
-        let targets = self.repositories(targets, required).await?;
+        let targets = self.ready_targets(upload, required).await?;
         let environment = self.plan.environment_name().clone();
         let listing = repository::list(&targets, &environment).await;
         for warning in &listing.warnings {
@@ -95,40 +118,38 @@ impl<'p> Runner<'p> {
         };
         let logs = self.logs(pending.snapshot, &listing, &lineage)?;
         let id = self.backup_id()?;
-        let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
-        let packing = Packing {
-            codec,
-            level,
-            archive: layout::archive(&environment, &id, codec),
+        let doomed = Arc::new(Doomed::read(&targets).await);
+        let before = capture::amounts(&listing, &lineage);
+        let expected: u64 = pending
+            .snapshot
+            .source
+            .iter()
+            .filter_map(|source| before.get(&source.name))
+            .map(|before| before.amount.bytes)
+            .sum();
+        let capture = self.capture(&pending, &logs, before).await?;
+        self.evidence.backup_started(&id, &targets)?;
+        // The last backup's bytes are the best guess that costs nothing.
+        if expected > 0 {
+            self.context.events.tell(&Event::TotalKnown { bytes: expected });
+        }
+        let making = Making {
+            id: id.clone(),
             targets,
             required,
-            stop: Arc::clone(self.context.stop.flag()),
+            doomed,
         };
-        let capture = self
-            .capture(&pending, &logs, capture::amounts(&listing, &lineage))
-            .await?;
-        let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
-            vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
-        })?;
-        self.evidence.backup_started(&id, &packing.targets)?;
-        let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
-        let mut packed = match packed {
+        let packed = if pending.deduplicate.is_some() {
+            self.store_chunks(&pending, making, &listing, &lineage, capture).await
+        } else {
+            let packed = self.pack_archive(&pending, making, capture).await;
+            packed.map(|packed| (packed, None))
+        };
+        let (mut packed, memory) = match packed {
             Ok(packed) => packed,
-            Err(error) => return Err(self.not_packed(error, &pending, &logs).await),
+            Err(NotMade::Before(failure)) => return Err(failure),
+            Err(NotMade::Packing(error)) => return Err(self.not_packed(error, &pending, &logs).await),
         };
-        self.tell_packed(&packed);
-        if self.context.stop.is_requested() {
-            return Err(vec![self.stopped(NO_BACKUP)]);
-        }
-        let blocks = std::mem::take(&mut packed.captured.log_blocks);
-        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
-        self.tell_forks(&stored, &logs)?;
-        self.keep_blocks(&stored, &lineage, blocks);
-        Ok(stored)
-    }
-
-    /// Tells what was left out of an archive, entries and targets.
-    fn tell_packed(&mut self, packed: &Packed<Captures>) {
         for warning in &packed.captured.warnings {
             self.warn(warning.clone());
         }
@@ -137,8 +158,43 @@ impl<'p> Runner<'p> {
             .warning_count
             .saturating_sub(packed.captured.warnings.len() as u64);
         for (target, error) in &packed.left_out {
-            self.left_out(target, &Diagnostic::of(error));
+            self.left_out(target.name(), &Diagnostic::of(error));
         }
+        if self.context.stop.is_requested() {
+            return Err(vec![self.stopped(NO_BACKUP)]);
+        }
+        let blocks = std::mem::take(&mut packed.captured.log_blocks);
+        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
+        if let Some(memory) = memory {
+            self.keep_memory(memory, &stored);
+        }
+        self.tell_forks(&stored, &logs)?;
+        self.keep_blocks(&stored, &lineage, blocks);
+        Ok(stored)
+    }
+
+    /// Captures everything into one archive.
+    async fn pack_archive(
+        &mut self,
+        pending: &Pending<'p>,
+        making: Making,
+        capture: capture::Capture,
+    ) -> Result<Packed<Captures>, NotMade> {
+        let first = pending.snapshot.source.first().map(|s| s.name.clone()).ok_or_else(|| {
+            vec![Diagnostic::error(Code::Internal, "a snapshot without sources").state("nothing was started")]
+        })?;
+        let (codec, level) = pending.compress.map_or((Codec::None, 0), codec);
+        let packing = Packing {
+            codec,
+            level,
+            archive: layout::archive(self.plan.environment_name(), &making.id, codec),
+            targets: making.targets,
+            required: making.required,
+            doomed: making.doomed,
+            stop: Arc::clone(self.context.stop.flag()),
+        };
+        let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
+        packed.map_err(NotMade::Packing)
     }
 
     async fn complete(
@@ -152,8 +208,13 @@ impl<'p> Runner<'p> {
         let parent = listing.newest(&lineage);
         let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
         let redaction = redaction_record(&packed.captured);
-        let completed = repository::complete(packed, required, |packed: &Packed<Captures>, refs: ObjectRecord| {
-            Record {
+        self.check_duration(NO_BACKUP)?;
+        let salt = id.to_string();
+        let mut completed = repository::complete(
+            packed,
+            required,
+            &salt,
+            |packed: &Packed<Captures>, refs: ObjectRecord| Record {
                 format: FORMAT,
                 id,
                 run: self.context.run,
@@ -165,27 +226,31 @@ impl<'p> Runner<'p> {
                 started: self.context.started.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 ended: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 sources: packed.captured.sources.clone(),
-                archive: packed.archive.clone(),
+                archive: packed.archive(),
+                packs: packed.packs(),
+                epoch: packed.epoch.clone(),
                 segments: packed.segments.clone(),
+                patch: packed.patch.clone(),
                 refs,
                 redaction,
                 warnings: packed.captured.warning_count,
                 manifest: self.plan.digest().to_owned(),
                 tool: self.context.tool.clone(),
-            }
-        })
+            },
+        )
         .await
         .map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
         let mut problems: Vec<Diagnostic> = Vec::new();
         for (target, error) in &completed.left_out {
             let diagnostic = Diagnostic::of(error);
             if completed.stored.is_some() {
-                self.left_out(target, &diagnostic);
+                self.left_out(target.name(), &diagnostic);
             } else {
                 problems.push(diagnostic.state(NO_BACKUP));
             }
         }
-        let stored = completed.stored.ok_or(problems)?;
+        let stored = completed.stored.take().ok_or(problems)?;
+        let stored = self.withdraw_where_swept(&completed, stored, required).await?;
         self.evidence.backup_stored(&stored)?;
         self.describe_stored(&stored);
         Ok(stored)
@@ -229,60 +294,6 @@ impl<'p> Runner<'p> {
         outcome
             .json
             .insert("sources".into(), logs::without_files(&record.sources));
-    }
-
-    /// Targets that are, or now become, repositories of one id.
-    async fn repositories(&mut self, targets: Vec<Target>, required: usize) -> Result<Vec<Target>, Failure> {
-        let (mut ready, mut empty, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known: Option<Repository> = None;
-        for target in targets {
-            match repository::open(&target).await {
-                Ok(Some(found)) => {
-                    known.get_or_insert(found);
-                    ready.push(target);
-                }
-                Ok(None) => empty.push(target),
-                Err(error) => problems.push((target, Diagnostic::of(&error))),
-            }
-        }
-        if !empty.is_empty() {
-            let repository = match known {
-                Some(repository) => repository,
-                None => Repository {
-                    format: FORMAT,
-                    repository: hex::encode(self.random::<16>()?),
-                },
-            };
-            for target in empty {
-                match repository::create(&target, &repository).await {
-                    Ok(()) => ready.push(target),
-                    Err(error) => problems.push((target, Diagnostic::of(&error))),
-                }
-            }
-        }
-        if ready.len() < required.max(1) {
-            return Err(problems.into_iter().map(|(_, d)| d.state(NO_BACKUP)).collect());
-        }
-        for (target, problem) in problems {
-            self.left_out(&target, &problem);
-        }
-        ready.sort_by(|a, b| a.name().cmp(b.name()));
-        Ok(ready)
-    }
-
-    fn left_out(&mut self, target: &Target, problem: &Diagnostic) {
-        let why = match &problem.why {
-            Some(why) => format!("{}: {why}", problem.what),
-            None => problem.what.clone(),
-        };
-        let mut warning = Diagnostic::warning(
-            Code::TargetLeftOut,
-            format!("target `{}` was left out of this backup", target.name()),
-        )
-        .why(why)
-        .state("the backup is whole in the other targets");
-        warning.help.clone_from(&problem.help);
-        self.warn(warning);
     }
 
     fn instance(&self) -> Instance {

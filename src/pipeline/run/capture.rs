@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::archive::pack::{PackError, PackSink};
+use crate::archive::pack::PackError;
 use crate::archive::record::{RedactionRecord, SourceRecord};
 use crate::archive::repository::{Lineage, Listing};
+use crate::archive::sink::SourcesSink;
 use crate::archive::tar_sink::Counts;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
@@ -52,7 +53,7 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    pub(super) fn run(self, sink: &mut PackSink) -> Result<Captures, CaptureError> {
+    pub(super) fn run(self, sink: &mut dyn SourcesSink) -> Result<Captures, CaptureError> {
         let mut captures = Captures {
             sources: Vec::new(),
             warnings: Vec::new(),
@@ -65,7 +66,6 @@ impl Capture {
                 .next()
                 .map(|(redactor, _)| redactor.fingerprint().to_owned()),
         };
-        self.tell_total();
         for source in &self.sources {
             if let Some(history) = self.histories.get(&source.name) {
                 source
@@ -73,10 +73,10 @@ impl Capture {
                     .map_err(|error| CaptureError::Source(source.name.clone(), error))?;
             }
         }
-        for (number, source) in self.sources.iter().enumerate() {
-            if number > 0 {
-                sink.source(source.name.clone()).map_err(CaptureError::Sink)?;
-            }
+        for source in &self.sources {
+            let rules = self.redaction.get(&source.name);
+            let rules = rules.map(|(redactor, _)| redactor.fingerprint());
+            sink.begin_source(&source.name, rules).map_err(CaptureError::Sink)?;
             let captured = self.source(source, sink, &mut captures)?;
             let Counts { entries, bytes } = sink.counts();
             source
@@ -102,16 +102,12 @@ impl Capture {
         Ok(captures)
     }
 
-    /// Tells how much there is: what the last backup has of it is the best guess that costs nothing.
-    fn tell_total(&self) {
-        let known = self.sources.iter().filter_map(|source| self.before.get(&source.name));
-        let bytes: u64 = known.map(|before| before.amount.bytes).sum();
-        if bytes > 0 {
-            self.events.tell(&Event::TotalKnown { bytes });
-        }
-    }
-
-    fn source(&self, source: &Source, sink: &mut PackSink, captures: &mut Captures) -> Result<Captured, CaptureError> {
+    fn source(
+        &self,
+        source: &Source,
+        sink: &mut dyn SourcesSink,
+        captures: &mut Captures,
+    ) -> Result<Captured, CaptureError> {
         let context = CaptureContext {
             events: &self.events,
             spool: self.spool.clone(),
@@ -231,6 +227,19 @@ impl<'p> Runner<'p> {
                 "the backup ended early",
                 "a part of the program ended before the others".into(),
             ),
+            PackError::Sink(problem) => vec![problem.state(NO_BACKUP)],
+            PackError::Seal(error) => internal("sealing failed", error.to_string()),
+            PackError::Catalog(error) => {
+                let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                let what = "the catalog, or what this host remembers of the last backup, could not be written";
+                let help = "see that the disk of the state folder has room and answers, then run it again";
+                vec![
+                    Diagnostic::error(Code::StateFailed, what)
+                        .why(why)
+                        .state(NO_BACKUP)
+                        .help(help),
+                ]
+            }
             PackError::Targets(failed) => failed
                 .iter()
                 .map(|(_, error)| Diagnostic::of(error).state(NO_BACKUP))

@@ -133,6 +133,8 @@ pub struct Options {
     pub rewind_logs: Vec<SourceName>,
     /// How long to wait for another run of the same pipeline; `None` not at all.
     pub wait: Option<Duration>,
+    /// Whether files are replaced that other processes use.
+    pub while_running: bool,
 }
 
 #[cfg(test)]

@@ -12,19 +12,26 @@ use serde_json::json;
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, SourceName, StepId, TargetName};
+use crate::id::{BackupId, PipelineName, SourceName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
 use crate::secret::{Secret, SecretRef};
-use crate::secrets::{Origins, Store};
+use crate::secrets::Store;
 use crate::source::log_head::{Fork, ForkReason};
 use crate::source::{Compared, LogHead};
 use crate::state::{Lock, StateError, StateFolder};
 use crate::target::Target;
 
-use super::stores::state_path;
-use super::{Context, Failure, Options, StopSignal};
+use super::scope::Scope;
+use super::stores::origins;
+use super::{Context, Failure, StopSignal};
+
+mod keeping;
+mod swaps;
+
+pub(super) use keeping::{Told, verified_in};
+pub(super) use swaps::Swap;
 
 /// How long a wait for another run goes on without looking whether this one should end.
 const DEAF: Duration = Duration::from_millis(200);
@@ -36,6 +43,8 @@ pub(super) struct Evidence {
     secrets: Store,
     needed: Needed,
     lock_held: Option<Lock>,
+    /// Records that a full disk did not take.
+    unrecorded: u64,
 }
 
 /// Whether a run may go on without a journal.
@@ -43,29 +52,23 @@ pub(super) struct Evidence {
 pub(super) enum Needed {
     /// A backup: without state it does not begin, without a record nothing is done.
     Always,
-    /// A restore: a state that cannot be had or is full does not stop it.
+    /// A restore over protected data: a state that cannot be had or is full does not stop it, a journal in which something
+    /// was changed does.
+    Unbroken,
+    /// Any other restore: nothing that is wrong with the state stops it.
     WhereItCanBeHad,
 }
 
 impl Evidence {
     /// Opens state, lock, journal and secrets.
     pub(super) fn open(
-        plan: &Plan,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         needed: Needed,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Failure> {
-        let origins = Origins {
-            file: plan
-                .environment()
-                .secrets
-                .as_ref()
-                .map(|secrets| plan.project().join(&secrets.file)),
-            folder: plan.project().to_owned(),
-            environment: context.variables.clone(),
-            scrubber: context.scrubber.clone(),
-        };
+        let origins = origins(scope.environment, scope.project, context);
         let secrets =
             Store::open(origins).map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])?;
         let mut evidence = Self {
@@ -74,11 +77,17 @@ impl Evidence {
             secrets,
             needed,
             lock_held: None,
+            unrecorded: 0,
         };
-        match evidence.open_state(plan, options, context, warnings) {
+        match evidence.open_state(scope, wait, context, warnings) {
             Ok(()) => Ok(evidence),
             Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
+            }
+            Err(problem) if problem.code == Code::JournalBroken && needed == Needed::Unbroken => {
+                let help = "restore into an empty folder with `--to`, or look at the journal and begin a new one: \
+                            `strongroom journal verify`, then `strongroom journal restart`";
+                Err(vec![problem.state("nothing was started").help(help)])
             }
             Err(mut problem) => {
                 problem.severity = Severity::Warning;
@@ -91,13 +100,13 @@ impl Evidence {
 
     fn open_state(
         &mut self,
-        plan: &Plan,
-        options: &Options,
+        scope: Scope<'_>,
+        wait: Option<Duration>,
         context: &Context,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Diagnostic> {
-        let state = StateFolder::open(&state_path(plan)).map_err(|error| Diagnostic::of(&error))?;
-        let mut lock = take_lock(&state, plan, options, context)?;
+        let state = StateFolder::open(&scope.state()).map_err(|error| Diagnostic::of(&error))?;
+        let mut lock = take_lock(&state, scope.pipeline, wait, context)?;
         lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
         self.lock_held = Some(lock);
         let scrubber = context.scrubber.clone();
@@ -117,7 +126,10 @@ impl Evidence {
                     )),
             );
         }
-        self.journal = Some(journal.with_run(context.run, &context.actor, plan.environment_name(), plan.pipeline()));
+        if scope.environment.protected {
+            keeping::whole_journal(&state)?;
+        }
+        self.journal = Some(journal.with_run(context.run, &context.actor, scope.name, scope.pipeline));
         self.state = Some(state);
         Ok(())
     }
@@ -130,6 +142,11 @@ impl Evidence {
         state
             .spool()
             .map_err(|error| vec![Diagnostic::of(&error).state("nothing was started")])
+    }
+
+    /// The secrets, for the keys of targets.
+    pub(super) fn secrets(&mut self) -> &mut Store {
+        &mut self.secrets
     }
 
     /// The values of these references and of everything else the run knows to be secret.
@@ -150,20 +167,23 @@ impl Evidence {
         };
         match journal.append(entry, sync) {
             Ok(()) => Ok(()),
-            // A restore goes on: the disk that is full may be the very reason for it.
-            Err(JournalError::Full { .. }) if self.needed == Needed::WhereItCanBeHad => Ok(()),
+            // A restore goes on: the disk that is full may be the very reason for it. The run's end tells of it.
+            Err(JournalError::Full { .. }) if self.needed != Needed::Always => {
+                self.unrecorded += 1;
+                Ok(())
+            }
             Err(error) => Err(vec![
                 Diagnostic::of(&error).state("nothing more was done: what is not in the journal is not done"),
             ]),
         }
     }
 
-    pub(super) fn run_started(&mut self, plan: &Plan, context: &Context) -> Result<(), Failure> {
-        let entry = Entry::new(Event::RunStarted)
-            .status(Status::Started)
-            .with(Field::Plan, plan.digest())
-            .with(Field::Version, context.tool.as_str());
-        self.write(&entry, Sync::Now)
+    pub(super) fn run_started(&mut self, plan: Option<&Plan>, context: &Context) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::RunStarted).status(Status::Started);
+        if let Some(plan) = plan {
+            entry = entry.with(Field::Plan, plan.digest());
+        }
+        self.write(&entry.with(Field::Version, context.tool.as_str()), Sync::Now)
     }
 
     pub(super) fn run_finished(&mut self, exit: ExitCode, outcome: &Outcome) -> Result<(), Failure> {
@@ -251,7 +271,7 @@ impl Evidence {
             .with(Field::Entries, record.entries())
             .with(Field::Bytes, record.source_bytes())
             .with(Field::StoredBytes, record.stored_bytes())
-            .with(Field::Blake3, record.archive.blake3.to_string());
+            .with(Field::Blake3, record.refs.blake3.to_string());
         self.write(&entry, Sync::Now)
     }
 
@@ -302,24 +322,6 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
-    /// Comes before the first deletion of a backup: no record, no effect.
-    pub(super) fn delete_intended(&mut self, target: &TargetName, id: &BackupId) -> Result<(), Failure> {
-        let entry = Entry::new(Event::DeleteIntended)
-            .status(Status::Started)
-            .with(Field::Target, target.as_str())
-            .with(Field::Backup, id.as_str());
-        self.write(&entry, Sync::Now)
-    }
-
-    pub(super) fn deleted(&mut self, target: &TargetName, id: &BackupId, freed: u64) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Deleted)
-            .status(Status::Ok)
-            .with(Field::Target, target.as_str())
-            .with(Field::Backup, id.as_str())
-            .with(Field::Bytes, freed);
-        self.write(&entry, Sync::Grouped)
-    }
-
     pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
         let entry = Entry::new(Event::BackupChosen)
             .status(Status::Ok)
@@ -344,30 +346,19 @@ impl Evidence {
             .with(Field::Sources, json!(sources));
         self.write(&entry, Sync::Now)
     }
-
-    /// Comes before the first rename: no record, no effect.
-    pub(super) fn swap_intended(&mut self, record: &Record, sources: &[&str]) -> Result<(), Failure> {
-        let entry = Entry::new(Event::SwapIntended)
-            .status(Status::Started)
-            .with(Field::Backup, record.id.as_str())
-            .with(Field::Destinations, json!(sources));
-        self.write(&entry, Sync::Now)
-    }
-
-    pub(super) fn swapped(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::Swapped)
-            .status(Status::Ok)
-            .with(Field::Backup, record.id.as_str());
-        self.write(&entry, Sync::Now)
-    }
 }
 
 /// Takes the pipeline's lock. The wait for it is cut into short ones, so that a signal ends it.
-fn take_lock(state: &StateFolder, plan: &Plan, options: &Options, context: &Context) -> Result<Lock, Diagnostic> {
+fn take_lock(
+    state: &StateFolder,
+    pipeline: &PipelineName,
+    wait: Option<Duration>,
+    context: &Context,
+) -> Result<Lock, Diagnostic> {
     let begin = Instant::now();
     loop {
-        let left = options.wait.map(|wait| wait.saturating_sub(begin.elapsed()));
-        match state.lock(plan.pipeline(), left.map(|left| left.min(DEAF))) {
+        let left = wait.map(|wait| wait.saturating_sub(begin.elapsed()));
+        match state.lock(pipeline, left.map(|left| left.min(DEAF))) {
             Err(StateError::Held { .. }) if context.stop.is_requested() => {
                 let code = context.stop.signal().map_or(Code::Interrupted, StopSignal::code);
                 return Err(Diagnostic::error(

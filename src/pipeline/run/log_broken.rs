@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::archive::keys::Opening;
 use crate::archive::repository::Backup;
 use crate::archive::unpack::{self, BackupSink};
 use crate::diagnostic::{Code, Diagnostic};
@@ -86,7 +87,7 @@ impl<'p> Runner<'p> {
 
     /// Compares the log with what a backup has of it.
     async fn difference(&self, source: &Source, head: &LogHead, backup: &Backup) -> Option<Difference> {
-        if backup.record.archive.plain_bytes > limits::LOG_COMPARE_MAX {
+        if backup.record.source_bytes() > limits::LOG_COMPARE_MAX {
             return None;
         }
         for target in &backup.targets {
@@ -114,7 +115,7 @@ impl<'p> Runner<'p> {
             comparison: Arc::clone(&comparison),
         };
         // Whatever ends it: what was compared until then may say where the logs differ, else the rows of files do.
-        let _ = unpack::unpack(target, &backup.record, &Events::none(), sink).await;
+        let _ = unpack::unpack(target, &backup.record, &Opening::Plain, &Events::none(), sink).await;
         let comparison = Arc::into_inner(comparison)?;
         let comparison = comparison.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut found = comparison.into_difference()?;

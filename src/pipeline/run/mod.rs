@@ -5,39 +5,66 @@
 
 mod backup;
 mod capture;
+mod choose;
+mod chunked;
 pub mod context;
+mod destination;
+mod difference;
 mod evidence;
 mod fence;
+mod guard;
+mod judge;
 mod log_broken;
 mod logs;
 mod preview;
-mod restore;
+mod ready;
+mod recovery;
 mod retain;
 mod rewind;
+pub mod rollback;
+mod scope;
+mod seen;
+mod stage;
 mod stores;
+mod swap;
+mod sweeping;
+pub(crate) mod upkeep;
 mod wanted;
+mod withdraw;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
-pub use stores::{open_targets, state_of};
+pub use recovery::report as report_unfinished;
+pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::event::Event;
 use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
-use crate::pipeline::{Plan, PlannedStep};
+use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
+use crate::restore::error::RestoreError;
+use crate::steps::Step;
 use crate::steps::confirm::By;
-use crate::steps::{Flow, Step};
 
 use backup::Pending;
+use choose::{Chosen, Verified};
 use evidence::{Evidence, Needed};
-use restore::{Chosen, Staged, Verified};
+use guard::Guarded;
+use scope::Scope;
+use stage::Staged;
+use swap::Ready;
 
 /// What ended a run: problems, worst first.
 pub(crate) type Failure = Vec<Diagnostic>;
+
+/// Steps that a restore into a folder leaves out, and names.
+const SKIPPED_WITH_TO: [&str; 3] = ["rollback-point", "swap", "command"];
+
+/// What is true of the data before a swap.
+const UNTOUCHED: &str = "nothing present was touched";
 
 /// What lies between two steps.
 enum State<'p> {
@@ -47,7 +74,9 @@ enum State<'p> {
     Confirmed(Box<Confirmed>),
     Chosen(Box<Chosen>),
     Verified(Box<Verified>),
+    Guarded(Box<Guarded>),
     Staged(Box<Staged>),
+    Ready(Box<Ready>),
     Done,
 }
 
@@ -62,6 +91,8 @@ struct Runner<'p> {
     outcome: Outcome,
     confirmed: Confirmation,
     skipped: Vec<String>,
+    /// When it began, by the host's clock that runs on while it sleeps.
+    began: Duration,
 }
 
 /// Whether the operator has confirmed the environment in this run.
@@ -115,18 +146,27 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
 impl<'p> Runner<'p> {
     /// Everything that must be in order before the first step.
     fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
-        fence::before(plan, context)?;
+        let scope = Scope::of(plan);
+        fence::before(scope, context)?;
+        let began = context.clock.uptime();
         let writes = plan
             .steps()
             .iter()
             .any(|s| s.enabled && matches!(s.step, Step::Snapshot(_)));
         let mut warnings = Vec::new();
+        let replaces = options.to.is_none()
+            && plan
+                .steps()
+                .iter()
+                .any(|s| s.enabled && matches!(s.step, Step::Swap(_)));
         let needed = if writes {
             Needed::Always
+        } else if replaces && plan.environment().protected {
+            Needed::Unbroken
         } else {
             Needed::WhereItCanBeHad
         };
-        let evidence = Evidence::open(plan, options, context, needed, &mut warnings)?;
+        let evidence = Evidence::open(scope, options.wait, context, needed, &mut warnings)?;
         Ok(Self {
             plan,
             options,
@@ -137,13 +177,21 @@ impl<'p> Runner<'p> {
             outcome: Outcome::new(command, ""),
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
+            began,
         })
     }
 
     /// Runs the steps and gives the outcome; the journal hears of the end whatever it is.
     async fn finish(mut self) -> Outcome {
-        let result = match self.evidence.run_started(self.plan, self.context) {
-            Ok(()) => self.steps().await,
+        let begun = self.evidence.run_started(Some(self.plan), self.context);
+        // What a run that was killed has left comes before anything else.
+        let result = match begun.and_then(|()| self.recover()) {
+            Ok(()) => {
+                for warning in overlapping_roots(self.plan, &destination::values(self.context), Roots::Present) {
+                    self.warn(warning);
+                }
+                self.steps().await
+            }
             Err(failure) => Err(failure),
         };
         let mut outcome = std::mem::take(&mut self.outcome);
@@ -165,6 +213,9 @@ impl<'p> Runner<'p> {
         outcome.diagnostics.append(&mut self.warnings);
         if !self.skipped.is_empty() {
             outcome.field("skipped", "skipped", self.skipped.join(", "), &self.skipped);
+        }
+        if self.evidence.unrecorded() > 0 {
+            outcome.diagnostics.push(self.evidence.gap());
         }
         let exit = outcome.exit_code();
         if let Err(failure) = self.evidence.run_finished(exit, &outcome) {
@@ -209,21 +260,15 @@ impl<'p> Runner<'p> {
                     .state("nothing was started")
                     .help("add `compress`, `checksum` and `upload`"),
             ]),
-            State::Staged(staged) if self.options.to.is_none() => {
-                self.outcome.headline = "unpacked beside the destinations and removed again: no `swap` step".into();
-                staged.discard()
-            }
-            State::Staged(staged) => {
-                self.keep_staged(*staged);
-                Ok(())
-            }
+            State::Staged(staged) => self.end_staged(*staged),
+            State::Ready(ready) => self.end_staged(ready.staged),
             _ => Ok(()),
         }
     }
 
-    /// With `--to` nothing is put in place.
+    /// With `--to` nothing is put in place, so nothing is guarded and no service is stopped for it.
     fn skips(&self, planned: &PlannedStep) -> bool {
-        self.options.to.is_some() && planned.takes == Flow::Staged && matches!(planned.step, Step::Swap(_))
+        self.options.to.is_some() && SKIPPED_WITH_TO.contains(&planned.step.name())
     }
 
     async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
@@ -235,6 +280,18 @@ impl<'p> Runner<'p> {
             (Step::Redact(redact), State::Pending(mut pending)) => {
                 pending.redact.push(redact);
                 Ok((State::Pending(pending), format!("{} sources", redact.sources.len())))
+            }
+            (Step::Deduplicate(deduplicate), State::Pending(mut pending)) => {
+                pending.deduplicate = Some(deduplicate);
+                Ok((
+                    State::Pending(pending),
+                    "only what the last backup does not hold".into(),
+                ))
+            }
+            (Step::Encrypt(_), State::Pending(mut pending)) => {
+                pending.sealed = true;
+                let recipients = self.plan.environment().encryption.recipients.len();
+                Ok((State::Pending(pending), format!("age, {recipients} recipients")))
             }
             (Step::Compress(compress), State::Pending(mut pending)) => {
                 pending.compress = Some(compress);
@@ -269,13 +326,31 @@ impl<'p> Runner<'p> {
                 let summary = verified.summary();
                 Ok((State::Verified(Box::new(verified)), summary))
             }
+            (Step::RollbackPoint(settings), State::Verified(verified)) => {
+                let (guarded, summary) = self.guard(*verified, settings)?;
+                Ok((State::Guarded(Box::new(guarded)), summary))
+            }
             (Step::Restore(settings), State::Verified(verified)) => {
                 let staged = self.restore(*verified, settings).await?;
                 let summary = staged.summary();
                 Ok((State::Staged(Box::new(staged)), summary))
             }
-            (Step::Swap(_), State::Staged(staged)) => {
-                let summary = self.swap(*staged).await?;
+            (Step::Restore(settings), State::Guarded(guarded)) => {
+                let Guarded { verified, rules } = *guarded;
+                let staged = self.restore(verified, settings).await?;
+                let summary = staged.summary();
+                Ok((State::Ready(Box::new(Ready { staged, rules })), summary))
+            }
+            (Step::Assert(settings), State::Staged(staged)) => {
+                let summary = self.judge(&staged, settings).await?;
+                Ok((State::Staged(staged), summary))
+            }
+            (Step::Assert(settings), State::Ready(ready)) => {
+                let summary = self.judge(&ready.staged, settings).await?;
+                Ok((State::Ready(ready), summary))
+            }
+            (Step::Swap(_), State::Ready(ready)) => {
+                let summary = self.swap(*ready).await?;
                 Ok((State::Done, summary))
             }
             // A plan holds only chains that fit, so a fault of this program led here.
@@ -300,11 +375,7 @@ impl<'p> Runner<'p> {
 
     /// The problem with which a run ends that was asked to.
     fn stopped(&self, state: &str) -> Diagnostic {
-        let (code, what) = match self.context.stop.signal() {
-            Some(StopSignal::Terminate) => (Code::Terminated, "the run was terminated"),
-            Some(StopSignal::Interrupt) | None => (Code::Interrupted, "the run was interrupted"),
-        };
-        Diagnostic::error(code, what).state(state)
+        stopped(self.context, state)
     }
 
     /// Keeps a warning for the end and tells it at once.
@@ -317,6 +388,27 @@ impl<'p> Runner<'p> {
             self.unlisted_warnings += 1;
         }
     }
+}
+
+/// The problem with which a run ends that was asked to.
+fn stopped(context: &Context, state: &str) -> Diagnostic {
+    let (code, what) = match context.stop.signal() {
+        Some(StopSignal::Terminate) => (Code::Terminated, "the run was terminated"),
+        Some(StopSignal::Interrupt) | None => (Code::Interrupted, "the run was interrupted"),
+    };
+    Diagnostic::error(code, what).state(state)
+}
+
+fn with_state(mut failure: Failure, state: &str) -> Failure {
+    for diagnostic in &mut failure {
+        diagnostic.state.get_or_insert_with(|| state.to_owned());
+    }
+    failure
+}
+
+/// A problem of a restore before its swap.
+fn failed(error: &RestoreError) -> Failure {
+    with_state(vec![Diagnostic::of(error)], UNTOUCHED)
 }
 
 /// The exit code of a failed run, for the journal.

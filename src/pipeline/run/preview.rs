@@ -2,20 +2,22 @@
 
 use serde_json::json;
 
-use crate::archive::repository::{self, Lineage};
+use crate::archive::repository::{self, Backup, Lineage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
-use crate::id::Instance;
+use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Plan, Provenance};
+use crate::pipeline::{Plan, Provenance, Roots, overlapping_roots};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
+use crate::target::Target;
 use crate::units::ByteCount;
 
-use super::stores::{open_targets, state_path};
-use super::{Context, Options, restore};
+use super::scope::Scope;
+use super::stores::{Keys, open_targets};
+use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, destination, difference, ready, recovery};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +44,35 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
     outcome.field(
         "state",
         "state folder",
-        state_path(plan).display().to_string(),
-        state_path(plan),
+        Scope::of(plan).state().display().to_string(),
+        Scope::of(plan).state(),
     );
     let protected = if plan.environment().protected { "yes" } else { "no" };
     outcome.field("protected", "protected", protected, plan.environment().protected);
     steps(plan, options, &mut outcome);
+    let roots = match reach {
+        Reach::Everything => Roots::Present,
+        Reach::ManifestAlone => Roots::Written,
+    };
+    let values = destination::values(context);
+    outcome.diagnostics.extend(overlapping_roots(plan, &values, roots));
     if reach == Reach::Everything {
+        let (project, name) = (plan.project(), plan.environment_name());
+        let state = Scope::of(plan).state();
+        outcome
+            .diagnostics
+            .extend(recovery::report(project, name, &values, &state));
+        let mut chosen = None;
         for planned in plan.steps().iter().filter(|planned| planned.enabled) {
             match &planned.step {
                 Step::Snapshot(snapshot) => sources(plan, snapshot, &mut outcome),
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
-                Step::Select(select) => backup(plan, options, context, select, &mut outcome).await,
+                Step::Select(select) => chosen = backup(plan, options, context, select, &mut outcome).await,
+                Step::Restore(restore) => {
+                    if let Some(backup) = &chosen {
+                        difference::tell(plan, options, context, (backup, restore), &mut outcome).await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -72,7 +91,7 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
         let passes = matches!(planned.step.signature(), Signature::Any);
         let note = match (&planned.step, planned.enabled, &options.to) {
             (_, false, _) => "switched off",
-            (Step::Swap(_), _, Some(_)) => "skipped: --to",
+            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to",
             _ if passes => "passes on what it is given",
             _ => "",
         };
@@ -135,8 +154,7 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
 }
 
 async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upload, outcome: &mut Outcome) {
-    let opened = open_targets(plan.environment(), plan.project(), &upload.targets, &options.targets);
-    let opened = match opened {
+    let opened = match open(plan, options, context, &upload.targets, outcome).await {
         Ok(opened) => opened,
         Err(failure) => return outcome.diagnostics.extend(failure),
     };
@@ -146,7 +164,18 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
         rows: Vec::new(),
     };
     for target in &opened {
-        let is = match repository::open(target).await {
+        let found = repository::open(target).await;
+        if let Ok(found) = &found
+            && let Some(refusal) = ready::refusal(plan, target, found.as_ref())
+        {
+            let refusal = refusal.state("nothing was started");
+            table
+                .rows
+                .push(vec![target.name().to_string(), target.url(), "gone".into()]);
+            outcome.diagnostics.push(refusal);
+            continue;
+        }
+        let is = match found {
             Ok(Some(_)) => "a repository".to_owned(),
             Ok(None) => "empty: a repository would be made here".to_owned(),
             Err(error) => {
@@ -178,18 +207,48 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
     );
 }
 
-async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, outcome: &mut Outcome) {
-    let opened = open_targets(plan.environment(), plan.project(), &select.targets, &options.targets);
-    let opened = match opened {
+/// Opens targets; those that cannot be are told.
+async fn open(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    named: &[TargetName],
+    outcome: &mut Outcome,
+) -> Result<Vec<Target>, Failure> {
+    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
+    let meant = (named, options.targets.as_slice());
+    let opened = open_targets(plan.environment(), plan.project(), meant, &mut keys, None).await?;
+    let (targets, warnings) = opened.with_warnings();
+    outcome.diagnostics.extend(warnings);
+    Ok(targets)
+}
+
+async fn backup(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    select: &Select,
+    outcome: &mut Outcome,
+) -> Option<Backup> {
+    let opened = match open(plan, options, context, &select.targets, outcome).await {
         Ok(opened) => opened,
-        Err(failure) => return outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            return None;
+        }
     };
-    match restore::choose(&opened, plan.environment_name(), select).await {
+    match choose::choose(&opened, plan.environment_name(), select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
+            outcome.field(
+                "made-in",
+                "made in",
+                record.environment.to_string(),
+                &record.environment,
+            );
             let mut table = Table {
                 title: "sources in the backup".into(),
                 columns: ["source", "type", "entries", "bytes"].map(String::from).to_vec(),
@@ -204,7 +263,11 @@ async fn backup(plan: &Plan, options: &Options, _: &Context, select: &Select, ou
                 ]);
             }
             outcome.tables.push(table);
+            Some(backup)
         }
-        Err(failure) => outcome.diagnostics.extend(failure),
+        Err(failure) => {
+            outcome.diagnostics.extend(failure);
+            None
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fs::create::{self, Made, Properties, Shortfall};
@@ -11,6 +11,7 @@ use crate::fs::entry::{Entry, Extent, Kind, Metadata, TreePath};
 use crate::fs::folder::{self, Folder};
 use crate::fs::metadata::{self, Held, XattrReader};
 use crate::fs::owners::Owners;
+use crate::fs::side_files::MAGIC;
 use crate::limits;
 use crate::restore::current_file::{CurrentFile, WriteError};
 
@@ -20,6 +21,38 @@ pub(super) enum Opened {
     File(OwnedFd),
     /// Anything else, not opened, with its kind.
     Node(OwnedFd, Kind),
+}
+
+impl Opened {
+    /// Whether it begins as a database does.
+    pub(super) fn is_database(&self) -> bool {
+        match self {
+            // What cannot be read fails when it is copied, and is told then.
+            Self::File(file) => begins_as_database(file.as_fd()).unwrap_or(false),
+            Self::Node(..) => false,
+        }
+    }
+}
+
+/// Whether the file `name` of a folder of the stage begins as a database does.
+pub(super) fn is_database(folder: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Ok(file) => begins_as_database(file.as_fd()),
+        // A link, or a device without a driver.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn begins_as_database(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut head = [0; MAGIC.len()];
+    match read_at(file, &mut head, 0) {
+        Ok(read) => Ok(head.get(..read) == Some(MAGIC)),
+        // A folder.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What came of a copy.

@@ -15,6 +15,7 @@ use crate::fs::metadata::{self, Held};
 use crate::fs::owners::Owners;
 use crate::restore::error::RestoreError;
 use crate::restore::shortfalls::Shortfalls;
+use crate::restore::stack::Held as Stays;
 
 /// A folder of the stage on the way down, and what it must have again when it is left.
 pub(super) struct Level {
@@ -74,8 +75,15 @@ impl Carrier<'_> {
             create::chmod_by_descriptor(&node, mode | Mode::RWXU).map_err(|e| fail(e.into()))?;
             level.mode = Some(mode);
         }
+        if let Some(branch) = self.branches.at(path) {
+            let folder = branch.try_clone().map_err(fail)?;
+            let level = level_of(&folder::stat(&folder).map_err(fail)?);
+            return self.stack.push(path.name(), folder, Stays::Always, level).map_err(fail);
+        }
         let folder = create::open_folder(parent, path.name()).map_err(fail)?;
-        self.stack.push(path.name(), folder, level).map_err(fail)
+        self.stack
+            .push(path.name(), folder, Stays::WhileNear, level)
+            .map_err(fail)
     }
 
     /// Makes a folder in the top one and goes into it; its properties follow when it is left. `false` where the present one
@@ -90,7 +98,11 @@ impl Carrier<'_> {
             }
         };
         let parent = self.stack.top().map_err(fail)?;
-        let folder = create::make_folder(parent, path.name()).map_err(fail)?;
+        let made = create::make_folder(parent, path.name()).map_err(fail)?;
+        let (folder, stays) = match self.branches.at(path) {
+            Some(branch) => (branch.try_clone().map_err(fail)?, Stays::Always),
+            None => (made, Stays::WhileNear),
+        };
         self.touch();
         let level = Level {
             mode: None,
@@ -98,7 +110,7 @@ impl Carrier<'_> {
             made: Some(Box::new(entry)),
             changed: false,
         };
-        self.stack.push(path.name(), folder, level).map_err(fail)?;
+        self.stack.push(path.name(), folder, stays, level).map_err(fail)?;
         self.count(path);
         Ok(true)
     }

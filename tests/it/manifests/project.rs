@@ -72,6 +72,10 @@ id = "integrity"
 type = "verify"
 
 [[step]]
+id = "guard"
+type = "rollback-point"
+
+[[step]]
 id = "stage"
 type = "restore"
 

@@ -325,7 +325,7 @@ fn an_environment_alone_is_checked_as_with_a_pipeline() {
     assert_eq!(read.path["data"], "/srv/data");
     for (edit, code) in [
         (
-            ("url = \"file:///var/backups/test\"", "url = \"s3://x/y\""),
+            ("url = \"file:///var/backups/test\"", "url = \"gs://x/y\""),
             "invalid-value",
         ),
         (("url =", "ulr ="), "missing-key"),

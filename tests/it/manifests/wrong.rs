@@ -26,6 +26,25 @@ const NONE: Wrong = Wrong {
     says: "",
 };
 
+/// A target in a bucket; where no key below is marked, its URL is.
+macro_rules! concat_s3 {
+    ($url:literal, "") => {
+        concat!(
+            "[target.offsite]\naccess-key-id = { secret = \"A\" }\nsecret-access-key = { secret = \"B\" }\nurl = «\"",
+            $url,
+            "\"\n"
+        )
+    };
+    ($url:literal, $more:literal) => {
+        concat!(
+            "[target.offsite]\naccess-key-id = { secret = \"A\" }\nsecret-access-key = { secret = \"B\" }\nurl = \"",
+            $url,
+            "\"\n",
+            $more
+        )
+    };
+}
+
 #[rustfmt::skip]
 const SYNTAX: &[Wrong] = &[
     Wrong { claim: "text without quotes", code: "toml-syntax", backup: &[("codec = \"zstd\"", "codec = «zstd")],
@@ -55,8 +74,25 @@ const SCHEMA: &[Wrong] = &[
         says: "did you mean `description`?", ..NONE },
     Wrong { claim: "a key of the environment that is not built yet", code: "unknown-key",
         environment: &[("", "\n[«encryption]\nrecipients = []\n")], says: "target", ..NONE },
-    Wrong { claim: "a key of a target that is not built yet", code: "unknown-key",
-        environment: &[("", "«endpoint = \"https://objects.example.com\"\n")], says: "url", ..NONE },
+    Wrong { claim: "a misspelt key of a target", code: "unknown-key",
+        environment: &[("", "«endpont = \"https://objects.example.com\"\n")], says: "did you mean `endpoint`?", ..NONE },
+    Wrong { claim: "a key of S3 at a folder", code: "unknown-key",
+        environment: &[("", "endpoint = «\"https://objects.example.com\"\n")], says: "remove `endpoint`", ..NONE },
+    Wrong { claim: "a bucket without its secret", code: "missing-key",
+        environment: &[("", "[target.«offsite]\nurl = \"s3://bucket/x\"\naccess-key-id = { secret = \"A\" }\n")],
+        says: "secret-access-key = { secret", ..NONE },
+    Wrong { claim: "a bucket that no store can have", code: "invalid-value",
+        environment: &[("", concat_s3!("s3://Bucket/x", ""))], says: "s3://bucket/prefix", ..NONE },
+    Wrong { claim: "an endpoint without TLS", code: "invalid-value",
+        environment: &[("", concat_s3!("s3://bucket/x", "endpoint = «\"http://127.0.0.1:8333\"\n"))],
+        says: "allow-http = true", ..NONE },
+    Wrong { claim: "an endpoint in clear on another host where data is protected", code: "invalid-value",
+        environment: &[("schema-version = 1\n", "schema-version = 1\nprotected = true\n"),
+            ("", concat_s3!("s3://bucket/x", "allow-http = true\nendpoint = «\"http://10.0.0.1:8333\"\n"))],
+        says: "https://", ..NONE },
+    Wrong { claim: "an access key written out", code: "secret-literal",
+        environment: &[("", "[target.offsite]\nurl = \"s3://bucket/x\"\nsecret-access-key = { secret = \"A\" }\n\
+            access-key-id = «\"wasWrittenOut\"\n")], says: "secret file", ..NONE },
     Wrong { claim: "a word where a number belongs", code: "wrong-type", backup: &[("level = 3", "level = «\"3\"")],
         says: "without quotes", ..NONE },
     Wrong { claim: "a number where a word belongs", code: "wrong-type",
@@ -278,7 +314,9 @@ const SECRETS: &[Wrong] = &[
     Wrong { claim: "a broken list of secrets", code: "toml-syntax",
         environment: &[("", "tokens = [\n  \"a\",\n  \"planted-in-plain«\n]\n")], says: "", ..NONE },
     Wrong { claim: "a password in a target's unknown key", code: "unknown-key",
-        environment: &[("", "«secret-access-key = \"planted-in-plain\"\n")], says: "url", ..NONE },
+        environment: &[("", "«secret-key = \"planted-in-plain\"\n")], says: "url", ..NONE },
+    Wrong { claim: "a key of a target written out", code: "secret-literal",
+        environment: &[("", "secret-access-key = «\"planted-in-plain\"\n")], says: "secret file", ..NONE },
     Wrong { claim: "a password in a URL", code: "invalid-value",
         environment: &[("url = \"file:///var/backups/test\"", "url = «\"sftp://me:planted-in-plain@host/b\"")],
         says: "file", ..NONE },
@@ -359,7 +397,7 @@ const FLOW: &[Wrong] = &[
     Wrong { claim: "an upload that would run after a failure", code: "invalid-value",
         backup: &[("targets = [\"local\"]", "targets = [\"local\"]\nalways = «true")], says: "remove `always`", ..NONE },
     Wrong { claim: "a URL of an unknown scheme", code: "invalid-value",
-        environment: &[("url = \"file:///var/backups/test\"", "url = «\"s3://bucket/x\"")], says: "file", ..NONE },
+        environment: &[("url = \"file:///var/backups/test\"", "url = «\"gs://bucket/x\"")], says: "file", ..NONE },
     Wrong { claim: "a path in place of a URL", code: "invalid-value",
         environment: &[("url = \"file:///var/backups/test\"", "url = «\"/var/backups/test\"")], says: "file:",
         ..NONE },

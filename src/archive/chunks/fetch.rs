@@ -1,0 +1,254 @@
+//! Reads frames of packs: each is fetched, opened and unpacked alone, and kept for as long as someone still needs it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::runtime::Handle;
+
+use crate::archive::keys::Opening;
+use crate::archive::layout;
+use crate::archive::object::{Object, ObjectError};
+use crate::archive::refs::Refs;
+use crate::codec::frames::{FrameError, decompress_whole};
+use crate::codec::seek_table::{self, SeekTableError};
+use crate::crypto::Digest;
+use crate::crypto::age::AgeError;
+use crate::event::{Event, Events};
+use crate::limits::FRAMES_KEPT;
+use crate::target::{Target, TargetError};
+
+/// Bytes at an object's end that are read first: the table of frames of most packs fits.
+const TAIL: u64 = 4096;
+
+/// Why a frame cannot be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The target failed.
+    #[error("the pack cannot be read")]
+    Target(#[source] Arc<TargetError>),
+    /// The backup's list of objects does not have the pack.
+    #[error("the backup's list of objects does not name the pack")]
+    Unlisted,
+    /// It cannot be opened.
+    #[error("the pack cannot be opened")]
+    Open(#[source] AgeError),
+    /// The table of frames is wrong.
+    #[error("the pack's table of frames is damaged")]
+    Table(#[source] SeekTableError),
+    /// A frame is wrong.
+    #[error("a frame of the pack is damaged")]
+    Frame(#[source] Arc<FrameError>),
+    /// The catalog names a place that the pack does not have.
+    #[error("the pack has no byte {0}")]
+    Beyond(u64),
+}
+
+/// A frame by its pack and its number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameKey {
+    /// The pack.
+    pub pack: Digest,
+    /// Counted from 0.
+    pub number: u32,
+}
+
+/// Where a part of a run lies: in which frame, and where in its plain text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FramePart {
+    /// The frame.
+    pub frame: FrameKey,
+    /// Bytes of its plain text.
+    pub range: Range<usize>,
+}
+
+/// What is known of a pack once its table was read.
+#[derive(Debug)]
+struct Known {
+    object: Object,
+    frames: Vec<Frame>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    stored_at: u64,
+    stored: u32,
+    plain_at: u64,
+    plain: u32,
+}
+
+type Plain = Arc<Vec<u8>>;
+type Slot = Arc<OnceLock<Result<Plain, FetchError>>>;
+
+/// Reads frames of the packs of one backup. Everything blocks: for use on blocking threads.
+pub struct Fetcher {
+    target: Target,
+    opening: Opening,
+    suffix: &'static str,
+    handle: Handle,
+    events: Events,
+    refs: Refs,
+    known: Mutex<HashMap<Digest, Arc<Known>>>,
+    cache: Mutex<Cache>,
+}
+
+/// Frames that were read last, and those being read.
+#[derive(Default)]
+struct Cache {
+    slots: BTreeMap<FrameKey, Slot>,
+    order: VecDeque<FrameKey>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<ObjectError> for FetchError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Target(error) => Self::Target(Arc::new(error)),
+            ObjectError::Open(error) => Self::Open(error),
+        }
+    }
+}
+
+impl Fetcher {
+    /// Reads from `target`; `refs` is the backup's list of objects.
+    pub fn new(target: &Target, opening: &Opening, refs: Refs, events: &Events, handle: Handle) -> Self {
+        Self {
+            target: target.clone(),
+            suffix: match opening {
+                Opening::Plain => "",
+                Opening::Epoch(_) => ".age",
+            },
+            opening: opening.clone(),
+            handle,
+            events: events.clone(),
+            refs,
+            known: Mutex::default(),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The name of a pack's object.
+    pub fn object(&self, pack: &Digest) -> String {
+        layout::pack(pack) + self.suffix
+    }
+
+    /// The parts of frames that make up `length` bytes of a pack's plain text from `offset` on, in order.
+    pub fn parts(&self, pack: &Digest, offset: u32, length: u32) -> Result<Vec<FramePart>, FetchError> {
+        let known = self.known(pack)?;
+        let (mut at, end) = (u64::from(offset), u64::from(offset) + u64::from(length));
+        let mut parts = Vec::new();
+        let first = known
+            .frames
+            .partition_point(|frame| frame.plain_at + u64::from(frame.plain) <= at);
+        for (number, frame) in known.frames.iter().enumerate().skip(first) {
+            if at >= end {
+                break;
+            }
+            let behind = (frame.plain_at + u64::from(frame.plain)).min(end);
+            let within = |at: u64| usize::try_from(at - frame.plain_at).map_err(|_| FetchError::Beyond(at));
+            parts.push(FramePart {
+                frame: FrameKey {
+                    pack: *pack,
+                    number: u32::try_from(number).map_err(|_| FetchError::Beyond(at))?,
+                },
+                range: within(at)?..within(behind)?,
+            });
+            at = behind;
+        }
+        if at == end {
+            Ok(parts)
+        } else {
+            Err(FetchError::Beyond(at))
+        }
+    }
+
+    /// The plain text of a frame. Who asks for one that is being read waits for it.
+    pub fn frame(&self, key: FrameKey) -> Result<Plain, FetchError> {
+        let slot = {
+            let mut cache = lock(&self.cache);
+            let slot = Arc::clone(cache.slots.entry(key).or_default());
+            cache.order.retain(|other| *other != key);
+            cache.order.push_back(key);
+            while cache.order.len() > FRAMES_KEPT {
+                if let Some(oldest) = cache.order.pop_front() {
+                    cache.slots.remove(&oldest);
+                }
+            }
+            slot
+        };
+        slot.get_or_init(|| self.read_frame(key).map(Arc::new)).clone()
+    }
+
+    fn read_frame(&self, key: FrameKey) -> Result<Vec<u8>, FetchError> {
+        let known = self.known(&key.pack)?;
+        let frame = known.frames.get(key.number as usize).copied();
+        let frame = frame.ok_or(FetchError::Beyond(0))?;
+        let stored = self.read(
+            &known.object,
+            frame.stored_at..frame.stored_at + u64::from(frame.stored),
+        )?;
+        decompress_whole(&stored, frame.plain as usize).map_err(|error| FetchError::Frame(Arc::new(error)))
+    }
+
+    /// Bytes of the pack as it was before it was sealed.
+    fn read(&self, object: &Object, range: Range<u64>) -> Result<Vec<u8>, FetchError> {
+        let bytes = self.handle.block_on(object.range(range))?;
+        self.events.tell(&Event::TargetRead {
+            target: self.target.name().to_string(),
+            bytes: bytes.len() as u64,
+        });
+        Ok(bytes)
+    }
+
+    fn known(&self, pack: &Digest) -> Result<Arc<Known>, FetchError> {
+        if let Some(known) = lock(&self.known).get(pack) {
+            return Ok(Arc::clone(known));
+        }
+        let known = Arc::new(self.look(pack)?);
+        lock(&self.known).insert(*pack, Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// Reads a pack's header, where it is sealed, and its table of frames.
+    fn look(&self, pack: &Digest) -> Result<Known, FetchError> {
+        let object = self.object(pack);
+        let stored = self.refs.get(&object).ok_or(FetchError::Unlisted)?.bytes;
+        let object = Object::open(&self.target, &object, stored, &self.opening);
+        let object = self.handle.block_on(object)?;
+        let end = object.length();
+        let tail = self.read(&object, end.saturating_sub(TAIL)..end)?;
+        let footer = tail
+            .get(tail.len().saturating_sub(seek_table::FOOTER)..)
+            .unwrap_or_default();
+        let length = seek_table::table_length(footer).map_err(FetchError::Table)?;
+        if length > end {
+            return Err(FetchError::Table(SeekTableError::Mismatch));
+        }
+        let whole = if length <= tail.len() as u64 {
+            tail
+        } else {
+            self.read(&object, end - length..end)?
+        };
+        let table = whole.get(whole.len().saturating_sub(usize::try_from(length).unwrap_or(0))..);
+        let lengths = seek_table::read_any(table.unwrap_or_default(), end).map_err(FetchError::Table)?;
+        let mut known = Known {
+            object,
+            frames: Vec::new(),
+        };
+        let (mut stored_at, mut plain_at) = (0, 0);
+        for length in lengths {
+            known.frames.push(Frame {
+                stored_at,
+                stored: length.stored,
+                plain_at,
+                plain: length.plain,
+            });
+            stored_at += u64::from(length.stored);
+            plain_at += u64::from(length.plain);
+        }
+        Ok(known)
+    }
+}

@@ -1,0 +1,249 @@
+//! A backup in chunks from its capture to its catalog, as one dataflow: capture → frames → compressors → packs → targets, then the
+//! catalog. What is in memory at once is bounded by the queues: a few frames a core and a few packs a target.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::archive::fan::{Fan, Item as Sent, Queue, fan_out};
+use crate::archive::layout;
+use crate::archive::pack::{Content, Origin, PackError, PackObject, Packed};
+use crate::archive::record::Record;
+use crate::archive::sweep::doomed::Doomed;
+use crate::crypto::Digest;
+use crate::event::Events;
+use crate::id::{BackupId, TargetName};
+use crate::source::SinkError;
+use crate::target::Target;
+
+use super::base::Base;
+use super::packer::{self, Outlet, PackingError, Packs, Sealing};
+use super::pages::NewPages;
+use super::publish::{self, Making, PendingIndex, PublishError, Published};
+use super::sink::{ChunkSink, Settings, Totals};
+
+/// What the capture writes into.
+pub type StoreSink = ChunkSink<Outlet>;
+
+/// How a backup in chunks is made and where it goes.
+pub struct Storing {
+    /// Level of the frames.
+    pub level: i32,
+    /// How objects are sealed.
+    pub sealing: Sealing,
+    /// Key of the digests of segments, where those are sealed.
+    pub key: Option<[u8; 32]>,
+    /// The name of the key that objects are sealed to.
+    pub epoch: Option<String>,
+    /// The backup built on, and its record.
+    pub base: Option<(Arc<Base>, Record)>,
+    /// What the sink is made with.
+    pub settings: Settings,
+    /// Where the index will stand.
+    pub index: PathBuf,
+    /// Targets.
+    pub targets: Vec<Target>,
+    /// How many of them must take it.
+    pub required: usize,
+    /// Objects that must not be relied on where they are there already.
+    pub doomed: Arc<Doomed>,
+}
+
+/// What this host remembers of the new backup, to be put in place once that stands.
+pub struct Memory {
+    index: PendingIndex,
+    pages: Vec<NewPages>,
+    /// Sums over what was captured.
+    pub totals: Totals,
+}
+
+impl Memory {
+    /// Puts it in place.
+    ///
+    /// # Errors
+    /// When the disk does not take it. The next backup then builds on less, or on nothing.
+    pub fn commit(self, backup: BackupId, record: Digest) -> std::io::Result<()> {
+        for pages in self.pages {
+            pages.commit()?;
+        }
+        self.index.commit(backup, record)
+    }
+}
+
+/// Runs `capture` on a thread of its own and stores what it hands on and the base does not hold.
+pub async fn store<T, E>(
+    storing: Storing,
+    events: &Events,
+    capture: impl FnOnce(&mut StoreSink) -> Result<T, E> + Send + 'static,
+) -> Result<(Packed<T>, Memory), PackError<E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let (fan, uploads) = fan_out(&storing.targets, "", storing.required, Queue::Packs, events);
+    let (outlet, inlet) = packer::start(storing.level).map_err(PackError::Stream)?;
+    let (required, doomed) = (storing.required, Arc::clone(&storing.doomed));
+    let complete = Arc::new(AtomicBool::new(false));
+    let (mut collector_fan, mark, sealing) = (fan.clone(), Arc::clone(&complete), storing.sealing);
+    let collector = tokio::task::spawn_blocking(move || packer::collect(inlet, &mut collector_fan, sealing, &mark));
+    let work = move || {
+        Work {
+            storing,
+            fan,
+            collector,
+            complete,
+        }
+        .run(outlet, capture)
+    };
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| PackError::Died)?;
+    let uploaded = uploads.finish().await;
+    if uploaded.stored.len() < required.max(1) && !uploaded.failed.is_empty() {
+        return Err(PackError::Targets(uploaded.failed));
+    }
+    let Done {
+        captured,
+        published,
+        memory,
+        storing,
+    } = done?;
+    let packs: Vec<PackObject> = published
+        .used
+        .iter()
+        .map(|used| PackObject {
+            name: layout::pack(&used.pack.name) + storing.sealing.suffix(),
+            bytes: used.pack.stored,
+            live: used.live,
+            origin: used.origin,
+        })
+        .collect();
+    let reused = reused(&packs, &published, &storing, &uploaded.stored);
+    let packed = Packed {
+        captured,
+        content: Content::Packs(packs),
+        epoch: storing.epoch,
+        segments: published.segments,
+        patch: published.patch,
+        reused,
+        targets: uploaded.stored.into_iter().map(|(target, _)| target).collect(),
+        doomed,
+        left_out: uploaded.failed,
+    };
+    Ok((packed, memory))
+}
+
+/// By target: what lay there before and is relied on, told apart from what this run stored.
+fn reused(
+    packs: &[PackObject],
+    published: &Published,
+    storing: &Storing,
+    uploaded: &[(Target, Vec<String>)],
+) -> BTreeMap<TargetName, Vec<String>> {
+    let before = packs.iter().filter(|pack| pack.origin == Origin::Reused);
+    let mut shared: Vec<String> = before.map(|pack| pack.name.clone()).collect();
+    if let Some((_, record)) = &storing.base {
+        let old = |name: &String| record.segments.iter().any(|segment| segment.name == *name);
+        let segments = published.segments.iter().map(|segment| &segment.name);
+        shared.extend(segments.filter(|name| old(name)).cloned());
+    }
+    let of_target = |(target, had): &(Target, Vec<String>)| {
+        let names = had.iter().chain(&shared).cloned().collect();
+        (target.name().clone(), names)
+    };
+    uploaded.iter().map(of_target).collect()
+}
+
+struct Done<T> {
+    captured: T,
+    published: Published,
+    memory: Memory,
+    storing: Storing,
+}
+
+/// What the working thread holds.
+struct Work {
+    storing: Storing,
+    fan: Fan,
+    collector: JoinHandle<Result<Packs, PackingError>>,
+    complete: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run<T, E>(
+        self,
+        outlet: Outlet,
+        capture: impl FnOnce(&mut StoreSink) -> Result<T, E>,
+    ) -> Result<Done<T>, PackError<E>> {
+        let Self {
+            mut storing,
+            mut fan,
+            collector,
+            complete,
+        } = self;
+        let settings = std::mem::take(&mut storing.settings);
+        let sequence = settings.sequence;
+        let sink = ChunkSink::new(outlet, settings);
+        let mut sink = sink.map_err(|error| PackError::Catalog(PublishError::Index(error)))?;
+        let captured = capture(&mut sink);
+        // Whatever ended the capture, the collector must be over before its own error can be told.
+        let spooled = match captured {
+            Ok(captured) => sink.finish().map(|spooled| (captured, spooled)).map_err(Ended::Sink),
+            Err(error) => {
+                drop(sink);
+                Err(Ended::Capture(error))
+            }
+        };
+        let spooled = spooled.map(|(captured, spooled)| {
+            complete.store(true, Ordering::Release);
+            drop(spooled.out);
+            (captured, spooled.items, spooled.pages, spooled.totals)
+        });
+        let packs = Handle::current().block_on(collector).map_err(|_| PackError::Died)?;
+        let packs = match packs {
+            Err(PackingError::Frame(error)) => return Err(PackError::Compress(error)),
+            Err(PackingError::Table(error)) => return Err(PackError::Table(error)),
+            Err(PackingError::Seal(error)) => return Err(PackError::Seal(error)),
+            Err(PackingError::Gone) => None,
+            Ok(packs) => Some(packs),
+        };
+        let (captured, items, pages, totals) = spooled.map_err(Ended::into_error)?;
+        let packs = packs.ok_or(PackError::Died)?;
+        let making = Making {
+            base: storing.base.as_ref().map(|(base, record)| (base.as_ref(), record)),
+            sequence,
+            sealing: storing.sealing,
+            key: storing.key.as_ref(),
+            epoch: storing.epoch.clone(),
+            index: &storing.index,
+        };
+        let send = |name, bytes| fan.send(&Sent::Object(name, bytes));
+        let published = publish::publish(items, &totals, &packs, &making, send).map_err(PackError::Catalog)?;
+        let (published, index) = published;
+        let memory = Memory { index, pages, totals };
+        Ok(Done {
+            captured,
+            published,
+            memory,
+            storing,
+        })
+    }
+}
+
+/// What ended a capture.
+enum Ended<E> {
+    Capture(E),
+    Sink(SinkError),
+}
+
+impl<E> Ended<E> {
+    fn into_error(self) -> PackError<E> {
+        match self {
+            Self::Capture(error) => PackError::Capture(error),
+            Self::Sink(SinkError::Failed(problem)) => PackError::Sink(problem),
+            Self::Sink(SinkError::Stopped) => PackError::Died,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `Chosen → Verified`: finds the backup that is asked for and checks it. Nothing present is touched.
+
+use crate::archive::keys::Opening;
+use crate::archive::record::Record;
+use crate::archive::repository::{self, Backup};
+use crate::archive::unpack::{self, NoSink};
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::id::EnvName;
+use crate::steps::select::Select;
+use crate::steps::verify::Level;
+use crate::target::Target;
+
+use super::stores::{Keys, open_targets};
+use super::{Failure, Runner, UNTOUCHED, with_state};
+
+/// A backup to work on.
+pub(super) struct Chosen {
+    backup: Backup,
+}
+
+/// A chosen backup that was checked in one of its targets.
+pub(super) struct Verified {
+    pub(super) record: Record,
+    pub(super) target: Target,
+    level: Level,
+}
+
+impl Chosen {
+    pub(super) fn summary(&self) -> String {
+        let record = &self.backup.record;
+        let names: Vec<&str> = self.backup.targets.iter().map(|t| t.name().as_str()).collect();
+        format!("{} of {}, in {}", record.id, record.started, names.join(", "))
+    }
+}
+
+impl Verified {
+    pub(super) fn summary(&self) -> String {
+        let what = match self.level {
+            Level::Objects => "every object has its digest",
+            Level::Content => "every object and every content has its digest",
+        };
+        format!("{what}, in {}", self.target.name())
+    }
+}
+
+impl Runner<'_> {
+    /// Chooses a backup.
+    pub(super) async fn select(&mut self, select: &Select) -> Result<Chosen, Failure> {
+        let environment = self.plan.environment();
+        let meant = (select.targets.as_slice(), self.options.targets.as_slice());
+        let mut keys = Keys::Known(self.evidence.secrets());
+        let opened = open_targets(environment, self.plan.project(), meant, &mut keys, None).await;
+        let opened = opened.map_err(|failure| with_state(failure, UNTOUCHED))?;
+        let (targets, warnings) = opened.with_warnings();
+        for warning in warnings {
+            self.warn(warning);
+        }
+        let backup = choose(&targets, self.plan.environment_name(), select).await;
+        let (backup, warnings) = backup.map_err(|failure| with_state(failure, UNTOUCHED))?;
+        for warning in warnings {
+            self.warn(warning);
+        }
+        let record = &backup.record;
+        self.outcome
+            .field("backup", "backup", record.id.to_string(), &record.id);
+        self.outcome
+            .field("made", "made", record.started.clone(), &record.started);
+        self.evidence.chosen(&backup.record)?;
+        Ok(Chosen { backup })
+    }
+
+    /// Checks the backup in its targets, one after the other until one is whole.
+    pub(super) async fn verify(&mut self, chosen: Chosen, level: Level) -> Result<Verified, Failure> {
+        let Backup { record, targets, .. } = chosen.backup;
+        let mut problems: Vec<Diagnostic> = Vec::new();
+        for target in targets {
+            let checked = tokio::select! {
+                checked = check(&target, &record, level, self) => checked,
+                () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
+            };
+            match checked {
+                Ok(()) => {
+                    for mut problem in problems {
+                        problem.severity = Severity::Warning;
+                        self.warn(problem);
+                    }
+                    self.evidence.verified(&record, target.name())?;
+                    return Ok(Verified { record, target, level });
+                }
+                Err(mut problem) => {
+                    problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
+                    problems.push(problem.state(UNTOUCHED));
+                }
+            }
+        }
+        Err(problems)
+    }
+}
+
+/// Finds the backup that `select` names.
+pub(super) async fn choose(
+    targets: &[Target],
+    environment: &EnvName,
+    select: &Select,
+) -> Result<(Backup, Vec<Diagnostic>), Failure> {
+    let mut wanted = select.backup.as_str();
+    if let Some((prefix, rest)) = wanted.split_once('/') {
+        if prefix != environment.as_str() {
+            let what = format!("`{wanted}` is a backup of another environment than `{environment}`");
+            return Err(vec![
+                Diagnostic::error(Code::Fenced, what).help(format!("run it with `--env {prefix}`")),
+            ]);
+        }
+        wanted = rest;
+    }
+    let listing = repository::list(targets, environment).await;
+    let fits = |record: &Record| {
+        select.pipeline.as_ref().is_none_or(|p| *p == record.pipeline)
+            && select.instance.as_ref().is_none_or(|i| *i == record.instance)
+    };
+    match listing.choose(wanted, fits) {
+        Ok(backup) => Ok((backup.clone(), listing.warnings)),
+        Err(error) => Err(listing.why_none(&error)),
+    }
+}
+
+async fn check(target: &Target, record: &Record, level: Level, runner: &Runner<'_>) -> Result<(), Diagnostic> {
+    let events = &runner.context.events;
+    repository::check_objects(target, record, events)
+        .await
+        .map_err(|error| Diagnostic::of(&error))?;
+    if level == Level::Content {
+        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
+            .await
+            .map_err(|error| Diagnostic::of(&error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! What a restore would do to the data that is present: a part of `plan`. Catalog and present trees are read, contents of a
+//! backup are not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::archive::catalog::{Line, Listed};
+use crate::archive::keys::Opening;
+use crate::archive::record::Record;
+use crate::archive::repository::Backup;
+use crate::archive::unpack::{Lines, UnpackError};
+use crate::diagnostic::{Code, Diagnose, Diagnostic};
+use crate::fs::entry::{Kind, TreePath};
+use crate::fs::folder::Folder;
+use crate::fs::owners::Owners;
+use crate::fs::selection::Selection;
+use crate::fs::walk::{FileSystems, Look, SecondNames, Step as Walked, Walk, WalkOptions};
+use crate::id::SourceName;
+use crate::outcome::{Outcome, Table};
+use crate::pipeline::Plan;
+use crate::restore::compare::{CompareError, Differences, Present, Tally, compare};
+use crate::restore::judge;
+use crate::restore::points::{self, Rules};
+use crate::restore::space::{self, rooms};
+use crate::restore::swap::scan::scan;
+use crate::source::{LogHead, Selects, SourceKind};
+use crate::steps::Step;
+use crate::steps::restore::Restore;
+use crate::units::ByteCount;
+
+use super::destination::{Destination, destinations, values};
+use super::guard::{room_json, room_table, too_small};
+use super::recovery::known_destinations;
+use super::scope::Scope;
+use super::swap::{look_for_use, refuse_in_use};
+use super::{Context, Failure, Options};
+
+/// Paths of each kind that a report lists.
+const LISTED: usize = 20;
+
+/// What would become of one source.
+struct Change {
+    name: SourceName,
+    destination: PathBuf,
+    found: Differences,
+    log: Option<Rewound>,
+    kept_bytes: u64,
+}
+
+/// A restored log beside the present one.
+struct Rewound {
+    text: String,
+    records: Option<u64>,
+}
+
+/// Tells what a restore of this backup would change.
+pub(super) async fn tell(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    (backup, settings): (&Backup, &Restore),
+    outcome: &mut Outcome,
+) {
+    if let Err(failure) = try_tell(plan, options, context, (backup, settings), outcome).await {
+        outcome.diagnostics.extend(failure);
+    }
+}
+
+async fn try_tell(
+    plan: &Plan,
+    options: &Options,
+    context: &Context,
+    (backup, settings): (&Backup, &Restore),
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let record = &backup.record;
+    if let Some(to) = &options.to {
+        return room(&[(to.clone(), record.source_bytes())], outcome);
+    }
+    if settings.to.is_some() {
+        return room(&[(Scope::of(plan).state(), record.source_bytes())], outcome);
+    }
+    let destinations = destinations(plan, context, record, settings)?;
+    let changes = changes(plan, backup, destinations).await?;
+    changes_table(&changes, outcome);
+    for change in &changes {
+        if let Some(log) = &change.log {
+            let label = format!("log `{}`", change.name);
+            outcome.field("log", label, log.text.clone(), log.records);
+        }
+    }
+    let bytes = |change: &Change| {
+        let source = record.sources.iter().find(|source| source.name == change.name);
+        source
+            .map_or(0, |source| source.bytes)
+            .saturating_add(change.found.carried.bytes)
+    };
+    let needs: Vec<(PathBuf, u64)> = changes.iter().map(|c| (c.destination.clone(), bytes(c))).collect();
+    room(&needs, outcome)?;
+    kept(plan, context, &changes, outcome);
+    let paths: Vec<PathBuf> = changes.into_iter().map(|change| change.destination).collect();
+    // A plan replaces nothing, so what is in use is only shown.
+    let in_use = look_for_use(paths).await?;
+    refuse_in_use(&in_use, true, outcome)
+}
+
+fn room(needs: &[(PathBuf, u64)], outcome: &mut Outcome) -> Result<(), Failure> {
+    let rooms = rooms(needs).map_err(|error| {
+        vec![
+            Diagnostic::error(Code::RestoreFailed, "the free space of a destination cannot be read")
+                .why(error.to_string()),
+        ]
+    })?;
+    outcome.tables.push(room_table(&rooms));
+    outcome.json.insert("room".into(), room_json(&rooms));
+    outcome
+        .diagnostics
+        .extend(rooms.iter().filter(|room| !room.suffices()).map(too_small));
+    Ok(())
+}
+
+/// Says what would be the rollback point, and which older ones would go.
+fn kept(plan: &Plan, context: &Context, changes: &[Change], outcome: &mut Outcome) {
+    let rules = plan.steps().iter().find_map(|planned| match &planned.step {
+        Step::RollbackPoint(settings) if planned.enabled => Some(settings.rules()),
+        _ => None,
+    });
+    let Some(rules) = rules else { return };
+    let bytes: u64 = changes.iter().map(|change| change.kept_bytes).sum();
+    let text = format!(
+        "what is present in {} destinations, {}",
+        changes.len(),
+        ByteCount(bytes)
+    );
+    outcome.field("kept-bytes", "kept as rollback point", text, bytes);
+    let going = going(plan, context, rules);
+    if going.is_empty() {
+        return;
+    }
+    let freed: u64 = going.iter().map(|(_, bytes)| *bytes).sum();
+    let names: Vec<&str> = going.iter().map(|(id, _)| id.as_str()).collect();
+    let text = format!("{}, {}", names.join(", "), ByteCount(freed));
+    outcome.field("points-going", "older rollback points that go", text, &names);
+}
+
+/// The points that would go after the swap, when one more is there.
+fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
+    let (project, name) = (plan.project(), plan.environment_name());
+    let known = known_destinations(project, name, &values(context), Some(plan), &Scope::of(plan).state());
+    let points = scan(&known, name).points;
+    let with_the_new = Rules {
+        keep: rules.keep.saturating_sub(1),
+        ..rules
+    };
+    let now = context.clock.now().timestamp();
+    let going = points::superfluous(&points, with_the_new, &context.host, now);
+    going
+        .into_iter()
+        .map(|point| (point.id(), points::taken(point)))
+        .collect()
+}
+
+/// Compares every source with what is present, from the first target whose catalog can be read.
+async fn changes(
+    plan: &Plan,
+    backup: &Backup,
+    destinations: BTreeMap<SourceName, Destination>,
+) -> Result<Vec<Change>, Failure> {
+    let (project, record, targets) = (plan.project().to_owned(), backup.record.clone(), backup.targets.clone());
+    let handle = tokio::runtime::Handle::current();
+    let work = move || {
+        let mut failure: Failure = Vec::new();
+        for target in targets {
+            let catalog = Catalog {
+                lines: Lines::new(&target, &record, &Opening::Plain, handle.clone()),
+                waiting: None,
+            };
+            match compare_all(catalog, &project, &record, &destinations) {
+                Ok(changes) => return Ok(changes),
+                Err(problem) => failure.push(problem),
+            }
+        }
+        Err(failure)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| vec![Diagnostic::error(Code::Internal, "the comparison ended early").why(error.to_string())])?
+}
+
+/// The catalog of a backup, a segment at a time.
+struct Catalog {
+    lines: Lines,
+    waiting: Option<Listed>,
+}
+
+impl Catalog {
+    /// The next entry, where it is one of `source`.
+    fn next_of(&mut self, source: &SourceName) -> Result<Option<Listed>, UnpackError> {
+        while self.waiting.is_none() {
+            match self.lines.next()? {
+                Some(Line::Entry(listed)) => self.waiting = Some(*listed),
+                Some(Line::Superseded { .. } | Line::Gone { .. }) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(self.waiting.take_if(|listed| listed.source == *source))
+    }
+}
+
+fn compare_all(
+    mut catalog: Catalog,
+    project: &Path,
+    record: &Record,
+    destinations: &BTreeMap<SourceName, Destination>,
+) -> Result<Vec<Change>, Diagnostic> {
+    let mut changes = Vec::new();
+    for source in &record.sources {
+        let Some(destination) = destinations.get(&source.name) else {
+            continue;
+        };
+        let selects = match &destination.source {
+            Some((here, form)) => Some(
+                here.selects(project, &destination.path, *form)
+                    .map_err(|error| Diagnostic::of(&error))?,
+            ),
+            None => None,
+        };
+        let present = Present {
+            root: &destination.path,
+            selects: &|path, is_folder| selects.as_ref().is_none_or(|s| s.selects(path, is_folder)),
+            databases: destination.is_databases(),
+        };
+        let entries = || {
+            let next = catalog.next_of(&source.name)?;
+            Ok(next.map(|listed| (listed.entry, listed.redacted)))
+        };
+        let found = compare(&present, entries).map_err(|error| not_compared(&destination.path, error))?;
+        let is_log = matches!(&destination.source, Some((here, _)) if matches!(here.kind, SourceKind::AppendLog(_)));
+        let log = match (&source.log_head, &selects) {
+            (Some(head), Some(selects)) if is_log => rewound(&destination.path, selects, head),
+            _ => None,
+        };
+        changes.push(Change {
+            name: source.name.clone(),
+            destination: destination.path.clone(),
+            found,
+            log,
+            kept_bytes: space::taken(&destination.path),
+        });
+    }
+    Ok(changes)
+}
+
+fn not_compared(path: &Path, error: CompareError<UnpackError>) -> Diagnostic {
+    match error {
+        CompareError::Catalog(error) => Diagnostic::of(&error).help(error.help().unwrap_or_default()),
+        CompareError::Present(error) => {
+            let what = format!("`{}` cannot be compared with the backup", path.display());
+            Diagnostic::error(Code::RestoreFailed, what).why(error.to_string())
+        }
+    }
+}
+
+/// How far the present log would go back.
+fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<Rewound> {
+    let files = log_files(root, selects)?;
+    let said = |text: String, records| Some(Rewound { text, records });
+    let facts = match judge::log(&files, head.length) {
+        Ok(facts) => facts,
+        Err(error) => return said(format!("the present log cannot be read: {error}"), None),
+    };
+    match &facts.prefix {
+        Some(prefix) if prefix.blake3 == head.blake3.to_string() => {
+            match facts.records - prefix.records.min(facts.records) {
+                0 => said("the same records as present".into(), Some(0)),
+                more => said(
+                    format!(
+                        "{more} records would be rewound: {} present, {} restored",
+                        facts.records, head.records
+                    ),
+                    Some(more),
+                ),
+            }
+        }
+        Some(_) => said(
+            format!(
+                "the restored log is no beginning of the present one: {} records present, {} restored",
+                facts.records, head.records
+            ),
+            None,
+        ),
+        None => said(
+            format!(
+                "the present log is shorter: {} records present, {} restored",
+                facts.records, head.records
+            ),
+            None,
+        ),
+    }
+}
+
+/// The files of the present log, in order; `None` where there is none.
+fn log_files(root: &Path, selects: &Selects) -> Option<Vec<PathBuf>> {
+    use std::os::unix::ffi::OsStrExt;
+    let (owners, selection) = (Owners::default(), Selection::all());
+    let options = WalkOptions {
+        selection: &selection,
+        owners: &owners,
+        look: Look::Survey,
+        second_names: SecondNames::Separate,
+        file_systems: FileSystems::All,
+    };
+    let walk = Walk::new(Folder::open(root).ok()?, options).ok()?;
+    let found = walk.filter_map(|step| match step {
+        Walked::Found(found) => Some(found.entry),
+        Walked::Note(_) => None,
+    });
+    let meant = found.filter(|entry| matches!(entry.kind, Kind::File { .. }) && selects.selects(&entry.path, false));
+    let path = |path: &TreePath| root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    Some(meant.map(|entry| path(&entry.path)).collect())
+}
+
+fn changes_table(changes: &[Change], outcome: &mut Outcome) {
+    let mut table = Table {
+        title: "what would change, by kind, size and time of last change; contents are not read".into(),
+        columns: [
+            "source",
+            "destination",
+            "added",
+            "changed",
+            "deleted",
+            "carried over",
+            "stay, redacted",
+            "same",
+        ]
+        .map(String::from)
+        .to_vec(),
+        rows: Vec::new(),
+    };
+    let mut list = Vec::new();
+    for change in changes {
+        let found = &change.found;
+        table.rows.push(vec![
+            change.name.to_string(),
+            change.destination.display().to_string(),
+            found.added.count.to_string(),
+            found.changed.count.to_string(),
+            found.deleted.count.to_string(),
+            found.carried.count.to_string(),
+            found.beside.count.to_string(),
+            found.same.to_string(),
+        ]);
+        list.push(json!({
+            "source": change.name, "destination": change.destination.display().to_string(),
+            "added": tally(&found.added), "changed": tally(&found.changed), "deleted": tally(&found.deleted),
+            "carried": tally(&found.carried), "beside": tally(&found.beside), "same": found.same,
+            "rewound-records": change.log.as_ref().and_then(|log| log.records),
+            "kept-bytes": change.kept_bytes,
+        }));
+    }
+    outcome.tables.push(table);
+    let mut paths = Table {
+        title: format!("the first {LISTED} of each"),
+        columns: ["source", "what", "path"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for change in changes {
+        let found = &change.found;
+        for (what, tally) in [
+            ("added", &found.added),
+            ("changed", &found.changed),
+            ("deleted", &found.deleted),
+            ("carried over", &found.carried),
+            ("stays", &found.beside),
+        ] {
+            for path in tally.first.iter().take(LISTED) {
+                let shown = if path.is_root() { ".".into() } else { path.display() };
+                paths.rows.push(vec![change.name.to_string(), what.into(), shown]);
+            }
+        }
+    }
+    if !paths.rows.is_empty() {
+        outcome.tables.push(paths);
+    }
+    outcome.json.insert("differences".into(), list.into());
+}
+
+fn tally(tally: &Tally) -> serde_json::Value {
+    let first: Vec<String> = tally.first.iter().map(TreePath::display).collect();
+    json!({ "count": tally.count, "bytes": tally.bytes, "first": first })
+}

@@ -1,0 +1,112 @@
+//! `Verified → Guarded`: sees, before anything is unpacked, that there is room for the restored beside the present, which is
+//! kept as the rollback point.
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::outcome::Table;
+use crate::restore::points::{self, Rules};
+use crate::restore::space::{Room, rooms};
+use crate::steps::Step;
+use crate::steps::restore::Restore;
+use crate::steps::rollback_point::RollbackPoint;
+use crate::units::ByteCount;
+
+use super::choose::Verified;
+use super::destination::destinations;
+use super::{Failure, Runner, UNTOUCHED};
+
+/// A verified backup, and what becomes of what it replaces.
+pub(super) struct Guarded {
+    pub(super) verified: Verified,
+    pub(super) rules: Rules,
+}
+
+impl RollbackPoint {
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            keep: self.keep,
+            keep_for: self.keep_for.0,
+        }
+    }
+}
+
+impl Runner<'_> {
+    /// Shows the room that is needed and what rollback points there are.
+    pub(super) fn guard(&mut self, verified: Verified, settings: &RollbackPoint) -> Result<(Guarded, String), Failure> {
+        let restore = self.plan.steps().iter().find_map(|planned| match &planned.step {
+            Step::Restore(restore) if planned.enabled => Some(restore.clone()),
+            _ => None,
+        });
+        let restore: Restore = restore.unwrap_or_default();
+        let destinations = destinations(self.plan, self.context, &verified.record, &restore)?;
+        let places: Vec<_> = destinations
+            .iter()
+            .map(|(name, destination)| {
+                let source = verified.record.sources.iter().find(|source| source.name == *name);
+                (destination.path.clone(), source.map_or(0, |source| source.bytes))
+            })
+            .collect();
+        let rooms = rooms(&places).map_err(|error| {
+            vec![
+                Diagnostic::error(Code::RestoreFailed, "the free space of a destination cannot be read")
+                    .why(error.to_string())
+                    .state(UNTOUCHED),
+            ]
+        })?;
+        self.outcome.tables.push(room_table(&rooms));
+        self.outcome.json.insert("room".into(), room_json(&rooms));
+        if let Some(room) = rooms.iter().find(|room| !room.suffices()) {
+            return Err(vec![too_small(room)]);
+        }
+        let points = self.known_points();
+        let taken: u64 = points.iter().map(points::taken).sum();
+        let summary = format!(
+            "{}; {} rollback points take {}",
+            rooms.iter().map(one_room).collect::<Vec<_>>().join("; "),
+            points.len(),
+            ByteCount(taken)
+        );
+        let rules = settings.rules();
+        Ok((Guarded { verified, rules }, summary))
+    }
+}
+
+fn one_room(room: &Room) -> String {
+    format!("{} needed, {} free", ByteCount(room.needed), ByteCount(room.free))
+}
+
+pub(super) fn room_table(rooms: &[Room]) -> Table {
+    Table {
+        title: "room beside what is kept".into(),
+        columns: ["on the file system of", "needed", "free"].map(String::from).to_vec(),
+        rows: rooms
+            .iter()
+            .map(|room| {
+                vec![
+                    room.at.display().to_string(),
+                    ByteCount(room.needed).to_string(),
+                    ByteCount(room.free).to_string(),
+                ]
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn room_json(rooms: &[Room]) -> serde_json::Value {
+    let list = rooms.iter().map(|room| {
+        serde_json::json!({ "at": room.at.display().to_string(), "needed-bytes": room.needed, "free-bytes": room.free })
+    });
+    list.collect()
+}
+
+pub(super) fn too_small(room: &Room) -> Diagnostic {
+    let what = format!(
+        "there is no room for the restored data beside the present: {} are needed on the file system of `{}`, {} are free",
+        ByteCount(room.needed),
+        room.at.display(),
+        ByteCount(room.free)
+    );
+    Diagnostic::error(Code::DiskFull, what).state(UNTOUCHED).help(
+        "free space there, remove an older rollback point with `strongroom rollback --drop`, or restore with `--to DIR` on \
+         another disk",
+    )
+}

@@ -1,0 +1,388 @@
+//! `Verified → Staged`: unpacks every source, beside its destination, into a folder that the operator named, or into one that
+//! is removed again. Nothing present is touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::archive::catalog::Listed;
+use crate::archive::keys::Opening;
+use crate::archive::record::{Record, SourceRecord};
+use crate::archive::unpack::{self, BackupSink, UnpackError};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::entry::{Kind, TreePath};
+use crate::fs::owners::Owners;
+use crate::id::SourceName;
+use crate::outcome::Table;
+use crate::restore::carry::{Carry, SideFiles, carry};
+use crate::restore::error::RestoreError;
+use crate::restore::stage::{Stage, prepare_to};
+use crate::restore::writer::{OwnerMapping, TreeWriter, WriteOptions};
+use crate::source::{SinkError, TreeSink};
+use crate::steps::restore::{Owner, Restore, To};
+use crate::units::ByteCount;
+
+use super::choose::Verified;
+use super::destination::{Destination, destinations};
+use super::wanted::{Filtered, Wanted};
+use super::{Failure, Runner, UNTOUCHED, failed, with_state};
+
+/// What is kept of the entries of these sources is judged file by file.
+const JUDGED: [&str; 2] = ["sqlite", "append-log"];
+
+/// Sources that were unpacked.
+pub(super) struct Staged {
+    pub(super) record: Record,
+    pub(super) items: Vec<StagedSource>,
+    pub(super) extent: Extent,
+    into: Into,
+}
+
+/// Whether all of the backup was unpacked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    Part,
+}
+
+/// Where sources were unpacked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Into {
+    /// Beside their destinations.
+    Beside,
+    /// Into a folder that the operator named.
+    Folder(PathBuf),
+    /// Into a folder that is removed again.
+    Scratch(PathBuf),
+}
+
+/// A source that was unpacked.
+pub(super) struct StagedSource {
+    pub(super) name: SourceName,
+    pub(super) destination: Option<PathBuf>,
+    pub(super) stage: Stage,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    /// The files of a source whose files are judged, in the order of the catalog.
+    pub(super) files: Vec<TreePath>,
+}
+
+impl Staged {
+    pub(super) fn summary(&self) -> String {
+        let entries: u64 = self.items.iter().map(|i| i.entries).sum();
+        let bytes: u64 = self.items.iter().map(|i| i.bytes).sum();
+        format!("{entries} entries, {}", ByteCount(bytes))
+    }
+
+    /// The one folder that has every source under its name; none where they lie beside their destinations.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match &self.into {
+            Into::Beside => None,
+            Into::Folder(path) | Into::Scratch(path) => Some(path),
+        }
+    }
+
+    /// Removes the stages again.
+    pub(super) fn discard(self) -> Result<(), Failure> {
+        let failed: Failure = self
+            .items
+            .into_iter()
+            .filter_map(|item| item.stage.discard().err())
+            .map(|e| Diagnostic::of(&e))
+            .collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
+    }
+}
+
+impl Runner<'_> {
+    /// Unpacks beside the destinations, into the folder of `--to`, or into a scratch folder.
+    pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
+        let Verified { mut record, target, .. } = verified;
+        // A source that was not there when the backup was made replaces nothing.
+        record.sources.retain(|source| source.entries > 0);
+        let wanted = self.wanted()?;
+        let into = self.unpack_into(settings)?;
+        let destinations = match into {
+            Into::Beside => destinations(self.plan, self.context, &record, settings)?,
+            Into::Folder(_) | Into::Scratch(_) => BTreeMap::new(),
+        };
+        self.refuse_early(&destinations)?;
+        let options = self.write_options(settings)?;
+        let stages = self.stages(&record, &destinations, &into)?;
+        let stop = Arc::clone(self.context.stop.flag());
+        let mut sink = StageSink {
+            writers: BTreeMap::new(),
+            redacted: BTreeMap::new(),
+            judged: judged(&record),
+            files: BTreeMap::new(),
+            wanted,
+            stop,
+        };
+        for (name, stage) in &stages {
+            let writer = writer(stage, options.clone()).map_err(|error| failed(&error))?;
+            sink.writers
+                .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
+        }
+        self.evidence.restore_started(&record)?;
+        let unpacked = unpack::unpack(&target, &record, &Opening::Plain, &self.context.events, sink).await;
+        let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
+        let extent = if sink.wanted.is_everything() {
+            Extent::Whole
+        } else {
+            Extent::Part
+        };
+        let mut items = Vec::new();
+        for (name, stage) in stages {
+            let Some(filtered) = sink.writers.remove(&name) else {
+                continue;
+            };
+            let (entries, bytes) = self.finish_writer(&name, filtered)?;
+            let destination = destinations.get(&name).map(|d| d.path.clone());
+            if let Some(destination) = destinations.get(&name) {
+                self.carry_over(&name, destination, &stage, sink.redacted.get(&name))?;
+            }
+            items.push(StagedSource {
+                files: sink.files.remove(&name).unwrap_or_default(),
+                name,
+                destination,
+                stage,
+                entries,
+                bytes,
+            });
+        }
+        Ok(Staged {
+            record,
+            items,
+            extent,
+            into,
+        })
+    }
+
+    /// Which part of the backup is wanted; a part has no place of its own.
+    fn wanted(&self) -> Result<Wanted, Failure> {
+        let wanted = Wanted::new(&self.options.include, &self.options.exclude)
+            .map_err(|error| vec![Diagnostic::error(Code::Usage, error.to_string()).state(UNTOUCHED)])?;
+        if wanted.is_everything() || self.options.to.is_some() {
+            return Ok(wanted);
+        }
+        let what = "a part of a backup cannot replace the whole of a destination";
+        let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
+        Err(vec![problem.help("add `--to DIR` and take what you need from there")])
+    }
+
+    fn unpack_into(&self, settings: &Restore) -> Result<Into, Failure> {
+        match (&self.options.to, settings.to) {
+            (Some(to), _) => Ok(Into::Folder(to.clone())),
+            (None, Some(To::Scratch)) => Ok(Into::Scratch(self.evidence.spool()?.join("scratch"))),
+            (None, None) => Ok(Into::Beside),
+        }
+    }
+
+    fn finish_writer(&mut self, name: &SourceName, filtered: Filtered) -> Result<(u64, u64), Failure> {
+        let written = filtered.finish().map_err(|error| failed(&error))?;
+        for mut warning in written.warnings {
+            warning.what = format!("source `{name}`: {}", warning.what);
+            self.warn(warning);
+        }
+        Ok((written.entries, written.bytes))
+    }
+
+    fn carry_over(
+        &mut self,
+        name: &SourceName,
+        destination: &Destination,
+        stage: &Stage,
+        redacted: Option<&BTreeSet<TreePath>>,
+    ) -> Result<(), Failure> {
+        if !destination.path.is_dir() {
+            return Ok(());
+        }
+        let none = BTreeSet::new();
+        let selects = destination.source.as_ref().map(|(source, form)| {
+            source
+                .selects(self.plan.project(), &destination.path, *form)
+                .map_err(|error| with_state(vec![Diagnostic::of(&error)], UNTOUCHED))
+        });
+        let selects = selects.transpose()?;
+        let side_files = if destination.is_databases() {
+            SideFiles::LeaveBehind
+        } else {
+            SideFiles::Carry
+        };
+        let carried = carry(&Carry {
+            present: &destination.path,
+            stage,
+            // A destination that no source of this environment describes is replaced as a whole.
+            selects: &|path, is_folder| selects.as_ref().is_none_or(|s| s.selects(path, is_folder)),
+            redacted: redacted.unwrap_or(&none),
+            side_files,
+        })
+        .map_err(|error| failed(&error))?;
+        for mut warning in carried.warnings {
+            warning.what = format!("source `{name}`: {}", warning.what);
+            self.warn(warning);
+        }
+        if carried.entries > 0 {
+            let listed: Vec<String> = carried.listed.iter().take(10).map(TreePath::display).collect();
+            let more = if carried.entries > listed.len() as u64 {
+                ", …"
+            } else {
+                ""
+            };
+            let text = format!(
+                "{} entries of `{name}` that the backup does not cover: {}{more}",
+                carried.entries,
+                listed.join(", ")
+            );
+            self.outcome.field("kept", "kept", text, carried.entries);
+        }
+        Ok(())
+    }
+
+    fn write_options(&self, settings: &Restore) -> Result<WriteOptions, Failure> {
+        let owners = Owners::of_host().map_err(|error| {
+            vec![
+                Diagnostic::error(Code::RestoreFailed, "the host's users and groups cannot be read")
+                    .why(error.to_string())
+                    .state(UNTOUCHED),
+            ]
+        })?;
+        let owner = match self.options.owner.unwrap_or(settings.owner) {
+            Owner::Names => OwnerMapping::Names,
+            Owner::Numbers => OwnerMapping::Numbers,
+            Owner::None => OwnerMapping::None,
+        };
+        Ok(WriteOptions {
+            owner,
+            owners,
+            events: self.context.events.clone(),
+        })
+    }
+
+    fn stages(
+        &self,
+        record: &Record,
+        destinations: &BTreeMap<SourceName, Destination>,
+        into: &Into,
+    ) -> Result<Vec<(SourceName, Stage)>, Failure> {
+        let made: Result<Vec<(SourceName, Stage)>, RestoreError> = match into {
+            Into::Folder(to) | Into::Scratch(to) => {
+                prepare_to(to).map_err(|error| failed(&error))?;
+                let inside = |source: &SourceRecord| Ok((source.name.clone(), Stage::inside(to, &source.name)?));
+                record.sources.iter().map(inside).collect()
+            }
+            Into::Beside => {
+                let run = &self.context.run;
+                let beside = |(name, destination): (&SourceName, &Destination)| {
+                    Ok((name.clone(), Stage::beside(&destination.path, run)?))
+                };
+                destinations.iter().map(beside).collect()
+            }
+        };
+        made.map_err(|error| failed(&error))
+    }
+
+    fn not_unpacked(&self, error: UnpackError) -> Failure {
+        if self.context.stop.is_requested() {
+            return vec![self.stopped(UNTOUCHED)];
+        }
+        match error {
+            UnpackError::Sink(SinkError::Failed(diagnostic)) => vec![diagnostic.state(UNTOUCHED)],
+            error => vec![Diagnostic::of(&error).state(UNTOUCHED)],
+        }
+    }
+
+    /// The end of a restore without a swap: the stages stay in the folder that was named, and go everywhere else.
+    pub(super) fn end_staged(&mut self, staged: Staged) -> Result<(), Failure> {
+        let Into::Folder(to) = &staged.into else {
+            self.outcome.headline = match staged.into {
+                Into::Scratch(_) => format!("backup {} unpacked, judged and removed again", staged.record.id),
+                _ => "unpacked beside the destinations and removed again: no `swap` step".into(),
+            };
+            self.outcome
+                .field("entries", "entries", staged.summary(), staged.entries());
+            return staged.discard();
+        };
+        self.outcome.headline = format!("backup {} restored into {}", staged.record.id, to.display());
+        let mut table = Table {
+            title: "restored".into(),
+            columns: ["source", "folder", "entries", "bytes"].map(String::from).to_vec(),
+            rows: Vec::new(),
+        };
+        let mut list = Vec::new();
+        for item in staged.items {
+            let folder = item.stage.keep().display().to_string();
+            list.push(serde_json::json!({
+                "source": item.name, "folder": folder, "entries": item.entries, "bytes": item.bytes,
+            }));
+            table.rows.push(vec![
+                item.name.to_string(),
+                folder,
+                item.entries.to_string(),
+                ByteCount(item.bytes).to_string(),
+            ]);
+        }
+        self.outcome.tables.push(table);
+        self.outcome.json.insert("restored".into(), list.into());
+        Ok(())
+    }
+}
+
+impl Staged {
+    pub(super) fn entries(&self) -> u64 {
+        self.items.iter().map(|item| item.entries).sum()
+    }
+}
+
+fn writer(stage: &Stage, options: WriteOptions) -> Result<TreeWriter, RestoreError> {
+    TreeWriter::new(stage.root()?, options)?.with_branches(stage.branches()?)
+}
+
+/// The sources whose files are judged.
+fn judged(record: &Record) -> BTreeSet<SourceName> {
+    let sources = record.sources.iter();
+    sources
+        .filter(|source| JUDGED.contains(&source.kind.as_str()))
+        .map(|source| source.name.clone())
+        .collect()
+}
+
+/// Hands each source to the writer of its stage.
+struct StageSink {
+    writers: BTreeMap<SourceName, Filtered>,
+    redacted: BTreeMap<SourceName, BTreeSet<TreePath>>,
+    judged: BTreeSet<SourceName>,
+    files: BTreeMap<SourceName, Vec<TreePath>>,
+    wanted: Wanted,
+    stop: Arc<AtomicBool>,
+}
+
+impl BackupSink for StageSink {
+    fn source(&mut self, source: &SourceName) -> Result<Option<&mut dyn TreeSink>, SinkError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(SinkError::Stopped);
+        }
+        Ok(self.writers.get_mut(source).map(|writer| writer as &mut dyn TreeSink))
+    }
+
+    fn listed(&mut self, listed: &Listed) -> Result<(), SinkError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(SinkError::Stopped);
+        }
+        if listed.redacted {
+            self.redacted
+                .entry(listed.source.clone())
+                .or_default()
+                .insert(listed.entry.path.clone());
+        }
+        let is_file = matches!(listed.entry.kind, Kind::File { .. });
+        if is_file && self.judged.contains(&listed.source) {
+            self.files
+                .entry(listed.source.clone())
+                .or_default()
+                .push(listed.entry.path.clone());
+        }
+        Ok(())
+    }
+}

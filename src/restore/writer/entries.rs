@@ -1,0 +1,135 @@
+//! Makes the entries of a tree, each in the folder that is open for it.
+
+use std::io;
+
+use rustix::fs::FileType;
+
+use super::{Current, TreeWriter, WriteOptions, properties};
+use crate::fs::create::{self, Made};
+use crate::fs::entry::{Entry, Kind, TreePath};
+use crate::limits;
+use crate::restore::check;
+use crate::restore::current_file::CurrentFile;
+use crate::restore::error::{RestoreError, Trick};
+use crate::restore::shortfalls::Shortfalls;
+use crate::restore::stack::Held;
+
+impl TreeWriter {
+    pub(super) fn create(&mut self, entry: &Entry) -> Result<(), RestoreError> {
+        let path = &entry.path;
+        match &entry.kind {
+            Kind::Folder => self.create_folder(entry)?,
+            Kind::File { size, extents } => {
+                let folder = self.stack.top().map_err(|e| failed(path, e))?;
+                let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
+                self.current = Some(Current::File {
+                    path: path.clone(),
+                    size: *size,
+                    metadata: entry.metadata.clone(),
+                    file: CurrentFile::new(file, *size, extents.as_deref())
+                        .map_err(|e| RestoreError::entry("make room for", path, e))?,
+                });
+                return Ok(());
+            }
+            Kind::HardLink { first } => self.create_hard_link(path, first)?,
+            Kind::Link { target } => {
+                let folder = self.stack.top().map_err(|e| failed(path, e))?;
+                create::make_link(folder, path.name(), target).map_err(|e| failed(path, e))?;
+                let made = Made::Link(folder, path.name());
+                apply(&self.options, &mut self.shortfalls, made, entry)?;
+            }
+            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => self.create_node(entry)?,
+        }
+        self.current = Some(Current::Other(path.clone()));
+        Ok(())
+    }
+
+    fn create_folder(&mut self, entry: &Entry) -> Result<(), RestoreError> {
+        let path = &entry.path;
+        self.waiting += check::attribute_bytes(&entry.metadata);
+        if self.waiting > limits::WAITING_XATTRS_MAX {
+            return Err(RestoreError::hostile(path, Trick::Attribute));
+        }
+        let top = self.stack.top().map_err(|e| failed(path, e))?;
+        let folder = create::make_folder(top, path.name()).map_err(|e| failed(path, e))?;
+        let (folder, held) = match self.branches.at(path) {
+            // What was just made stands for it in the tree.
+            Some(branch) => (branch.try_clone().map_err(|e| failed(path, e))?, Held::Always),
+            None => (folder, Held::WhileNear),
+        };
+        self.stack
+            .push(path.name(), folder, held, entry.metadata.clone())
+            .map_err(|e| failed(path, e))
+    }
+
+    fn create_node(&mut self, entry: &Entry) -> Result<(), RestoreError> {
+        let path = &entry.path;
+        let folder = self.stack.top().map_err(|e| failed(path, e))?;
+        let made = match entry.kind {
+            Kind::CharDevice { major, minor } => {
+                create::make_device(folder, path.name(), FileType::CharacterDevice, major, minor)
+            }
+            Kind::BlockDevice { major, minor } => {
+                create::make_device(folder, path.name(), FileType::BlockDevice, major, minor)
+            }
+            _ => create::make_fifo(folder, path.name()),
+        };
+        match made {
+            Ok(()) => apply(
+                &self.options,
+                &mut self.shortfalls,
+                Made::Node(folder, path.name()),
+                entry,
+            ),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && entry.kind != Kind::Fifo => {
+                self.shortfalls.skip_device(path);
+                Ok(())
+            }
+            Err(error) => Err(failed(path, error)),
+        }
+    }
+
+    /// Makes another name of something this writer has made: the folder was empty, so whatever is found below it was.
+    fn create_hard_link(&mut self, path: &TreePath, first: &TreePath) -> Result<(), RestoreError> {
+        let hostile = |trick| Err(RestoreError::hostile(path, trick));
+        if self.shortfalls.is_skipped(first) {
+            self.shortfalls.skip_device(path);
+            return Ok(());
+        }
+        let above = first.parent().unwrap_or_default();
+        let folder_of_first = match self.branches.open_beneath(self.stack.root(), &above) {
+            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
+            other => other.map_err(|e| failed(path, e))?,
+        };
+        match create::look(&folder_of_first, first.name()) {
+            Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
+            Err(error) => return Err(failed(path, error)),
+            Ok(stat) if create::type_of(&stat) == FileType::Directory => return hostile(Trick::LinkToFolder),
+            Ok(_) => {}
+        }
+        let folder = self.stack.top().map_err(|e| failed(path, e))?;
+        create::hard_link(&folder_of_first, first.name(), folder, path.name()).map_err(|e| failed(path, e))
+    }
+}
+
+/// A failed creation. A name that is there already was made by this archive: the folder was empty.
+pub(super) fn failed(path: &TreePath, error: io::Error) -> RestoreError {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        RestoreError::hostile(path, Trick::Twice)
+    } else {
+        RestoreError::entry("create", path, error)
+    }
+}
+
+fn apply(
+    options: &WriteOptions,
+    shortfalls: &mut Shortfalls,
+    made: Made<'_>,
+    entry: &Entry,
+) -> Result<(), RestoreError> {
+    let wanted = properties(options, &entry.metadata, &entry.kind);
+    let short =
+        create::apply(made, &wanted).map_err(|e| RestoreError::entry("set the properties of", &entry.path, e))?;
+    shortfalls.note(&entry.path, short);
+    Ok(())
+}
