@@ -39,6 +39,13 @@ impl Runner<'_> {
             staged: Staged { record, items, .. },
             rules,
         } = ready;
+        if items.is_empty() {
+            self.outcome.headline = format!(
+                "backup {} holds no source: nothing was there when it was made",
+                record.id
+            );
+            return Ok("nothing to put in place".to_owned());
+        }
         let mut facts: BTreeMap<SourceName, (u64, u64)> = BTreeMap::new();
         let (mut swaps, mut stages) = (Vec::new(), Vec::new());
         for item in items {
