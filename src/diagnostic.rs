@@ -63,9 +63,9 @@ impl ExitCode {
         ),
         (
             Self::Refused,
-            "refused: confirmation missing, a fence, a guard, files in the way",
+            "refused: confirmation missing, a fence, a guard, files in the way or in use",
         ),
-        (Self::NotFound, "not found: no such backup"),
+        (Self::NotFound, "not found: no such backup, no such rollback point"),
         (Self::Held, "held by another run"),
         (Self::CannotDecrypt, "cannot decrypt"),
         (Self::ManifestInvalid, "the manifest is invalid"),

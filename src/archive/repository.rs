@@ -457,11 +457,6 @@ impl Stored {
         &self.targets
     }
 
-    /// Names of every object that it needs but its record and sums.
-    pub fn objects(&self) -> Vec<String> {
-        objects(&self.record).into_iter().map(|(name, ..)| name).collect()
-    }
-
     /// The backup without a target from which its record was taken back; `None` where none is left.
     #[must_use]
     pub fn without(mut self, withdrawn: &TargetName) -> Option<Self> {
@@ -499,6 +494,8 @@ fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>
 pub struct Completed {
     /// The backup, where enough targets took it.
     pub stored: Option<Stored>,
+    /// Names of every object that it needs but its record and sums.
+    pub needed: Vec<String>,
     /// By target: objects that it had before and that the backup relies on. They must be looked for again once the record is
     /// written: `sweep::doomed::check`.
     pub reused: BTreeMap<TargetName, Vec<String>>,
@@ -523,6 +520,8 @@ pub async fn complete<T>(
     let stored = refs.to_object().map_err(|e| RepositoryError::Write(e.into()))?;
     let (_, refs_bytes) = packed.doomed.avoid(stored, salt, refs_named);
     let refs_object = object(layout::refs, &refs_bytes);
+    let needed = refs.iter().map(|one| one.name.clone());
+    let needed = needed.chain([refs_object.name.clone()]).collect();
     let record = describe(&packed, refs_object);
     let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
     let record_name = layout::record(&record.environment, &record.id);
@@ -550,24 +549,12 @@ pub async fn complete<T>(
         }
     }
     // With too few targets left no record is written anywhere: there is no backup.
-    let mut with_record = Vec::new();
-    if targets.len() >= required.max(1) {
-        for target in targets {
-            match target.create(&record_name, bytes.clone()).await {
-                Ok(Created::New) => with_record.push(target),
-                Ok(Created::Existed) => {
-                    let taken = RepositoryError::Taken {
-                        target: target.name().clone(),
-                        id: record.id.clone(),
-                    };
-                    left_out.push((target, taken));
-                }
-                Err(error) => left_out.push((target.clone(), failed(&target)(error))),
-            }
-        }
+    if targets.len() < required.max(1) {
+        targets.clear();
     }
     let before = reused.iter();
     let before = before.map(|(target, names)| (target.clone(), names.iter().cloned().collect()));
+    let with_record = write_record(targets, &record, &bytes, &mut left_out).await;
     let stored = (!with_record.is_empty()).then(|| Stored {
         record,
         bytes,
@@ -578,9 +565,35 @@ pub async fn complete<T>(
     });
     Ok(Completed {
         stored,
+        needed,
         reused,
         left_out,
     })
+}
+
+/// Writes the record to each target. Gives those that took it.
+async fn write_record(
+    targets: Vec<Target>,
+    record: &Record,
+    bytes: &Bytes,
+    left_out: &mut Vec<(Target, RepositoryError)>,
+) -> Vec<Target> {
+    let object = layout::record(&record.environment, &record.id);
+    let mut with_record = Vec::new();
+    for target in targets {
+        match target.create(&object, bytes.clone()).await {
+            Ok(Created::New) => with_record.push(target),
+            Ok(Created::Existed) => {
+                let taken = RepositoryError::Taken {
+                    target: target.name().clone(),
+                    id: record.id.clone(),
+                };
+                left_out.push((target, taken));
+            }
+            Err(error) => left_out.push((target.clone(), failed(&target)(error))),
+        }
+    }
+    with_record
 }
 
 /// Stores the small objects, and says which of them were there before.

@@ -45,7 +45,7 @@ pub async fn run(request: JournalRequest, session: &Session) -> Outcome {
                 until,
                 ..Filter::default()
             };
-            export(&folder, environment, filter)
+            export(&folder, filter)
         }
         // Done above: it needs no journal that can be read.
         JournalAction::Restart { .. } => Outcome::new("journal", ""),
@@ -145,7 +145,7 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
 }
 
 /// The lines as they stand. What cannot be read is told, and the rest is given all the same: it may be evidence.
-fn export(folder: &StateFolder, environment: &str, filter: Filter) -> Outcome {
+fn export(folder: &StateFolder, filter: Filter) -> Outcome {
     let records = match journal::read(folder, filter) {
         Ok(records) => records,
         Err(error) => return Outcome::failed("journal", "", vec![Diagnostic::of(&error)]),
@@ -161,7 +161,8 @@ fn export(folder: &StateFolder, environment: &str, filter: Filter) -> Outcome {
             Err(error) => problems.push(Diagnostic::of(&error)),
         }
     }
-    let mut outcome = Outcome::failed("journal", format!("{count} records of `{environment}`"), problems);
+    // No headline: the text alone is what the journal holds.
+    let mut outcome = Outcome::failed("journal", "", problems);
     outcome.text = Some(text);
     outcome.json.insert("count".into(), count.into());
     outcome

@@ -40,10 +40,7 @@ pub fn run(request: ValidateRequest, session: &Session) -> Outcome {
             let (result, count) = match compiled {
                 Ok(plan) => {
                     for warning in overlapping_roots(&plan, &values(&context), Roots::Written) {
-                        let known = |other: &Diagnostic| other.what == warning.what && other.places == warning.places;
-                        if !problems.iter().any(known) {
-                            problems.push(warning);
-                        }
+                        add(&mut problems, warning);
                     }
                     (format!("valid, {} steps", plan.steps().len()), 0)
                 }
@@ -53,11 +50,7 @@ pub fn run(request: ValidateRequest, session: &Session) -> Outcome {
                     for mut problem in found {
                         problem.pipeline.get_or_insert_with(|| pipeline.clone());
                         problem.environment.get_or_insert_with(|| environment.to_string());
-                        // A fault of a pipeline's own file is the same in every environment.
-                        let known = |other: &Diagnostic| other.what == problem.what && other.places == problem.places;
-                        if !problems.iter().any(known) {
-                            problems.push(problem);
-                        }
+                        add(&mut problems, problem);
                     }
                     (format!("{count} problems"), count)
                 }
@@ -76,6 +69,14 @@ pub fn run(request: ValidateRequest, session: &Session) -> Outcome {
     outcome.tables.push(table);
     outcome.json.insert("checked".into(), checked.into());
     outcome
+}
+
+/// Adds a problem; a fault of a pipeline's own file is the same in every environment, and told once.
+fn add(problems: &mut Vec<Diagnostic>, problem: Diagnostic) {
+    let known = |other: &Diagnostic| other.what == problem.what && other.places == problem.places;
+    if !problems.iter().any(known) {
+        problems.push(problem);
+    }
 }
 
 fn what(request: &ValidateRequest, session: &Session) -> Result<(Vec<String>, Vec<EnvName>), Box<Diagnostic>> {

@@ -16,6 +16,9 @@ use super::error::{RestoreError, Unfit};
 use super::swap::record::Way;
 use crate::fs::create::{self, Identity};
 
+/// The kernel's table of mounts.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
 /// A destination that was looked at and can be replaced, or be made where it is absent.
 #[derive(Debug)]
 pub struct Place {
@@ -114,7 +117,7 @@ impl Place {
 
     /// The same, taken for a mount point that has these mount points in it.
     #[cfg(test)]
-    pub(super) fn as_mount(mut self, mounts: &[&str]) -> Self {
+    pub(super) fn taken_for_mount(mut self, mounts: &[&str]) -> Self {
         self.is_mount = true;
         self.mounts = mounts.iter().map(|mount| self.path().join(mount)).collect();
         self
@@ -172,10 +175,13 @@ fn look_at(folder: BorrowedFd<'_>, name: &OsStr, destination: &Path) -> Result<O
 
 /// The mount points at and beneath `path`, which is a real path, in order and each once.
 fn mounts_at(path: &Path) -> Result<Vec<PathBuf>, RestoreError> {
-    let table = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read(table).map_err(|e| RestoreError::path("read", table, e))?;
-    let found: BTreeSet<PathBuf> = mount_points(&text).filter(|mount| mount.starts_with(path)).collect();
-    Ok(found.into_iter().collect())
+    let mounts = all_mounts().map_err(|e| RestoreError::path("read", Path::new(MOUNTS), e))?;
+    Ok(mounts.into_iter().filter(|mount| mount.starts_with(path)).collect())
+}
+
+/// Every mount point that this process sees.
+pub(super) fn all_mounts() -> io::Result<BTreeSet<PathBuf>> {
+    Ok(mount_points(&std::fs::read(MOUNTS)?).collect())
 }
 
 /// The fifth field of each line; space, tab, newline and backslash stand there as three octal digits.

@@ -1,5 +1,5 @@
-//! Which rollback points go: those that no rule keeps. The newest of a destination always stays, and so does one that
-//! another host made, since only that host knows what it uses.
+//! Which rollback points go: those that no rule keeps. The newest of a destination always stays, and so does one of another
+//! instance, since only its own runs know what is used of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::space;
 use super::swap::scan::Point;
+use crate::id::Instance;
 
 /// How many points stay, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Rules {
 }
 
 /// The points that neither rule keeps. `points` come oldest first.
-pub fn superfluous<'a>(points: &'a [Point], rules: Rules, host: &str, now: jiff::Timestamp) -> Vec<&'a Point> {
+pub fn superfluous<'a>(points: &'a [Point], rules: Rules, instance: &Instance, now: jiff::Timestamp) -> Vec<&'a Point> {
     let mut newer: BTreeMap<&Path, u32> = BTreeMap::new();
     let mut go = Vec::new();
     for point in points.iter().rev() {
@@ -26,7 +27,7 @@ pub fn superfluous<'a>(points: &'a [Point], rules: Rules, host: &str, now: jiff:
         let enough = destinations().all(|d| newer.get(d).copied().unwrap_or(0) >= rules.keep.max(1));
         // A clock that was set back makes no point older.
         let age = Duration::try_from(now.duration_since(point.record.moment())).unwrap_or_default();
-        if enough && age > rules.keep_for && point.record.host == host {
+        if enough && age > rules.keep_for && point.record.instance == *instance {
             go.push(point);
         }
         for destination in destinations() {
@@ -52,7 +53,7 @@ mod tests {
     const HOUR: u64 = 3600;
 
     /// A point that was made at this hour for these destinations.
-    fn point(hour: u8, destinations: &[&str], host: &str) -> Point {
+    fn point(hour: u8, destinations: &[&str], instance: &str) -> Point {
         let items = destinations.iter().map(|destination| Item {
             source: "data".parse().unwrap(),
             destination: Path::new(destination).into(),
@@ -66,7 +67,8 @@ mod tests {
                 format: FORMAT,
                 run: RunId::new(u64::from(hour), [hour; 10]),
                 environment: "dev".parse().unwrap(),
-                host: host.into(),
+                host: "host".into(),
+                instance: Instance::new(instance),
                 actor: "nobody".into(),
                 made: format!("2026-11-21T{hour:02}:00:00Z"),
                 backup: None,
@@ -86,7 +88,10 @@ mod tests {
         };
         let now = "2026-11-21T12:30:00Z".parse().unwrap();
         let hour = |point: &&Point| point.record.moment().to_zoned(jiff::tz::TimeZone::UTC).hour();
-        superfluous(points, rules, "here", now).iter().map(hour).collect()
+        superfluous(points, rules, &Instance::new("here"), now)
+            .iter()
+            .map(hour)
+            .collect()
     }
 
     #[test]
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_host_made_stays_and_counts() {
+    fn what_another_instance_made_stays_and_counts() {
         let points = [
             point(1, &["/srv/a"], "there"),
             point(2, &["/srv/a"], "here"),

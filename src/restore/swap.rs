@@ -9,6 +9,7 @@
 
 mod apart;
 mod disk;
+mod entry;
 mod moves;
 mod planning;
 pub mod record;
@@ -25,7 +26,7 @@ pub use settle::SettleError;
 
 use super::error::RestoreError;
 use super::stage::Stage;
-use crate::id::{BackupId, EnvName, RunId, SourceName};
+use crate::id::{BackupId, EnvName, Instance, RunId, SourceName};
 use record::{Kept, SwapRecord};
 
 /// A destination and what takes its place.
@@ -57,6 +58,8 @@ pub struct About {
     pub environment: EnvName,
     /// The host.
     pub host: String,
+    /// The host or role whose data it is.
+    pub instance: Instance,
     /// Who runs it.
     pub actor: String,
     /// The present moment.

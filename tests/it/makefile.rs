@@ -150,32 +150,18 @@ fn the_scripts_pass_the_exit_code_and_the_arguments_on() {
 #[test]
 fn the_scripts_end_with_the_exit_code_that_make_turns_into_2() {
     let scratch = Scratch::new();
-    let code = |script: &str| {
+    let expect = |exit: i32, script: &str| {
         let output = scratch.bash(script).output().unwrap();
-        // Shown where the code is not the one that is expected.
-        println!("$ {script}\n{}", String::from_utf8_lossy(&output.stderr));
-        output.status.code()
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "$ {script}\n{told}");
     };
-    assert_eq!(
-        code("scripts/backup.sh dev"),
-        Some(0),
-        "data made at first use, then backed up"
-    );
-    assert_eq!(
-        code("scripts/restore.sh dev latest"),
-        Some(3),
-        "redacted files are present"
-    );
-    assert_eq!(
-        code("make restore ENV=dev BACKUP=latest"),
-        Some(0),
-        "a usable result is no failure"
-    );
-    assert_eq!(code("scripts/restore.sh dev 1999"), Some(10), "no such backup");
-    assert_eq!(code("make restore ENV=dev BACKUP=1999"), Some(2));
-    assert_eq!(
-        code("cd / && \"$OLDPWD\"/scripts/backup.sh dev"),
-        Some(3),
-        "from anywhere; what the restores laid beside present files is left out"
-    );
+    // Data is made at first use, then backed up.
+    expect(0, "scripts/backup.sh dev");
+    // Redacted files are present, and a usable result is no failure of make.
+    expect(3, "scripts/restore.sh dev latest");
+    expect(0, "make restore ENV=dev BACKUP=latest");
+    expect(10, "scripts/restore.sh dev 1999");
+    expect(2, "make restore ENV=dev BACKUP=1999");
+    // From anywhere.
+    expect(0, "cd / && \"$OLDPWD\"/scripts/backup.sh dev");
 }

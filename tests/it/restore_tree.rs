@@ -11,7 +11,7 @@ use std::process::Command;
 use strongroom::diagnostic::{Code, Diagnose, Diagnostic};
 use strongroom::fs::entry::{Entry, Extent, Kind, Metadata, TreePath};
 use strongroom::fs::owners::Owners;
-use strongroom::id::RunId;
+use strongroom::id::{Instance, RunId};
 use strongroom::limits;
 use strongroom::restore::carry::{Carried, Carry, SideFiles, carry};
 use strongroom::restore::error::{RestoreError, Unfit};
@@ -745,6 +745,7 @@ fn a_destination_that_became_a_link_is_refused_before_anything_moves() {
         run: run(),
         environment: "dev".parse().unwrap(),
         host: "host".into(),
+        instance: Instance::new("host"),
         actor: "nobody".into(),
         now: "2026-11-21T21:51:00Z".parse().unwrap(),
         backup: None,

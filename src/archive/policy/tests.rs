@@ -689,4 +689,73 @@ proptest! {
             prop_assert!(of_newest.any(|(_, d)| d.keep));
         }
     }
+
+    #[test]
+    fn the_rules_applied_to_what_they_kept_keep_all_of_it(times in moments(), policy in windowed()) {
+        // Nothing is dated ahead: else a window may end at a backup that only uses up what the rules keep.
+        let now = at("2030-01-01T00:00:00Z");
+        let decisions = plain(&times, now, &policy);
+        let stayed: Vec<Zoned> = times.iter().zip(&decisions).filter(|(_, d)| d.keep).map(|(t, _)| t.clone()).collect();
+        let again = plain(&stayed, now, &policy);
+        prop_assert!(again.iter().all(|decision| decision.keep), "{stayed:?} {again:?}");
+    }
+
+    #[test]
+    fn a_larger_policy_keeps_all_that_the_smaller_one_keeps(
+        times in moments(), policy in windowed(), other in windowed(), longer in 0_u32..40
+    ) {
+        // Each word at least as large as before: its number, or its span.
+        let more = |a: Keep, b: Keep| match (a, b) {
+            (Keep::Unlimited, _) | (_, Keep::Unlimited) => Keep::Unlimited,
+            (Keep::Count(a), Keep::Count(b)) => Keep::Count(a.max(b)),
+            (Keep::Count(one), Keep::Nothing) | (Keep::Nothing, Keep::Count(one)) => Keep::Count(one),
+            (Keep::Nothing, Keep::Nothing) => Keep::Nothing,
+        };
+        let spans = |a: Option<Window>| a.map(|window| Window { days: window.days + longer, ..window });
+        let larger = Policy {
+            last: more(policy.last, other.last),
+            hourly: more(policy.hourly, other.hourly),
+            daily: more(policy.daily, other.daily),
+            weekly: more(policy.weekly, other.weekly),
+            monthly: more(policy.monthly, other.monthly),
+            yearly: more(policy.yearly, other.yearly),
+            within: spans(policy.within),
+            within_hourly: spans(policy.within_hourly),
+            within_daily: spans(policy.within_daily),
+            within_weekly: policy.within_weekly.or(other.within_weekly),
+            within_monthly: spans(policy.within_monthly),
+            within_yearly: spans(policy.within_yearly),
+        };
+        for decide in [plain, guarded] {
+            let before = decide(&times, at(WITHIN), &policy);
+            let after = decide(&times, at(WITHIN), &larger);
+            for (before, after) in before.iter().zip(&after) {
+                prop_assert!(!before.keep || after.keep);
+            }
+        }
+    }
+
+    #[test]
+    fn the_guards_only_keep_more(times in moments(), policy in windowed()) {
+        let rules = plain(&times, at(WITHIN), &policy);
+        let with = guarded(&times, at(WITHIN), &policy);
+        for (rule, guarded) in rules.iter().zip(&with) {
+            prop_assert!(!rule.keep || guarded.keep);
+        }
+    }
+
+    #[test]
+    fn the_order_given_means_nothing_to_the_rules(
+        mut times in moments(), policy in windowed(), seed in proptest::collection::vec(any::<u32>(), 40)
+    ) {
+        times.sort();
+        times.dedup();
+        let mut shuffled: Vec<(u32, usize)> = seed.into_iter().zip(0..times.len()).collect();
+        shuffled.sort_unstable();
+        let moved: Vec<Zoned> = shuffled.iter().map(|(_, index)| times[*index].clone()).collect();
+        let straight = plain(&times, at(WITHIN), &policy);
+        for ((_, index), decision) in shuffled.iter().zip(plain(&moved, at(WITHIN), &policy)) {
+            prop_assert_eq!(&straight[*index], &decision);
+        }
+    }
 }

@@ -20,7 +20,7 @@ use super::{Amount, Settings, SweepError, Swept, Witness};
 pub struct Sweeper<'a> {
     survey: Survey,
     settings: &'a Settings,
-    /// Lists that were there before and still say something.
+    /// Lists that say something, this sweep's own among them.
     lists: Vec<Found>,
     /// When the lists were read or earlier, by the host's clock that runs on while it sleeps.
     began: Duration,
@@ -91,7 +91,8 @@ impl<'a> Sweeper<'a> {
         if unlisted.is_empty() {
             self.delete_lists(vec![own.0], witness).await?;
         }
-        Ok(())
+        // What a list named that says nothing any more waits anew.
+        self.list_unneeded(witness).await
     }
 
     /// Lists what no backup needs and no list names.
@@ -179,6 +180,11 @@ impl<'a> Sweeper<'a> {
             // Another sweep may have found that nothing of it is left.
             let Some(info) = found else { continue };
             self.survey.put(name.clone(), info);
+            self.lists.push(Found {
+                name: name.clone(),
+                modified: info.modified,
+                list: Some(list),
+            });
             if when == Urgency::Later {
                 self.swept.listed.join(Amount::of(objects));
             }

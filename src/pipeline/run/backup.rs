@@ -9,7 +9,6 @@ use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::Event;
 use crate::id::{BackupId, Instance, StepId};
 use crate::steps::compress::{self, Compress};
 use crate::steps::deduplicate::Deduplicate;
@@ -120,19 +119,8 @@ impl<'p> Runner<'p> {
         let id = self.backup_id()?;
         let doomed = Arc::new(Doomed::read(&targets).await);
         let before = capture::amounts(&listing, &lineage);
-        let expected: u64 = pending
-            .snapshot
-            .source
-            .iter()
-            .filter_map(|source| before.get(&source.name))
-            .map(|before| before.amount.bytes)
-            .sum();
         let capture = self.capture(&pending, &logs, before).await?;
         self.evidence.backup_started(&id, &targets)?;
-        // The last backup's bytes are the best guess that costs nothing.
-        if expected > 0 {
-            self.context.events.tell(&Event::TotalKnown { bytes: expected });
-        }
         let making = Making {
             id: id.clone(),
             targets,
@@ -146,20 +134,11 @@ impl<'p> Runner<'p> {
             packed.map(|packed| (packed, None))
         };
         let (mut packed, memory) = match packed {
-            Ok(packed) => packed,
+            Ok(made) => made,
             Err(NotMade::Before(failure)) => return Err(failure),
             Err(NotMade::Packing(error)) => return Err(self.not_packed(error, &pending, &logs).await),
         };
-        for warning in &packed.captured.warnings {
-            self.warn(warning.clone());
-        }
-        self.unlisted_warnings += packed
-            .captured
-            .warning_count
-            .saturating_sub(packed.captured.warnings.len() as u64);
-        for (target, error) in &packed.left_out {
-            self.left_out(target.name(), &Diagnostic::of(error));
-        }
+        self.tell_packed(&packed);
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
@@ -171,6 +150,20 @@ impl<'p> Runner<'p> {
         self.tell_forks(&stored, &logs)?;
         self.keep_blocks(&stored, &lineage, blocks);
         Ok(stored)
+    }
+
+    /// Tells what was left out of an archive, entries and targets.
+    fn tell_packed(&mut self, packed: &Packed<Captures>) {
+        for warning in &packed.captured.warnings {
+            self.warn(warning.clone());
+        }
+        self.unlisted_warnings += packed
+            .captured
+            .warning_count
+            .saturating_sub(packed.captured.warnings.len() as u64);
+        for (target, error) in &packed.left_out {
+            self.left_out(target.name(), &Diagnostic::of(error));
+        }
     }
 
     /// Captures everything into one archive.

@@ -10,7 +10,7 @@ use crate::archive::repository::{Lineage, Listing};
 use crate::archive::sink::SourcesSink;
 use crate::archive::tar_sink::Counts;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
@@ -66,6 +66,7 @@ impl Capture {
                 .next()
                 .map(|(redactor, _)| redactor.fingerprint().to_owned()),
         };
+        self.tell_total();
         for source in &self.sources {
             if let Some(history) = self.histories.get(&source.name) {
                 source
@@ -100,6 +101,15 @@ impl Capture {
             captures.warnings.extend(captured.warnings.into_iter().take(room));
         }
         Ok(captures)
+    }
+
+    /// Tells how much there is: what the last backup has of it is the best guess that costs nothing.
+    fn tell_total(&self) {
+        let known = self.sources.iter().filter_map(|source| self.before.get(&source.name));
+        let bytes: u64 = known.map(|before| before.amount.bytes).sum();
+        if bytes > 0 {
+            self.events.tell(&Event::TotalKnown { bytes });
+        }
     }
 
     fn source(

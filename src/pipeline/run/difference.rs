@@ -12,20 +12,15 @@ use crate::archive::record::Record;
 use crate::archive::repository::Backup;
 use crate::archive::unpack::{Lines, UnpackError};
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
-use crate::fs::entry::{Kind, TreePath};
-use crate::fs::folder::Folder;
-use crate::fs::owners::Owners;
-use crate::fs::selection::Selection;
-use crate::fs::walk::{FileSystems, Look, SecondNames, Step as Walked, Walk, WalkOptions};
+use crate::fs::entry::TreePath;
 use crate::id::SourceName;
 use crate::outcome::{Outcome, Table};
 use crate::pipeline::Plan;
 use crate::restore::compare::{CompareError, Differences, Present, Tally, compare};
-use crate::restore::judge;
 use crate::restore::points::{self, Rules};
 use crate::restore::space::{self, rooms};
 use crate::restore::swap::scan::scan;
-use crate::source::{LogHead, Selects, SourceKind};
+use crate::source::SourceKind;
 use crate::steps::Step;
 use crate::steps::restore::Restore;
 use crate::units::ByteCount;
@@ -33,6 +28,7 @@ use crate::units::ByteCount;
 use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
 use super::recovery::known_destinations;
+use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
 use super::{Context, Failure, Options};
@@ -47,12 +43,6 @@ struct Change {
     found: Differences,
     log: Option<Rewound>,
     kept_bytes: u64,
-}
-
-/// A restored log beside the present one.
-struct Rewound {
-    text: String,
-    records: Option<u64>,
 }
 
 /// Tells what a restore of this backup would change.
@@ -155,7 +145,7 @@ fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
         ..rules
     };
     let now = context.clock.now().timestamp();
-    let going = points::superfluous(&points, with_the_new, &context.host, now);
+    let going = points::superfluous(&points, with_the_new, &Scope::of(plan).instance(&context.host), now);
     going
         .into_iter()
         .map(|point| (point.id(), points::taken(point)))
@@ -262,65 +252,6 @@ fn not_compared(path: &Path, error: CompareError<UnpackError>) -> Diagnostic {
     }
 }
 
-/// How far the present log would go back.
-fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<Rewound> {
-    let files = log_files(root, selects)?;
-    let said = |text: String, records| Some(Rewound { text, records });
-    let facts = match judge::log(&files, head.length) {
-        Ok(facts) => facts,
-        Err(error) => return said(format!("the present log cannot be read: {error}"), None),
-    };
-    match &facts.prefix {
-        Some(prefix) if prefix.blake3 == head.blake3.to_string() => {
-            match facts.records - prefix.records.min(facts.records) {
-                0 => said("the same records as present".into(), Some(0)),
-                more => said(
-                    format!(
-                        "{more} records would be rewound: {} present, {} restored",
-                        facts.records, head.records
-                    ),
-                    Some(more),
-                ),
-            }
-        }
-        Some(_) => said(
-            format!(
-                "the restored log is no beginning of the present one: {} records present, {} restored",
-                facts.records, head.records
-            ),
-            None,
-        ),
-        None => said(
-            format!(
-                "the present log is shorter: {} records present, {} restored",
-                facts.records, head.records
-            ),
-            None,
-        ),
-    }
-}
-
-/// The files of the present log, in order; `None` where there is none.
-fn log_files(root: &Path, selects: &Selects) -> Option<Vec<PathBuf>> {
-    use std::os::unix::ffi::OsStrExt;
-    let (owners, selection) = (Owners::default(), Selection::all());
-    let options = WalkOptions {
-        selection: &selection,
-        owners: &owners,
-        look: Look::Survey,
-        second_names: SecondNames::Separate,
-        file_systems: FileSystems::All,
-    };
-    let walk = Walk::new(Folder::open(root).ok()?, options).ok()?;
-    let found = walk.filter_map(|step| match step {
-        Walked::Found(found) => Some(found.entry),
-        Walked::Note(_) => None,
-    });
-    let meant = found.filter(|entry| matches!(entry.kind, Kind::File { .. }) && selects.selects(&entry.path, false));
-    let path = |path: &TreePath| root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    Some(meant.map(|entry| path(&entry.path)).collect())
-}
-
 fn changes_table(changes: &[Change], outcome: &mut Outcome) {
     let mut table = Table {
         title: "what would change, by kind, size and time of last change; contents are not read".into(),
@@ -360,6 +291,12 @@ fn changes_table(changes: &[Change], outcome: &mut Outcome) {
         }));
     }
     outcome.tables.push(table);
+    outcome.tables.extend(paths_table(changes));
+    outcome.json.insert("differences".into(), list.into());
+}
+
+/// The first paths of each kind; nothing where nothing would change.
+fn paths_table(changes: &[Change]) -> Option<Table> {
     let mut paths = Table {
         title: format!("the first {LISTED} of each"),
         columns: ["source", "what", "path"].map(String::from).to_vec(),
@@ -380,10 +317,7 @@ fn changes_table(changes: &[Change], outcome: &mut Outcome) {
             }
         }
     }
-    if !paths.rows.is_empty() {
-        outcome.tables.push(paths);
-    }
-    outcome.json.insert("differences".into(), list.into());
+    (!paths.rows.is_empty()).then_some(paths)
 }
 
 fn tally(tally: &Tally) -> serde_json::Value {

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::archive::catalog::Listed;
 use crate::archive::keys::Opening;
 use crate::archive::repository::Backup;
 use crate::archive::unpack::{self, BackupSink};
@@ -226,6 +227,10 @@ impl BackupSink for PastLog {
             Passing::Before => Ok(None),
             Passing::Compared | Passing::PassedOver => Err(SinkError::Stopped),
         }
+    }
+
+    fn listed(&mut self, _: &Listed) -> Result<(), SinkError> {
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ mod ready;
 mod recovery;
 mod retain;
 mod rewind;
+mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
@@ -317,6 +318,13 @@ impl<'p> Runner<'p> {
                 let summary = self.confirm_operator().await?;
                 Ok((state, summary))
             }
+            (step, state) => self.restore_step(step, state).await,
+        }
+    }
+
+    /// The steps that begin with a stored backup.
+    async fn restore_step(&mut self, step: &Step, state: State<'p>) -> Result<(State<'p>, String), Failure> {
+        match (step, state) {
             (Step::Select(select), State::Nothing) => {
                 let chosen = self.select(select).await?;
                 let summary = chosen.summary();

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::atomic;
@@ -19,8 +20,11 @@ use crate::source::Form;
 use crate::steps::Step;
 
 use super::evidence::Evidence;
-use super::{Failure, Runner, destination};
+use super::scope::Scope;
+use super::{Context, Failure, Runner, destination};
 
+/// Time between two looks at a swap under way.
+const POLL: Duration = Duration::from_millis(100);
 /// The file in the state folder that remembers destinations.
 const REMEMBERED: &str = "destinations.json";
 
@@ -83,7 +87,7 @@ impl Runner<'_> {
     fn known_destinations(&self) -> Vec<PathBuf> {
         let values = destination::values(self.context);
         let (project, name) = (self.plan.project(), self.plan.environment_name());
-        let state = super::scope::Scope::of(self.plan).state();
+        let state = Scope::of(self.plan).state();
         known_destinations(project, name, &values, Some(self.plan), &state)
     }
 
@@ -100,7 +104,13 @@ impl Runner<'_> {
     /// Settles what runs that were killed have left.
     pub(super) fn recover(&mut self) -> Result<(), Failure> {
         let known = self.known_destinations();
-        let warnings = settle(&known, self.plan.environment_name(), &mut self.evidence)?;
+        let warnings = settle(
+            &known,
+            Scope::of(self.plan),
+            &mut self.evidence,
+            self.context,
+            self.options.wait,
+        )?;
         for warning in warnings {
             self.warn(warning);
         }
@@ -128,15 +138,25 @@ pub(super) fn remember(state: &Path, destinations: &[PathBuf]) {
 /// Where a run is alive, or something can be neither finished nor undone.
 pub(super) fn settle(
     known: &[PathBuf],
-    environment: &EnvName,
+    scope: Scope<'_>,
     evidence: &mut Evidence,
+    context: &Context,
+    wait: Option<Duration>,
 ) -> Result<Vec<Diagnostic>, Failure> {
+    let begin = Instant::now();
+    // A swap under way is over in moments; what is then there is looked at anew.
+    while is_live(&scan(known, scope.name)) && wait.is_some_and(|wait| begin.elapsed() < wait) {
+        if context.stop.is_requested() {
+            return Err(vec![super::stopped(context, "nothing was started")]);
+        }
+        std::thread::sleep(POLL);
+    }
     let Scan {
         unfinished,
         strange,
         stale,
         ..
-    } = scan(known, environment);
+    } = scan(known, scope.name);
     let mut warnings = Vec::new();
     for found in &unfinished {
         evidence.recovering(&found.record, intent(found), Status::Started)?;
@@ -156,7 +176,13 @@ pub(super) fn settle(
     if strange.is_empty() {
         return Ok(warnings);
     }
-    Err(strange.iter().map(|strange| cannot_follow(strange)).collect())
+    Err(strange.iter().map(cannot_follow).collect())
+}
+
+/// Whether a swap that was found is one under way.
+fn is_live(found: &Scan) -> bool {
+    let live = |found: &Unfinished| matches!(recovery::hold(&found.journal), Err(RecoveryError::Live { .. }));
+    found.unfinished.iter().any(live)
 }
 
 const fn intent(unfinished: &Unfinished) -> &'static str {

@@ -20,12 +20,12 @@ use super::{Failure, Runner, put_back};
 const UNTOUCHED: &str = "nothing present was touched";
 
 /// A source that is about to be put in place.
-pub(super) struct Placing<'a> {
-    pub(super) name: &'a SourceName,
+pub(super) struct Placing {
+    pub(super) name: SourceName,
     /// Where it goes.
-    pub(super) destination: &'a Path,
+    pub(super) destination: PathBuf,
     /// Where it lies until then.
-    pub(super) stage: &'a Path,
+    pub(super) stage: PathBuf,
 }
 
 /// A log that would lose records.
@@ -46,7 +46,7 @@ impl Runner<'_> {
     /// A log that is a beginning of the present one may be put back where nothing is protected; what goes is told and
     /// journalled. Any other log with fewer or other records, and any in a protected environment, must be named by the
     /// operator.
-    pub(super) async fn check_rewinds(&mut self, record: &Record, placing: &[Placing<'_>]) -> Result<(), Failure> {
+    pub(super) async fn check_rewinds(&mut self, record: &Record, placing: &[Placing]) -> Result<(), Failure> {
         let unknown = self
             .options
             .rewind_logs
@@ -60,10 +60,10 @@ impl Runner<'_> {
         let described = sources_here(self.plan, self.context, record).unwrap_or_default();
         let mut rewound = Vec::new();
         for item in placing {
-            let Some((source, _)) = log_in(record, item.name) else {
+            let Some((source, _)) = log_in(record, &item.name) else {
                 continue;
             };
-            let here = described.iter().find(|here| here.name == *item.name);
+            let here = described.iter().find(|here| here.name == item.name);
             rewound.extend(self.rewinds(item, source, here).await?);
         }
         let refused: Failure = rewound
@@ -100,25 +100,25 @@ impl Runner<'_> {
     /// What the present log would lose; nothing where every whole record of it is in the restored one.
     async fn rewinds(
         &self,
-        item: &Placing<'_>,
+        item: &Placing,
         source: &SourceRecord,
         here: Option<&Source>,
     ) -> Result<Option<Rewound>, Failure> {
-        let whole = as_a_whole(item.name);
+        let whole = as_a_whole(&item.name);
         let (here, form) = match here.filter(|here| matches!(here.kind, SourceKind::AppendLog(_))) {
             Some(here) => (here, source.form),
             // A destination that no source of this environment describes is a log as a whole.
             None => (&whole, Form::Folder),
         };
         let is_absent = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        if std::fs::symlink_metadata(item.destination).is_err_and(is_absent) {
+        if std::fs::symlink_metadata(&item.destination).is_err_and(is_absent) {
             return Ok(None);
         }
         let project = self.plan.project();
         let mut restored = here
-            .log_below(project, item.stage, form)
+            .log_below(project, &item.stage, form)
             .map_err(|error| vec![Diagnostic::of(&error).state(UNTOUCHED)])?;
-        let compared = match here.log_below(project, item.destination, form) {
+        let compared = match here.log_below(project, &item.destination, form) {
             Ok(present) => {
                 // What rotation took from the present log since is no difference.
                 let rotates = matches!(&here.kind, SourceKind::AppendLog(log) if log.rotates());
@@ -190,10 +190,10 @@ impl Runner<'_> {
 
     /// Notes beside each log what was put in its place. Where that cannot be done the restore stands, and the next backup
     /// asks what became of the log.
-    pub(super) async fn note_lineage(&mut self, record: &Record, placed: &[(SourceName, PathBuf)]) {
+    pub(super) async fn note_lineage(&mut self, record: &Record, placed: &[(&SourceName, &Path)]) {
         let logs: Vec<_> = placed
             .iter()
-            .filter_map(|(name, destination)| Some((name, destination, log_in(record, name)?.1)))
+            .filter_map(|(name, destination)| Some((*name, *destination, log_in(record, name)?.1)))
             .collect();
         if logs.is_empty() {
             return;

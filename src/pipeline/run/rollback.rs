@@ -15,7 +15,7 @@ use crate::pipeline::environment::Environment;
 use crate::pipeline::{self, RunValues};
 use crate::restore::points;
 use crate::restore::swap::recovery;
-use crate::restore::swap::scan::{Point, scan};
+use crate::restore::swap::scan::{Point, Scan, scan};
 use crate::restore::swap::{SwapItem, With};
 use crate::units::ByteCount;
 
@@ -130,12 +130,30 @@ impl Run<'_> {
     }
 
     async fn act(&mut self) -> Result<(), Failure> {
-        for warning in settle(&self.known, self.scope.name, &mut self.evidence)? {
+        let settled = settle(
+            &self.known,
+            self.scope,
+            &mut self.evidence,
+            self.context,
+            self.request.wait,
+        )?;
+        for warning in settled {
             let (code, what) = (warning.code.as_str().to_owned(), warning.what.clone());
             self.context.events.tell(&Event::Warned { code, what });
             self.outcome.diagnostics.push(warning);
         }
-        let points = scan(&self.known, self.scope.name).points;
+        let Scan {
+            points, strange_points, ..
+        } = scan(&self.known, self.scope.name);
+        for strange in strange_points {
+            let what = format!("the rollback point of `{}` cannot be read", strange.journal.display());
+            let warning = Diagnostic::warning(Code::PointUnknown, what).why(strange.why);
+            self.outcome.diagnostics.push(
+                warning
+                    .state("what it keeps lies beside its destinations; it is neither put back nor removed")
+                    .help("look at the file, and at the `.strongroom-replaced-` folders of the same run"),
+            );
+        }
         match &self.request.action {
             Action::List => {
                 self.list(&points);
@@ -183,7 +201,7 @@ impl Run<'_> {
             ]);
             let kept: Vec<String> = kept(point).iter().map(|path| path.display().to_string()).collect();
             list.push(serde_json::json!({
-                "id": point.id(), "made": record.made, "run": record.run, "backup": record.backup, "host": record.host,
+                "id": point.id(), "made": record.made, "run": record.run, "backup": record.backup, "host": record.host, "instance": record.instance,
                 "actor": record.actor, "destinations": destinations, "kept": kept, "bytes": bytes,
                 "whole": point.is_whole(),
             }));
@@ -239,7 +257,7 @@ impl Run<'_> {
             destinations: &shown,
         };
         self.evidence.swap_intended(&told)?;
-        let about = about(self.context, self.scope.name, None, Some(point));
+        let about = about(self.context, self.scope, None, Some(point));
         let done = run_swap(items.collect(), about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let placed = done.swapped.iter();

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::id::{EnvName, PipelineName};
+use crate::id::{EnvName, Instance, PipelineName};
 use crate::pipeline::Plan;
 use crate::pipeline::environment::Environment;
 
@@ -27,6 +27,12 @@ impl<'a> Scope<'a> {
             project: plan.project(),
             pipeline: plan.pipeline(),
         }
+    }
+
+    /// The host or role whose data it is.
+    pub(super) fn instance(&self, host: &str) -> Instance {
+        let named = self.environment.instance.clone();
+        named.unwrap_or_else(|| Instance::new(host))
     }
 
     /// The state folder.

@@ -107,7 +107,7 @@ impl Runner<'_> {
             Into::Beside => destinations(self.plan, self.context, &record, settings)?,
             Into::Folder(_) | Into::Scratch(_) => BTreeMap::new(),
         };
-        self.refuse_early(&destinations)?;
+        self.refuse_early(&destinations).await?;
         let options = self.write_options(settings)?;
         let stages = self.stages(&record, &destinations, &into)?;
         let stop = Arc::clone(self.context.stop.flag());

@@ -18,6 +18,7 @@ use crate::units::ByteCount;
 use super::destination::Destination;
 use super::evidence::{Evidence, Swap};
 use super::rewind::Placing;
+use super::scope::Scope;
 use super::stage::Staged;
 use super::{Context, Failure, Runner, UNTOUCHED};
 
@@ -60,16 +61,12 @@ impl Runner<'_> {
                 with: With::Stage(item.stage),
             });
         }
-        let placing: Vec<Placing<'_>> = swaps
-            .iter()
-            .zip(&stages)
-            .map(|(item, stage)| Placing {
-                name: &item.source,
-                destination: &item.destination,
-                stage,
-            })
-            .collect();
-        self.check_rewinds(&record, &placing).await?;
+        let placing = swaps.iter().zip(stages).map(|(item, stage)| Placing {
+            name: item.source.clone(),
+            destination: item.destination.clone(),
+            stage,
+        });
+        self.check_rewinds(&record, &placing.collect::<Vec<_>>()).await?;
         let paths: Vec<PathBuf> = swaps.iter().map(|item| item.destination.clone()).collect();
         let in_use = look_for_use(paths.clone()).await?;
         refuse_in_use(&in_use, self.options.while_running, &mut self.outcome)?;
@@ -81,11 +78,11 @@ impl Runner<'_> {
             destinations: &shown,
         };
         self.evidence.swap_intended(&told)?;
-        let about = about(self.context, self.plan.environment_name(), Some(&record), None);
+        let about = about(self.context, Scope::of(self.plan), Some(&record), None);
         let done = run_swap(swaps, about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let placed = done.swapped.iter();
-        let placed = placed.map(|swapped| (swapped.source.clone(), swapped.destination.clone()));
+        let placed = placed.map(|swapped| (&swapped.source, swapped.destination.as_path()));
         self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
         self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
         self.outcome.field(
@@ -109,7 +106,8 @@ impl Runner<'_> {
         let points = self.known_points();
         let now = self.context.clock.now().timestamp();
         let mut dropped = 0;
-        for point in points::superfluous(&points, rules, &self.context.host, now) {
+        let instance = Scope::of(self.plan).instance(&self.context.host);
+        for point in points::superfluous(&points, rules, &instance, now) {
             match drop_point(point, &mut self.evidence)? {
                 Ok(_) => dropped += 1,
                 Err(problem) => self.warn(*problem),
@@ -120,17 +118,21 @@ impl Runner<'_> {
 
     /// Looks for processes that use the destinations before hours go into unpacking, where no step before the swap could
     /// stop them.
-    pub(super) fn refuse_early(&mut self, destinations: &BTreeMap<SourceName, Destination>) -> Result<(), Failure> {
+    pub(super) async fn refuse_early(
+        &mut self,
+        destinations: &BTreeMap<SourceName, Destination>,
+    ) -> Result<(), Failure> {
         let steps = self.plan.steps().iter().filter(|planned| planned.enabled);
         let mut after = steps
             .skip_while(|planned| !matches!(planned.step, Step::Restore(_)))
             .skip(1);
         let next = after.find(|planned| !matches!(planned.step, Step::Assert(_) | Step::Confirm(_)));
-        if !next.is_some_and(|planned| matches!(planned.step, Step::Swap(_))) {
+        let swaps_next = next.is_some_and(|planned| matches!(planned.step, Step::Swap(_)));
+        if self.options.while_running || !swaps_next {
             return Ok(());
         }
         let paths: Vec<PathBuf> = destinations.values().map(|d| d.path.clone()).collect();
-        let in_use = in_use::find(&paths);
+        let in_use = look_for_use(paths).await?;
         if in_use.holders.is_empty() {
             // Told again, and for good, before the swap.
             return Ok(());
@@ -140,16 +142,12 @@ impl Runner<'_> {
 }
 
 /// What the swap journal says beside the renames.
-pub(super) fn about(
-    context: &Context,
-    environment: &crate::id::EnvName,
-    restored: Option<&Record>,
-    takes: Option<&Point>,
-) -> About {
+pub(super) fn about(context: &Context, scope: Scope<'_>, restored: Option<&Record>, takes: Option<&Point>) -> About {
     About {
         run: context.run,
-        environment: environment.clone(),
+        environment: scope.name.clone(),
         host: context.host.clone(),
+        instance: scope.instance(&context.host),
         actor: context.actor.clone(),
         now: context.clock.now().timestamp(),
         backup: restored.map(|record| record.id.clone()),

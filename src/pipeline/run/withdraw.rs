@@ -39,7 +39,7 @@ impl Runner<'_> {
         let mut problems = Vec::new();
         for target in stored.targets().to_vec() {
             let reused = completed.reused.get(target.name()).map_or(&[][..], Vec::as_slice);
-            let Err(error) = doomed::check(&target, &stored.objects(), reused).await else {
+            let Err(error) = doomed::check(&target, &completed.needed, reused).await else {
                 continue;
             };
             self.withdraw(&target, &stored, &error).await?;

@@ -14,7 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Seen, looks_of, open_folder};
-use super::record::{Dress, HostPath, Kept, Mark, Move, Part, Way, compact_time, short};
+use super::record::{Dress, HostPath, Kept, Looks, Mark, Move, Part, Way, compact_time, short};
 use crate::fs::folder::Folder;
 use crate::fs::own::{self, Own};
 use crate::fs::side_files::database_of;
@@ -113,9 +113,13 @@ fn by_names(place: &Place, staged: &[Kept], names: &Names, disk: &mut dyn Disk) 
         kept: Vec::new(),
     };
     for of in std::iter::once(&destination).chain(place.mounts()) {
+        let is_in_tree = *of == destination || stands_in_tree(of, staged, disk)?;
         let staged = staged.iter().find(|staged| staged.of.0 == *of).ok_or_else(no_stage)?;
         if staged.at.parent() != Some(of) {
             return Err(no_stage());
+        }
+        if !is_in_tree {
+            keep_looks(of, &staged.at, disk)?;
         }
         let mark = look(disk, &staged.at)?.ok_or_else(no_stage)?.mark;
         let kept = of.join(own::beside(OsStr::new(""), &names.replaced));
@@ -145,6 +149,30 @@ fn by_names(place: &Place, staged: &[Kept], names: &Names, disk: &mut dyn Disk) 
         return Err(RestoreError::unfit(&destination, Unfit::TooManyNames));
     }
     Ok(planned)
+}
+
+/// Whether the staged tree has a folder where `mount` is: without it there is nothing that says what that should look like.
+fn stands_in_tree(mount: &Path, staged: &[Kept], disk: &mut dyn Disk) -> Result<bool, RestoreError> {
+    let around = staged.iter().filter(|other| other.of.0 != mount);
+    let within = around.filter_map(|other| Some((other, mount.strip_prefix(&other.of.0).ok()?)));
+    let nearest = within.min_by_key(|(_, below)| below.as_os_str().len());
+    match nearest {
+        Some((other, below)) => Ok(look(disk, &other.at.join(below))?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Lets a staged folder that no tree describes look like the present one.
+fn keep_looks(present: &Path, staged: &Path, disk: &mut dyn Disk) -> Result<(), RestoreError> {
+    let looks = looks(present)?;
+    disk.dress(staged, &looks)
+        .map_err(|e| RestoreError::path("set the properties of", staged, e))
+}
+
+fn looks(path: &Path) -> Result<Looks, RestoreError> {
+    open_folder(path)
+        .and_then(|folder| looks_of(&folder))
+        .map_err(|e| RestoreError::path("look at", path, e))
 }
 
 /// Two folders whose names are exchanged.
@@ -233,6 +261,7 @@ impl Pair<'_> {
             self.disk
                 .make_folder(staged)
                 .map_err(|e| RestoreError::path("create", staged, e))?;
+            keep_looks(live, staged, self.disk)?;
         }
         self.folder(live, staged, kept)
     }
@@ -251,11 +280,6 @@ impl Pair<'_> {
     }
 
     fn dress(&mut self, live: &Path, staged: &Path, kept: &Path) -> Result<(), RestoreError> {
-        let looks = |path: &Path| {
-            open_folder(path)
-                .and_then(|folder| looks_of(&folder))
-                .map_err(|e| RestoreError::path("look at", path, e))
-        };
         self.part.dress.push(Dress {
             folder: live.into(),
             other: HostPath::from(kept),

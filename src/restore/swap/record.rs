@@ -6,15 +6,14 @@
 //! only while that one does.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+pub use super::entry::{HostPath, Mark};
 use crate::fs::own::Own;
-use crate::id::{BackupId, EnvName, RunId, SourceName};
+use crate::id::{BackupId, EnvName, Instance, RunId, SourceName};
 
 /// The version of this format.
 pub const FORMAT: u32 = 1;
@@ -71,84 +70,6 @@ pub(super) fn is_new_name(name: &[u8]) -> bool {
 }
 
 const NEW: &str = ".strongroom-new-";
-
-/// A path of the host, any bytes: text in JSON where it is UTF-8, else base64 under the key `b64`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPath(pub PathBuf);
-
-impl std::ops::Deref for HostPath {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl From<PathBuf> for HostPath {
-    fn from(path: PathBuf) -> Self {
-        Self(path)
-    }
-}
-
-impl From<&Path> for HostPath {
-    fn from(path: &Path) -> Self {
-        Self(path.to_owned())
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Encoded {
-    b64: String,
-}
-
-impl Serialize for HostPath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.to_str() {
-            Some(text) => serializer.serialize_str(text),
-            None => Encoded {
-                b64: BASE64.encode(self.0.as_os_str().as_bytes()),
-            }
-            .serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for HostPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let value = serde_json::Value::deserialize(deserializer)?;
-        if let serde_json::Value::String(text) = value {
-            return Ok(Self(text.into()));
-        }
-        let encoded: Encoded = serde_json::from_value(value).map_err(D::Error::custom)?;
-        let bytes = BASE64.decode(encoded.b64).map_err(D::Error::custom)?;
-        Ok(Self(OsString::from_vec(bytes).into()))
-    }
-}
-
-/// What tells one entry of a file system from the others in its folder, also after a restart of the host: a device's number
-/// may be another then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mark {
-    /// Inode number.
-    pub inode: u64,
-    /// When it was made, seconds and nanoseconds, where the file system knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub born: Option<(i64, u32)>,
-}
-
-impl Mark {
-    /// Whether both stand for one entry.
-    pub fn is(&self, other: &Self) -> bool {
-        let same_birth = match (self.born, other.born) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        };
-        self.inode == other.inode && same_birth
-    }
-}
 
 /// One rename of a swap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,6 +221,8 @@ pub struct SwapRecord {
     pub environment: EnvName,
     /// The host.
     pub host: String,
+    /// The host or role whose data it is, as backups have it.
+    pub instance: Instance,
     /// Who ran it.
     pub actor: String,
     /// When, RFC 3339 in UTC.
@@ -442,12 +365,6 @@ impl Item {
     }
 }
 
-impl AsRef<Path> for HostPath {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
 impl Move {
     /// Every path that it names.
     pub(super) fn paths(&self) -> Vec<&HostPath> {
@@ -507,6 +424,7 @@ mod tests {
             run,
             environment: "dev".parse().unwrap(),
             host: "host".into(),
+            instance: Instance::new("host"),
             actor: "uid 0".into(),
             made: "2026-11-21T21:51:00Z".into(),
             backup: None,
@@ -544,19 +462,6 @@ mod tests {
         }
         assert_eq!(Own::of(new_name(&written.run).as_bytes()), Some(Own::Journal));
         assert_eq!(Phase::of(new_name(&written.run).as_bytes()), None);
-    }
-
-    #[test]
-    fn a_path_that_is_no_text_is_kept_exactly() {
-        let mut written = record(Way::Names, &[]);
-        let path = PathBuf::from(OsString::from_vec(b"/srv/data/\xff".to_vec()));
-        written.items[0].parts[0].moves.push(Move::Rename {
-            from: path.clone().into(),
-            to: Path::new("/srv/data/x").into(),
-            mark: Mark { inode: 1, born: None },
-        });
-        let read = read(&written).unwrap();
-        assert_eq!(read.items[0].parts[0].moves[0].paths()[0].0, path);
     }
 
     #[test]
@@ -599,14 +504,5 @@ mod tests {
         let mut newer = record(Way::Whole, &[STAGE, "/srv/data"]);
         newer.format = FORMAT + 1;
         assert!(matches!(read(&newer), Err(SwapRecordError::Newer(2))));
-    }
-
-    #[test]
-    fn an_inode_that_was_given_away_again_is_another_entry() {
-        let mark = |inode, born| Mark { inode, born };
-        assert!(mark(1, Some((5, 0))).is(&mark(1, Some((5, 0)))));
-        assert!(!mark(1, Some((5, 0))).is(&mark(1, Some((6, 0)))));
-        assert!(mark(1, Some((5, 0))).is(&mark(1, None)));
-        assert!(!mark(1, None).is(&mark(2, None)));
     }
 }

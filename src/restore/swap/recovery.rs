@@ -81,7 +81,7 @@ impl Diagnose for RecoveryError {
 
     fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Live { .. } => "wait until it has ended; it takes moments".to_owned(),
+            Self::Live { .. } => "wait until it has ended, or let this one wait: `--wait 1min`".to_owned(),
             Self::Stays {
                 source: SettleError::Unknown(path),
                 ..

@@ -91,6 +91,7 @@ impl<'a> Swap<'a> {
             run: about.run,
             environment: about.environment.clone(),
             host: about.host.clone(),
+            instance: about.instance.clone(),
             actor: about.actor.clone(),
             made: about.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             backup: about.backup.clone(),

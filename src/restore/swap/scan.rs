@@ -4,7 +4,7 @@
 //! Any of the folders leads to the whole of a swap: each has the journal, and the journal names the folder that decides.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +22,7 @@ use crate::fs::own::{Own, beside};
 use crate::id::{EnvName, RunId};
 use crate::limits;
 use crate::restore::clear::remove_tree;
+use crate::restore::place::all_mounts;
 use crate::restore::stage::VIEW;
 
 /// A swap that was cut short.
@@ -73,19 +74,40 @@ pub struct Scan {
     pub unfinished: Vec<Unfinished>,
     /// Rollback points, oldest first.
     pub points: Vec<Point>,
-    /// Journals that cannot be followed.
+    /// Journals of swaps that cannot be followed.
     pub strange: Vec<Strange>,
+    /// Index entries of points that cannot be read. No swap depends on them.
+    pub strange_points: Vec<Strange>,
     /// Folders that a dead run unpacked into, and journals that one never came to use.
     pub stale: Vec<PathBuf>,
 }
 
-/// Looks in and above each of `destinations` for what belongs to `environment`. Changes nothing.
+/// Looks above each of `destinations`, and in those that are mount points or hold some, for what belongs to
+/// `environment`. Changes nothing.
 pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
+    // Without the table of mounts no destination could have been swapped either.
+    let mounts = all_mounts().unwrap_or_default();
+    scan_with(destinations, environment, &mounts)
+}
+
+pub(super) fn scan_with(destinations: &[PathBuf], environment: &EnvName, mounts: &BTreeSet<PathBuf>) -> Scan {
     let mut scan = Scan::default();
     let mut seen: BTreeSet<RunId> = BTreeSet::new();
     let real: BTreeSet<PathBuf> = destinations.iter().map(|d| real_path(d)).collect();
+    let within = |destination: &PathBuf| -> Vec<PathBuf> {
+        let mounted = mounts
+            .range(destination.clone()..)
+            .take_while(|mount| mount.starts_with(destination));
+        let mounted: Vec<PathBuf> = mounted.cloned().collect();
+        if mounted.is_empty() {
+            mounted
+        } else {
+            std::iter::once(destination.clone()).chain(mounted).collect()
+        }
+    };
+    let inside: BTreeSet<PathBuf> = real.iter().flat_map(within).collect();
     let above = real.iter().filter_map(|destination| destination.parent());
-    let folders: BTreeSet<&Path> = above.chain(real.iter().map(PathBuf::as_path)).collect();
+    let folders: BTreeSet<&Path> = above.chain(inside.iter().map(PathBuf::as_path)).collect();
     for folder in folders {
         for name in names(folder) {
             let Some((phase, run)) = Phase::of(name.as_bytes()) else {
@@ -106,7 +128,16 @@ pub fn scan(destinations: &[PathBuf], environment: &EnvName) -> Scan {
         .flat_map(|unfinished| &unfinished.record.items)
         .flat_map(|item| item.stages.iter().map(|stage| stage.at.0.clone()))
         .collect();
-    scan.stale.extend(real.iter().flat_map(|d| stale_stages(d)));
+    let beside = real
+        .iter()
+        .filter_map(|destination| Some((destination.parent()?, destination.file_name()?)));
+    let views = real
+        .iter()
+        .filter_map(|destination| Some((destination.parent()?, VIEW.as_ref())));
+    let own = inside.iter().map(|folder| (folder.as_path(), OsStr::new("")));
+    for (folder, name) in beside.chain(views).chain(own) {
+        scan.stale.extend(stale_stages(folder, name));
+    }
     scan.stale.retain(|stage| !held.contains(stage));
     scan.stale.sort();
     scan.stale.dedup();
@@ -126,12 +157,12 @@ impl Scan {
         };
         let record = match read(journal) {
             Ok(record) if record.run == *run => record,
-            Ok(_) => return self.strange.push(strange("its name is another run's".to_owned())),
+            Ok(_) => return self.cannot_follow(named, strange("its name is another run's".to_owned())),
             // Its own run removed it a moment ago.
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return,
             // Another user's point is that user's to put back.
             Err(error) if named == Phase::Point && error.is_anothers() => return,
-            Err(error) => return self.strange.push(strange(error.to_string())),
+            Err(error) => return self.cannot_follow(named, strange(error.to_string())),
         };
         if record.environment != *environment {
             return;
@@ -144,10 +175,18 @@ impl Scan {
             Some((Phase::Point, journal)) => self.points.push(Point { record, journal }),
             Some((phase, journal)) => self.unfinished.push(Unfinished { record, phase, journal }),
             None if journal.symlink_metadata().is_err() => {}
-            None => self.strange.push(strange(format!(
-                "the journal in `{}`, which decides, is not there",
-                record.home.display()
-            ))),
+            None => {
+                let home = record.home.display();
+                let why = format!("the journal in `{home}`, which decides, is not there");
+                self.cannot_follow(named, strange(why));
+            }
+        }
+    }
+
+    fn cannot_follow(&mut self, named: Phase, strange: Strange) {
+        match named {
+            Phase::Point => self.strange_points.push(strange),
+            Phase::Swap | Phase::Swapped | Phase::Drop => self.strange.push(strange),
         }
     }
 }
@@ -245,29 +284,18 @@ fn names(folder: &Path) -> Vec<OsString> {
     own.map(|(name, _)| OsString::from_vec(name.to_vec())).collect()
 }
 
-/// Folders that runs unpacked into for this destination and that nobody holds any more.
-fn stale_stages(destination: &Path) -> Vec<PathBuf> {
-    let mut stale = Vec::new();
-    let named = destination.file_name().unwrap_or_default();
-    for (folder, name) in [
-        (destination.parent(), named),
-        (destination.parent(), VIEW.as_ref()),
-        (Some(destination), "".as_ref()),
-    ] {
-        let Some(folder) = folder else { continue };
-        // `.data.strongroom-stage-` for `data`: another destination's are another one's business.
-        let prefix = beside(name, "stage-");
-        for found in names(folder) {
-            let path = folder.join(&found);
-            if Own::of(found.as_bytes()) == Some(Own::Stage)
-                && found.as_bytes().starts_with(prefix.as_bytes())
-                && is_dead(&path)
-            {
-                stale.push(path);
-            }
-        }
-    }
-    stale
+/// Stages in `folder` for the destination `name` in it, that nobody holds any more. Another destination's are another one's
+/// business.
+fn stale_stages(folder: &Path, name: &OsStr) -> Vec<PathBuf> {
+    // `.data.strongroom-stage-` for `data`.
+    let prefix = beside(name, "stage-");
+    let stages = names(folder).into_iter().filter(|found| {
+        Own::of(found.as_bytes()) == Some(Own::Stage) && found.as_bytes().starts_with(prefix.as_bytes())
+    });
+    stages
+        .map(|found| folder.join(found))
+        .filter(|path| is_dead(path))
+        .collect()
 }
 
 /// Whether this is a folder or file of this user's that no process holds the lock of.
@@ -281,7 +309,7 @@ fn is_dead(path: &Path) -> bool {
 }
 
 /// Opens what `name` is, never through a link and never waiting.
-fn open_unlinked(folder: impl AsFd, name: &std::ffi::OsStr) -> rustix::io::Result<OwnedFd> {
+fn open_unlinked(folder: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }

@@ -112,7 +112,7 @@ fn is_back(part: &Part, item: &Item, disk: &mut dyn Disk) -> Result<(), SettleEr
     };
     let mut known: Vec<&Mark> = Vec::new();
     for (path, mark) in part.moves.iter().flat_map(Move::takes) {
-        if known.iter().any(|other| *other == mark) || unpacked(path) {
+        if known.contains(&mark) || unpacked(path) {
             continue;
         }
         known.push(mark);

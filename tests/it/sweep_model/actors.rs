@@ -111,6 +111,11 @@ impl Play {
         }
     }
 
+    /// The actor's number, which its backup's id ends with.
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
     pub(crate) fn work(&self, target: Target, host: Arc<FixedClock>, bug: Bug) -> Pin<Box<dyn Future<Output = End>>> {
         let play = self.clone();
         Box::pin(async move {

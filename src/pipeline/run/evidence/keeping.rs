@@ -8,9 +8,13 @@ use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, TargetName};
 use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
+use crate::limits::{JOURNAL_LIST_MAX, SWEEP_BATCH};
 use crate::state::{Lock, StateError, StateFolder};
 
 use super::{Evidence, Failure};
+
+// Every object that a sweep deletes stands in the journal by its name.
+const _: () = assert!(SWEEP_BATCH <= JOURNAL_LIST_MAX);
 
 /// Makes sure that nothing in the whole journal was changed, older segments included.
 pub(super) fn whole_journal(state: &StateFolder) -> Result<(), Diagnostic> {

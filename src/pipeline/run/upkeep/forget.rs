@@ -117,12 +117,7 @@ impl Keeper<'_> {
             listed.join(later);
         }
         drop(locks);
-        let count = victims.len();
-        let what = if count == 1 {
-            "1 backup".to_owned()
-        } else {
-            format!("{count} backups")
-        };
+        let what = counted(victims.len());
         let space = match request.objects {
             Objects::Purged => format!("{} freed", ByteCount(freed.bytes)),
             Objects::Listed | Objects::Told => {
@@ -205,6 +200,13 @@ impl Keeper<'_> {
     }
 }
 
+fn counted(backups: usize) -> String {
+    match backups {
+        1 => "1 backup".to_owned(),
+        count => format!("{count} backups"),
+    }
+}
+
 fn is_among(held: &Held, victims: &[&Victim]) -> bool {
     let record = &held.backup.record;
     victims
@@ -232,9 +234,9 @@ fn told(upkeep: &Upkeep<'_>, places: &[Place], victims: &[Victim], warnings: Vec
                 .push(held_back(place.target.name(), place.survey.doubts())),
         }
     }
-    let count = victims.len();
     outcome.headline = format!(
-        "{count} backups would be removed, {} freed; nothing was done",
+        "{} would be removed, {} freed; nothing was done",
+        counted(victims.len()),
         ByteCount(freed.bytes)
     );
     outcome.field("freed", "would be freed", ByteCount(freed.bytes).to_string(), freed);

@@ -91,12 +91,17 @@ impl Keeper<'_> {
                 ));
             }
         }
-        let waiting = sweeper.standing(jiff::Timestamp::MIN).map(|standing| standing.waiting);
+        let listed = sweeper.swept().listed;
+        let standing = sweeper.standing(jiff::Timestamp::MIN);
+        let waiting = standing.map_or(listed, |standing| Amount::of(&standing.waiting));
         Ok(Some(Row {
             target: target.name().to_string(),
             deleted: sweeper.swept().deleted,
-            listed: sweeper.swept().listed,
-            waiting: Amount::of(&waiting.unwrap_or_default()),
+            listed,
+            waiting: Amount {
+                objects: waiting.objects.saturating_sub(listed.objects),
+                bytes: waiting.bytes.saturating_sub(listed.bytes),
+            },
         }))
     }
 }
