@@ -40,11 +40,13 @@ impl Runner<'_> {
             staged: Staged { record, items, .. },
             rules,
         } = ready;
-        // Sources that were not there when the backup was made replace nothing, and here there is no other.
         if items.is_empty() {
-            self.outcome.headline = format!("backup {} holds none of its sources: nothing was replaced", record.id);
+            self.outcome.headline = format!(
+                "backup {} holds no source: nothing was there when it was made",
+                record.id
+            );
             self.outcome.json.insert("restored".into(), serde_json::json!([]));
-            return Ok("nothing to replace".into());
+            return Ok("nothing to put in place".to_owned());
         }
         let mut facts: BTreeMap<SourceName, (u64, u64)> = BTreeMap::new();
         let (mut swaps, mut stages) = (Vec::new(), Vec::new());
