@@ -5,6 +5,7 @@
 pub mod acl;
 pub mod catalog;
 pub mod chunks;
+pub mod epoch;
 pub mod fan;
 pub mod keys;
 pub mod layout;

@@ -45,6 +45,7 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         rewind_logs: request.rewind_logs,
         wait: request.wait,
         while_running: request.while_running,
+        identity: request.identity,
     };
     if let Some(problem) = misplaced(&options, &plan) {
         return Outcome::failed(request.command, "", vec![problem]);

@@ -76,6 +76,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
         targets: targets.to_vec(),
         required: targets.len(),
         doomed: Arc::default(),
+        epoch: None,
         stop: Arc::default(),
     };
     for target in targets {
@@ -206,6 +207,7 @@ async fn a_capture_that_fails_leaves_no_archive_and_no_record() {
             targets: vec![target.clone()],
             required: 1,
             doomed: Arc::default(),
+            epoch: None,
             stop: Arc::default(),
         };
         let result = pack(packing, name("one"), &Events::none(), |sink| {

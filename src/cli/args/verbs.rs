@@ -138,6 +138,9 @@ pub struct RestoreOptions {
     /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
     #[arg(long)]
     pub while_running: bool,
+    /// The file with the age identity that opens the backup, instead of what the environment says.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
 }
 
 /// `rollback`.
@@ -245,6 +248,9 @@ pub struct VerifyVerb {
     /// Look only in this target. Repeatable.
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
+    /// The file with the age identity that opens the backup, instead of what the environment says.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
 }
 
 /// How much `verify` checks, as the command line has it.

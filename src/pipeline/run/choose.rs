@@ -22,6 +22,7 @@ pub(super) struct Chosen {
 pub(super) struct Verified {
     pub(super) record: Record,
     pub(super) target: Target,
+    pub(super) opening: Opening,
     level: Level,
 }
 
@@ -69,13 +70,27 @@ impl Runner<'_> {
         Ok(Chosen { backup })
     }
 
+    /// How the objects of a backup are opened.
+    pub(super) async fn opening(&mut self, targets: &[Target], record: &Record) -> Result<Opening, Failure> {
+        let mut keys = Keys::Known(self.evidence.secrets());
+        let opened = self.opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        opened.map_err(|problem| vec![problem.state(UNTOUCHED)])
+    }
+
     /// Checks the backup in its targets, one after the other until one is whole.
     pub(super) async fn verify(&mut self, chosen: Chosen, level: Level) -> Result<Verified, Failure> {
-        let Backup { record, targets, .. } = chosen.backup;
+        let Backup {
+            mut record, targets, ..
+        } = chosen.backup;
+        // Whether there is a key is to be known before an hour went into the check.
+        let opening = self.opening(&targets, &record).await?;
+        if let Opening::Epoch(keys) = &opening {
+            record.unlock(&keys.chunk_key);
+        }
         let mut problems: Vec<Diagnostic> = Vec::new();
         for target in targets {
             let checked = tokio::select! {
-                checked = check(&target, &record, level, self) => checked,
+                checked = check(&target, &record, (level, &opening), self) => checked,
                 () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
             };
             match checked {
@@ -85,7 +100,12 @@ impl Runner<'_> {
                         self.warn(problem);
                     }
                     self.evidence.verified(&record, target.name())?;
-                    return Ok(Verified { record, target, level });
+                    return Ok(Verified {
+                        record,
+                        target,
+                        opening,
+                        level,
+                    });
                 }
                 Err(mut problem) => {
                     problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
@@ -124,13 +144,18 @@ pub(super) async fn choose(
     }
 }
 
-async fn check(target: &Target, record: &Record, level: Level, runner: &Runner<'_>) -> Result<(), Diagnostic> {
+async fn check(
+    target: &Target,
+    record: &Record,
+    (level, opening): (Level, &Opening),
+    runner: &Runner<'_>,
+) -> Result<(), Diagnostic> {
     let events = &runner.context.events;
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
+        unpack::unpack(target, record, opening, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
