@@ -45,6 +45,7 @@ impl Runner<'_> {
                 "backup {} holds no source: nothing was there when it was made",
                 record.id
             );
+            self.outcome.json.insert("restored".into(), serde_json::json!([]));
             return Ok("nothing to put in place".to_owned());
         }
         let mut facts: BTreeMap<SourceName, (u64, u64)> = BTreeMap::new();
