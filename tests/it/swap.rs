@@ -136,6 +136,8 @@ impl Project {
             .unwrap()
             .map(|e| name(&e.unwrap().path()))
             .collect();
+        // What is noted beside a log for the next backup is no part of the swap.
+        names.retain(|name| !name.ends_with(".strongroom-lineage.json"));
         names.sort();
         names
     }
