@@ -230,6 +230,8 @@ codes! {
     ArchiveHostile = "archive-hostile" => VerificationFailed;
     /// No key opens what is sealed.
     KeyMissing = "key-missing" => CannotDecrypt;
+    /// Nobody who is trusted signed the record.
+    Unsigned = "unsigned" => VerificationFailed;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.

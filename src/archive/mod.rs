@@ -17,6 +17,7 @@ pub mod record;
 pub mod refs;
 pub mod repository;
 pub mod retention;
+pub mod signature;
 pub mod sink;
 pub mod survey;
 pub mod sweep;

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Digest;
+use crate::crypto::note::Signer;
 use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
@@ -19,6 +20,7 @@ use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
 use super::refs::{self, Refs, RefsError};
+use super::signature::statement;
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -524,6 +526,7 @@ pub async fn complete<T>(
     packed: Packed<T>,
     required: usize,
     salt: &str,
+    signer: &Signer,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
     let refs = packed.refs();
@@ -550,9 +553,11 @@ pub async fn complete<T>(
         }
     }
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
-    let small: [(&str, Bytes); 2] = [
+    let signature = layout::signature(&record.environment, &record.id);
+    let small: [(&str, Bytes); 3] = [
         (&record.refs.name, refs_bytes.into()),
         (&sums_object.name, Bytes::from(sums)),
+        (&signature, signer.sign(&statement(&written, &bytes)).into()),
     ];
     let (mut targets, mut left_out) = (Vec::new(), Vec::new());
     let mut reused = packed.reused;

@@ -175,6 +175,7 @@ impl Typed<'_> {
             wait: options.wait.map(|span| span.0),
             while_running: restore.while_running,
             identity: restore.identity.map(|path| self.folder.join(path)),
+            trust_unsigned: restore.trust_unsigned,
         }))
     }
 
@@ -224,6 +225,7 @@ impl Typed<'_> {
             pipeline: verb.pipeline,
             targets: verb.targets,
             identity: verb.identity.map(|path| self.folder.join(path)),
+            trust_unsigned: verb.trust_unsigned,
         }))
     }
 

@@ -7,7 +7,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, Keys, Opener, open_targets, report_unfinished, state_of};
+use crate::pipeline::run::{Context, Keys, Opener, check_signed, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -48,6 +48,11 @@ impl Found {
         let mut listing = repository::list(&self.targets, &self.name).await;
         listing.warnings.extend(self.warnings.iter().cloned());
         listing
+    }
+
+    /// Checks who made a backup, where the environment says who may.
+    pub(super) async fn check_signed(&self, target: &Target, backup: &Backup) -> Result<(), Diagnostic> {
+        check_signed(&self.environment, target, &backup.record, &backup.bytes).await
     }
 
     /// How the objects of a backup are opened; `identity` is a file that stands for what the environment says.

@@ -49,6 +49,8 @@ pub struct RunRequest {
     pub while_running: bool,
     /// A file with the identity that opens backups.
     pub identity: Option<PathBuf>,
+    /// Whether a backup is used that nobody trusted signed.
+    pub trust_unsigned: bool,
 }
 
 /// Whether a run does anything.
@@ -134,6 +136,8 @@ pub struct VerifyRequest {
     pub targets: Vec<TargetName>,
     /// A file with the identity that opens the backup.
     pub identity: Option<PathBuf>,
+    /// Whether a backup passes that nobody trusted signed.
+    pub trust_unsigned: bool,
 }
 
 /// Lets single backups go.

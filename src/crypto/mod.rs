@@ -3,6 +3,7 @@
 pub mod age;
 mod bech32;
 pub mod locked;
+pub mod note;
 pub mod resumable;
 
 use std::borrow::Cow;

@@ -66,6 +66,8 @@ words! {
         SourceCaptured = "source_captured",
         /// Keys were made that backups are sealed to from now on.
         EpochBegun = "epoch_begun",
+        /// This host made the key that it signs with.
+        SignerMade = "signer_made",
         /// The keys of an epoch were sealed to other recipients.
         KeysSealed = "keys_sealed",
         /// A log began a generation: it does not go on from the last backup of it.
@@ -186,6 +188,8 @@ words! {
         Code = "code",
         /// The name of keys that backups are sealed to.
         Epoch = "epoch",
+        /// A signer's public key.
+        Signer = "signer",
         /// A log's generation.
         Generation = "generation",
         /// Records of a log.

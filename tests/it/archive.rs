@@ -9,6 +9,7 @@ use strongroom::archive::record::Record;
 use strongroom::archive::repository::{self, Listing, Stored};
 use strongroom::archive::unpack::{BackupSink, NoSink, UnpackError, unpack};
 use strongroom::codec::Codec;
+use strongroom::crypto::note::Signer;
 use strongroom::event::Events;
 use strongroom::fs::entry::{Entry, Kind, Metadata, TreePath};
 use strongroom::id::SourceName;
@@ -117,7 +118,8 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
     })
     .await
     .unwrap_or_else(|_| panic!("not packed"));
-    let completed = repository::complete(packed, targets.len(), "salt", |packed: &Packed<()>, refs| {
+    let signer = Signer::generate("host").unwrap();
+    let completed = repository::complete(packed, targets.len(), "salt", &signer, |packed: &Packed<()>, refs| {
         let bytes: u64 = files().iter().map(|(_, data)| data.len() as u64).sum();
         let source = |name: &str, entries: u64, bytes: u64| {
             serde_json::json!({ "name": name, "type": "files", "root": "/x", "entries": entries, "bytes": bytes, "warnings": 0 })

@@ -141,6 +141,9 @@ pub struct RestoreOptions {
     /// The file with the age identity that opens the backup, instead of what the environment says.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub identity: Option<PathBuf>,
+    /// Use a backup although none of the environment's signers made it.
+    #[arg(long)]
+    pub trust_unsigned: bool,
 }
 
 /// `rollback`.
@@ -251,6 +254,9 @@ pub struct VerifyVerb {
     /// The file with the age identity that opens the backup, instead of what the environment says.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub identity: Option<PathBuf>,
+    /// Use a backup although none of the environment's signers made it.
+    #[arg(long)]
+    pub trust_unsigned: bool,
 }
 
 /// How much `verify` checks, as the command line has it.

@@ -216,10 +216,12 @@ impl<'p> Runner<'p> {
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();
+        let signer = self.signer()?;
         let mut completed = repository::complete(
             packed,
             required,
             &salt,
+            &signer,
             |packed: &Packed<Captures>, refs: ObjectRecord| Record {
                 format: FORMAT,
                 id,
@@ -302,7 +304,7 @@ impl<'p> Runner<'p> {
             .insert("sources".into(), logs::without_files(&record.sources));
     }
 
-    fn instance(&self) -> Instance {
+    pub(super) fn instance(&self) -> Instance {
         let environment = self.plan.environment();
         environment
             .instance

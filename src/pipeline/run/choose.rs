@@ -10,6 +10,7 @@ use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
 
+use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
 use super::{Failure, Runner, UNTOUCHED, with_state};
 
@@ -80,7 +81,9 @@ impl Runner<'_> {
     /// Checks the backup in its targets, one after the other until one is whole.
     pub(super) async fn verify(&mut self, chosen: Chosen, level: Level) -> Result<Verified, Failure> {
         let Backup {
-            mut record, targets, ..
+            mut record,
+            targets,
+            bytes,
         } = chosen.backup;
         // Whether there is a key is to be known before an hour went into the check.
         let opening = self.opening(&targets, &record).await?;
@@ -90,7 +93,7 @@ impl Runner<'_> {
         let mut problems: Vec<Diagnostic> = Vec::new();
         for target in targets {
             let checked = tokio::select! {
-                checked = check(&target, &record, (level, &opening), self) => checked,
+                checked = check(&target, (&record, &bytes), (level, &opening), self) => checked,
                 () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
             };
             match checked {
@@ -146,11 +149,14 @@ pub(super) async fn choose(
 
 async fn check(
     target: &Target,
-    record: &Record,
+    (record, bytes): (&Record, &[u8]),
     (level, opening): (Level, &Opening),
     runner: &Runner<'_>,
 ) -> Result<(), Diagnostic> {
     let events = &runner.context.events;
+    if !runner.options.trust_unsigned {
+        check_signed(runner.plan.environment(), target, record, bytes).await?;
+    }
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;

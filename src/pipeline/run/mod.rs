@@ -28,6 +28,7 @@ mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
+mod signing;
 mod stage;
 mod stores;
 mod swap;
@@ -42,6 +43,7 @@ pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
+pub use signing::{check_signed, host_signer};
 pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
