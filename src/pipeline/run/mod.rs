@@ -16,6 +16,7 @@ mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod notes;
 mod preview;
 mod put_back;
 mod ready;
