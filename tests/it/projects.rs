@@ -54,7 +54,12 @@ targets = ["local"]
 impl Project {
     /// A pipeline `backup` that captures `sources`.
     pub(crate) fn new(sources: &str) -> Self {
-        let project = Self(tempfile::tempdir().unwrap());
+        let mut dir = tempfile::tempdir().unwrap();
+        if std::env::var_os("KEEP").is_some() {
+            dir.disable_cleanup(true);
+            eprintln!("KEPT {}", dir.path().display());
+        }
+        let project = Self(dir);
         project.pipeline("backup", sources);
         project.environment("dev", "");
         project

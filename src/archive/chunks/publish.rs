@@ -253,6 +253,8 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
                 *live += u64::from(piece.length);
             }
         }
+        // A base that begins with this backup covers nothing.
+        item.covers &= self.base.is_some();
         self.body.clear();
         item.write(&mut self.body);
         self.index.item(item.entry.path.as_bytes(), &self.body)?;
@@ -301,7 +303,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
             },
             blake3: item.blake3,
             place,
-            redacted: item.marks.redacted,
+            redacted: item.marks.redacted.is_some(),
             changing: item.marks.changing,
         })
     }
