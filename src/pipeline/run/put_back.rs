@@ -75,8 +75,15 @@ pub(super) async fn notes(scope: Scope<'_>, context: &Context, point: &Point) ->
 /// The different states of a log in backups, the newest first.
 fn heads(listing: &Listing, name: &SourceName) -> Vec<(Backup, LogHead)> {
     let mut seen = BTreeSet::new();
-    let newest_first = listing.backups.iter().rev();
+    let mut newest_first: Vec<&Backup> = listing.backups.iter().collect();
+    // By the time in the id; of one second by sequence, which tells within a lineage.
+    let age = |backup: &&Backup| {
+        let time = backup.record.id.as_str().split('-').next().map(str::to_owned);
+        (time, backup.record.sequence)
+    };
+    newest_first.sort_by_key(|backup| std::cmp::Reverse(age(backup)));
     newest_first
+        .into_iter()
         .filter_map(|backup| {
             let source = backup.record.sources.iter().find(|source| source.name == *name)?;
             let head = source.log_head.clone()?;
