@@ -83,7 +83,9 @@ impl Runner<'_> {
         self.evidence.swap_intended(&told)?;
         let about = about(self.context, Scope::of(self.plan), Some(&record), None);
         let (done, warnings) = run_swap(swaps, about, notes).await?;
-        warnings.into_iter().for_each(|warning| self.warn(warning));
+        for warning in warnings {
+            self.warn(warning);
+        }
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
         self.outcome.field(
