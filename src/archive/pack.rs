@@ -380,7 +380,7 @@ impl Pieces for Outlet {
         let failed = |_| SinkError::Stopped;
         let stored = frames::compress_whole(&plain, SMALL_OBJECT_LEVEL).map_err(failed)?;
         let named = self.naming.seal(stored, layout::catalog);
-        let (name, stored) = named.map_err(|error| unsealed(error))?;
+        let (name, stored) = named.map_err(unsealed)?;
         let epoch = self.epoch.as_deref();
         self.segments.push(SegmentRecord {
             name: name.clone(),

@@ -50,9 +50,14 @@ impl Found {
         listing
     }
 
-    /// Checks who made a backup, where the environment says who may.
-    pub(super) async fn check_signed(&self, target: &Target, backup: &Backup) -> Result<(), Diagnostic> {
-        check_signed(&self.environment, target, &backup.record, &backup.bytes).await
+    /// Checks who made a backup, where the environment says who may; with `trusting` that is a warning.
+    pub(super) async fn check_signed(
+        &self,
+        target: &Target,
+        backup: &Backup,
+        trusting: bool,
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
+        check_signed(&self.environment, target, (&backup.record, &backup.bytes), trusting).await
     }
 
     /// How the objects of a backup are opened; `identity` is a file that stands for what the environment says.

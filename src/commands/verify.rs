@@ -41,12 +41,11 @@ pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
     };
     let (mut sound, mut results) = (0, Vec::new());
     for target in &backup.targets {
-        let signed = match request.trust_unsigned {
-            true => Ok(()),
-            false => found.check_signed(target, &backup).await,
-        };
-        let result = match signed {
-            Ok(()) => check(target, record, (request.level, &opening), &found.context.events).await,
+        let result = match found.check_signed(target, &backup, request.trust_unsigned).await {
+            Ok(accepted) => {
+                outcome.diagnostics.extend(accepted);
+                check(target, record, (request.level, &opening), &found.context.events).await
+            }
             Err(problem) => Err(problem),
         };
         let text = match &result {

@@ -110,7 +110,9 @@ impl Signer {
     /// The public half.
     pub fn verifier(&self) -> Verifier {
         let mut key = [0; 32];
-        key.iter_mut().zip(self.pair.public_key().as_ref()).for_each(|(to, from)| *to = *from);
+        key.iter_mut()
+            .zip(self.pair.public_key().as_ref())
+            .for_each(|(to, from)| *to = *from);
         Verifier {
             name: self.name.clone(),
             key,
@@ -237,7 +239,9 @@ pub fn open<'n, 'v>(note: &'n str, trusted: &'v [Verifier]) -> Result<(&'n str, 
         let data = BASE64.decode(data).map_err(|_| NoteError::Malformed)?;
         let (id, signature) = data.split_first_chunk::<4>().ok_or(NoteError::Malformed)?;
         let claimed = |v: &&Verifier| v.name == name && key_id(&v.name, &v.key) == *id;
-        let Some(verifier) = trusted.iter().find(claimed) else { continue };
+        let Some(verifier) = trusted.iter().find(claimed) else {
+            continue;
+        };
         let key = UnparsedPublicKey::new(&ED25519, verifier.key);
         if key.verify(text.as_bytes(), signature).is_err() {
             return Err(NoteError::Wrong);
@@ -283,7 +287,9 @@ mod tests {
     /// The example of the Go documentation of `golang.org/x/mod/sumdb/note`.
     #[test]
     fn a_key_of_another_program_is_read_and_its_note_opens() {
-        let key: Verifier = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+        let key: Verifier = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+            .parse()
+            .unwrap();
         let note = "If you think cryptography is the answer to your problem,\n\
                     then you don't know what your problem is.\n\
                     \n\

@@ -136,8 +136,6 @@ impl Project {
             .unwrap()
             .map(|e| name(&e.unwrap().path()))
             .collect();
-        // What is noted beside a log for the next backup is no part of the swap.
-        names.retain(|name| !name.ends_with(".strongroom-lineage.json"));
         names.sort();
         names
     }
@@ -264,7 +262,12 @@ fn points_are_listed_named_and_removed() {
     project.run(0, "rollback --drop");
     assert!(project.points().is_empty());
     project.run(10, "rollback");
-    assert_eq!(project.beside(), ["log", "tree"], "nothing is left");
+    let note = ".log.strongroom-lineage.json";
+    assert_eq!(
+        project.beside(),
+        [note, "log", "tree"],
+        "nothing is left but what the next backup must know of the log"
+    );
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub struct BackupOptions {
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RestoreOptions {
     /// Restore into this empty or absent folder instead of in place.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -97,10 +97,14 @@ impl Runner<'_> {
                 () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
             };
             match checked {
-                Ok(()) => {
+                Ok(accepted) => {
                     for mut problem in problems {
                         problem.severity = Severity::Warning;
                         self.warn(problem);
+                    }
+                    if let Some(unsigned) = accepted {
+                        self.evidence.warned(&unsigned)?;
+                        self.warn(unsigned);
                     }
                     self.evidence.verified(&record, target.name())?;
                     return Ok(Verified {
@@ -152,11 +156,10 @@ async fn check(
     (record, bytes): (&Record, &[u8]),
     (level, opening): (Level, &Opening),
     runner: &Runner<'_>,
-) -> Result<(), Diagnostic> {
+) -> Result<Option<Diagnostic>, Diagnostic> {
     let events = &runner.context.events;
-    if !runner.options.trust_unsigned {
-        check_signed(runner.plan.environment(), target, record, bytes).await?;
-    }
+    let trusting = runner.options.trust_unsigned;
+    let accepted = check_signed(runner.plan.environment(), target, (record, bytes), trusting).await?;
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
@@ -165,5 +168,5 @@ async fn check(
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
-    Ok(())
+    Ok(accepted)
 }

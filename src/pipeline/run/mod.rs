@@ -17,6 +17,7 @@ mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod notes;
 mod opening;
 mod preview;
 mod put_back;

@@ -81,7 +81,7 @@ impl Opener {
             (None, None) => return Err(no_identity(epoch)),
         };
         let identities = Identity::parse_all(text.expose()).map_err(|error| {
-            Diagnostic::error(Code::KeyMissing, format!("{} is no age identity", self.from_where()))
+            Diagnostic::error(Code::KeyMissing, format!("{} is no age identity", self.given_by()))
                 .why(error.to_string())
                 .help(
                     "an identity is a line `AGE-SECRET-KEY-1…`, as `strongroom keys new` and `age-keygen` write it; one behind a \
@@ -92,7 +92,7 @@ impl Opener {
         Ok(identities)
     }
 
-    fn from_where(&self) -> String {
+    fn given_by(&self) -> String {
         self.file.as_ref().map_or_else(
             || "the `identity` that the environment names".to_owned(),
             |path| format!("`{}`", path.display()),
@@ -108,7 +108,7 @@ impl Opener {
         let diagnostic = Diagnostic::error(code, error.to_string());
         match error {
             EpochError::NoMatch(_) => diagnostic
-                .why(format!("{} belongs to another recipient", self.from_where()))
+                .why(format!("{} belongs to another recipient", self.given_by()))
                 .help("give the identity of one of the recipients of then: `--identity FILE`"),
             EpochError::Missing(_) => diagnostic
                 .why("the object `keys/…age` that holds them is gone, and no other opens these backups")

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::archive::record::Record;
 use crate::archive::signature;
 use crate::crypto::note::{Signer, Verifier};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
 use crate::limits;
 use crate::pipeline::environment::Environment;
@@ -48,22 +48,34 @@ fn signers(environment: &Environment) -> Vec<Verifier> {
     environment.signers.values().cloned().collect()
 }
 
-/// Checks who made a record; nothing where the environment does not say who may.
+/// Checks who made a record; nothing where the environment does not say who may. With `trusting`, a record that none of them signed
+/// is a warning, which is handed back.
 ///
 /// # Errors
-/// When none of them signed it.
+/// When none of them signed it, and that was not accepted.
 pub async fn check_signed(
     environment: &Environment,
     target: &Target,
-    record: &Record,
-    bytes: &[u8],
-) -> Result<(), Diagnostic> {
+    (record, bytes): (&Record, &[u8]),
+    trusting: bool,
+) -> Result<Option<Diagnostic>, Diagnostic> {
     let trusted = signers(environment);
     if trusted.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let checked = signature::check(target, record, bytes, &trusted).await;
-    checked.map(drop).map_err(|error| Diagnostic::of(&error))
+    match signature::check(target, record, bytes, &trusted).await {
+        Ok(_) => Ok(None),
+        Err(error) => {
+            let mut problem = Diagnostic::of(&error);
+            if !trusting || problem.code != Code::Unsigned {
+                return Err(problem);
+            }
+            problem.severity = Severity::Warning;
+            Ok(Some(
+                problem.state("it is used all the same, as `--trust-unsigned` says"),
+            ))
+        }
+    }
 }
 
 impl Runner<'_> {
