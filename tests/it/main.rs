@@ -36,6 +36,7 @@ mod projects;
 mod proxy;
 mod restore_tree;
 mod retention;
+mod sealed;
 mod service;
 mod sources;
 mod swap;
