@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Writes a project that backs SRC up to TARGET: benches/project.sh PROJECT SRC TARGET with-confirm|without-confirm
+# Writes a project that backs SRC up to TARGET: benches/project.sh PROJECT SRC TARGET WORD...
+# Words: `engine` (deduplicated and sealed to two keys, `first.key` beside the project), `confirm` (read back and compared).
 set -euo pipefail
-project=$1 src=$2 target=$3 confirm=$4
+project=$1 src=$2 target=$3
+shift 3
+words=" $* "
 mkdir -p "$project/pipelines/environments"
-cat > "$project/pipelines/environments/bench.toml" <<TOML
+{
+    cat <<TOML
 schema-version = 1
 description = "a benchmark's data"
 [path]
@@ -11,44 +15,40 @@ src = "$src"
 [target.local]
 url = "file://$target"
 TOML
-{
-    cat <<'TOML'
-schema-version = 1
-name = "bench"
-description = "databases, log, artifacts, configuration"
-[[step]]
-id = "capture"
-type = "snapshot"
-  [[step.source]]
-  name = "db"
-  type = "sqlite"
-  path = "{{path.src}}/db/*.sqlite"
-  [[step.source]]
-  name = "events"
-  type = "append-log"
-  path = "{{path.src}}/events"
-  [[step.source]]
-  name = "artifacts"
-  type = "files"
-  path = "{{path.src}}/artifacts"
-  [[step.source]]
-  name = "config"
-  type = "files"
-  path = "{{path.src}}/config"
-[[step]]
-id = "pack"
-type = "compress"
-codec = "zstd"
-level = 3
-[[step]]
-id = "digest"
-type = "checksum"
-[[step]]
-id = "store"
-type = "upload"
-targets = ["local"]
-TOML
-    if [ "$confirm" = with-confirm ]; then
-        printf '[[step]]\nid = "proof"\ntype = "confirm"\nby = "read-back"\n'
+    if [[ $words == *" engine "* ]]; then
+        recipients=
+        for key in first second; do
+            "$STRONGROOM" keys new "$project/../$key.key" -q > /dev/null
+            recipients+="\"$(sed -n 's/^# public key: //p' "$project/../$key.key")\", "
+        done
+        echo "[encryption]"
+        echo "recipients = [${recipients%, }]"
     fi
+} > "$project/pipelines/environments/bench.toml"
+source() {
+    [ -e "$src/$3" ] || return 0
+    printf '  [[step.source]]\n  name = "%s"\n  type = "%s"\n  path = "{{path.src}}/%s"\n' "$1" "$2" "$4"
+}
+step() {
+    printf '[[step]]\nid = "%s"\ntype = "%s"\n' "$1" "$2"
+}
+{
+    printf 'schema-version = 1\nname = "bench"\ndescription = "a benchmark"\n'
+    step capture snapshot
+    if [ -e "$src/events" ]; then
+        source db sqlite db 'db/*.sqlite'
+        source events append-log events events
+        source artifacts files artifacts artifacts
+        source config files config config
+    else
+        printf '  [[step.source]]\n  name = "all"\n  type = "files"\n  path = "{{path.src}}"\n'
+    fi
+    [[ $words != *" engine "* ]] || step change deduplicate
+    step pack compress
+    printf 'codec = "zstd"\nlevel = 3\n'
+    [[ $words != *" engine "* ]] || step seal encrypt
+    step digest checksum
+    step store upload
+    printf 'targets = ["local"]\n'
+    [[ $words != *" confirm "* ]] || { step proof confirm; echo 'by = "read-back"'; }
 } > "$project/pipelines/bench.toml"

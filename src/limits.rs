@@ -15,11 +15,11 @@ pub const PACK_STORED: usize = 16 << 20;
 /// Plain bytes of a pack, so that offsets in it fit 32 bits however well its content is compressed.
 pub const PACK_PLAIN: u64 = 1 << 30;
 /// Frames that wait between reader and compressors, beyond one a worker: keeps both busy, bounds the memory.
-pub const FRAMES_QUEUED: usize = 4;
+pub const FRAMES_QUEUED: usize = 2;
 /// Bytes of one part in a streamed upload.
 pub const UPLOAD_PART: usize = 8 << 20;
 /// Frames that are unpacked together when a backup in chunks is read: with `FRAMES_KEPT` they bound its memory.
-pub const BATCH_FRAMES: usize = 4;
+pub const BATCH_FRAMES: usize = 2;
 /// Entries in such a batch, however small they are.
 pub const BATCH_ENTRIES: usize = 2048;
 /// Unpacked frames that are kept for whoever needs them next.
@@ -29,7 +29,7 @@ pub const FETCHERS_MIN: usize = 3;
 /// Objects that are read and compared at once: one thread hashes while another waits for the disk.
 pub const CHECKS_AT_ONCE: usize = 4;
 /// Packs that wait for one target: each is held in memory whole.
-pub const UPLOAD_PACKS_QUEUED: usize = 2;
+pub const UPLOAD_PACKS_QUEUED: usize = 1;
 /// Parts that wait for one target.
 pub const UPLOAD_PARTS_QUEUED: usize = 2;
 /// Seconds within which two changes of a file may bear the same times: the coarsest clock of a common file system.

@@ -14,7 +14,7 @@ use crate::codec::frames::{self, Buffers, Compressor, FrameError, StoredFrame, c
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
-use crate::crypto::age::{self, AgeError, Recipient};
+use crate::crypto::age::{self, AgeError, Recipient, Sealer};
 use crate::limits::{PACK_PLAIN, PACK_STORED};
 
 use super::index::PackInfo;
@@ -160,7 +160,7 @@ pub fn collect(inlet: Inlet, fan: &mut Fan, naming: &Naming, complete: &AtomicBo
         if !open.has_room_for(&frame) {
             open.close(fan, naming, &mut made)?;
         }
-        open.add(number, &frame, &mut made);
+        open.add(number, &frame, naming, &mut made)?;
     }
     if !complete.load(Ordering::Acquire) {
         return Err(PackingError::Gone);
@@ -174,7 +174,11 @@ pub fn collect(inlet: Inlet, fan: &mut Fan, naming: &Naming, complete: &AtomicBo
 /// A pack being filled.
 #[derive(Default)]
 struct Open {
+    /// The object as it will be stored: sealed as it grows, so that it is in memory once.
     stored: Vec<u8>,
+    sealer: Option<Sealer>,
+    /// Bytes of its frames.
+    framed: usize,
     lengths: Vec<FrameLength>,
     plain: u64,
 }
@@ -182,11 +186,14 @@ struct Open {
 impl Open {
     fn has_room_for(&self, frame: &StoredFrame) -> bool {
         self.lengths.is_empty()
-            || self.stored.len() + frame.bytes.len() <= PACK_STORED
+            || self.framed + frame.bytes.len() <= PACK_STORED
                 && self.plain + u64::from(frame.length.plain) <= PACK_PLAIN
     }
 
-    fn add(&mut self, number: u32, frame: &StoredFrame, made: &mut Packs) {
+    fn add(&mut self, number: u32, frame: &StoredFrame, naming: &Naming, made: &mut Packs) -> Result<(), AgeError> {
+        if self.lengths.is_empty() {
+            self.begin(naming.sealing)?;
+        }
         let at = number as usize;
         if made.frames.len() <= at {
             made.frames.resize(at + 1, None);
@@ -196,26 +203,48 @@ impl Open {
         if let Some(place) = made.frames.get_mut(at) {
             *place = Some((pack, offset));
         }
-        self.stored.extend_from_slice(&frame.bytes);
         self.lengths.push(frame.length);
         self.plain += u64::from(frame.length.plain);
+        self.put(&frame.bytes)
+    }
+
+    fn begin(&mut self, sealing: Sealing) -> Result<(), AgeError> {
+        self.stored = Vec::with_capacity(PACK_STORED + PACK_STORED / 32);
+        if let Sealing::To(recipient) = sealing {
+            let (head, sealer) = age::sealer(&[recipient])?;
+            self.stored.extend_from_slice(&head);
+            self.sealer = Some(sealer);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), AgeError> {
+        self.framed += bytes.len();
+        match &mut self.sealer {
+            Some(sealer) => sealer.update_into(bytes, &mut self.stored),
+            None => {
+                self.stored.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
     }
 
     /// Ends the tar archive and the table of frames, seals, names and sends the pack.
     fn close(&mut self, fan: &mut Fan, naming: &Naming, made: &mut Packs) -> Result<(), PackingError> {
-        self.push(&compress_whole(&tar_header::END, 1)?, tar_header::END.len());
+        self.push(&compress_whole(&tar_header::END, 1)?, tar_header::END.len())?;
         let mut table = seek_table::write(&self.lengths)?;
         if naming.sealing == Sealing::Open {
             let name = Digest::of_parts(&[&self.stored, &table]);
             if naming.doomed.contains(&layout::pack(&name)) {
-                self.push(&frames::skippable(naming.salt.as_bytes()), 0);
+                self.push(&frames::skippable(naming.salt.as_bytes()), 0)?;
                 table = seek_table::write(&self.lengths)?;
             }
         }
-        self.stored.extend_from_slice(&table);
-        let room = self.stored.capacity();
-        let stored = std::mem::replace(&mut self.stored, Vec::with_capacity(room));
-        let stored = naming.sealing.seal(stored)?;
+        self.put(&table)?;
+        if let Some(sealer) = self.sealer.take() {
+            sealer.finish_into(&mut self.stored)?;
+        }
+        let stored = std::mem::take(&mut self.stored);
         let name = Digest::of(&stored);
         made.packs.push(PackInfo {
             name,
@@ -223,18 +252,18 @@ impl Open {
             plain: self.plain,
         });
         self.lengths.clear();
-        self.plain = 0;
+        (self.plain, self.framed) = (0, 0);
         let object = layout::pack(&name) + naming.sealing.suffix();
         Ok(fan.send(&Sent::Object(object, stored.into()))?)
     }
 
     /// Appends a frame of so many plain bytes.
-    fn push(&mut self, frame: &[u8], plain: usize) {
+    fn push(&mut self, frame: &[u8], plain: usize) -> Result<(), AgeError> {
         self.lengths.push(FrameLength {
             stored: u32::try_from(frame.len()).unwrap_or(u32::MAX),
             plain: u32::try_from(plain).unwrap_or(u32::MAX),
         });
-        self.stored.extend_from_slice(frame);
         self.plain += plain as u64;
+        self.put(frame)
     }
 }

@@ -136,7 +136,7 @@ impl Sealer {
         Self {
             payload,
             number: 0,
-            held: Vec::with_capacity(2 * CHUNK),
+            held: Vec::with_capacity(CHUNK),
         }
     }
 
@@ -145,17 +145,33 @@ impl Sealer {
     /// # Errors
     /// When a file is too long for the format.
     pub fn update(&mut self, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
-        self.held.extend_from_slice(plain);
-        // All whole chunks but one that may be the last.
-        let ready = self.held.len().saturating_sub(1) / CHUNK;
+        let ready = (self.held.len() + plain.len()) / CHUNK;
         let mut sealed = Vec::with_capacity(ready * SEALED_CHUNK);
-        for chunk in self.held.chunks(CHUNK).take(ready) {
-            self.payload
-                .seal_chunk(self.number, Standing::Inner, chunk, &mut sealed)?;
-            self.number += 1;
-        }
-        self.held.drain(..ready * CHUNK);
+        self.update_into(plain, &mut sealed)?;
         Ok(sealed)
+    }
+
+    /// As [`Sealer::update`], appended to `sealed`.
+    ///
+    /// # Errors
+    /// When a file is too long for the format.
+    pub fn update_into(&mut self, mut plain: &[u8], sealed: &mut Vec<u8>) -> Result<(), AgeError> {
+        // A chunk that may be the last is held.
+        while self.held.len() + plain.len() > CHUNK {
+            let (now, rest) = plain.split_at(CHUNK - self.held.len());
+            plain = rest;
+            let chunk = if self.held.is_empty() {
+                now
+            } else {
+                self.held.extend_from_slice(now);
+                &self.held
+            };
+            self.payload.seal_chunk(self.number, Standing::Inner, chunk, sealed)?;
+            self.number += 1;
+            self.held.clear();
+        }
+        self.held.extend_from_slice(plain);
+        Ok(())
     }
 
     /// Gives the last sealed bytes.
@@ -164,9 +180,16 @@ impl Sealer {
     /// As [`Sealer::update`].
     pub fn finish(self) -> Result<Vec<u8>, AgeError> {
         let mut sealed = Vec::with_capacity(SEALED_CHUNK);
-        self.payload
-            .seal_chunk(self.number, Standing::Last, &self.held, &mut sealed)?;
+        self.finish_into(&mut sealed)?;
         Ok(sealed)
+    }
+
+    /// As [`Sealer::finish`], appended to `sealed`.
+    ///
+    /// # Errors
+    /// As [`Sealer::update`].
+    pub fn finish_into(self, sealed: &mut Vec<u8>) -> Result<(), AgeError> {
+        self.payload.seal_chunk(self.number, Standing::Last, &self.held, sealed)
     }
 }
 
