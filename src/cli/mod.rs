@@ -11,6 +11,7 @@ mod input;
 mod output;
 mod progress;
 mod prompt;
+mod results;
 mod screen;
 mod signals;
 mod trace;
@@ -63,8 +64,10 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
         Detail::Full
     };
     let stop = Stop::default();
-    let screen = screen(&global);
-    let outcome = prepare(&global, variables, scrubber, &stop, &screen).and_then(|(session, folder)| {
+    let screen = screen(&global, &verb);
+    let handed = Arc::new(Handed::new(global.format(), global.file(), scrubber.clone()));
+    let outcome = prepare(&global, variables, scrubber, &stop, &screen).and_then(|(mut session, folder)| {
+        session.results = Arc::clone(&handed) as Arc<dyn Results>;
         let typed = Typed {
             environment: global.env.clone(),
             folder: &folder,
@@ -77,7 +80,7 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
     let mut outcome = outcome.unwrap_or_else(|refused| Outcome::failed(name, "", vec![*refused]));
     screen.clear();
     report::scrub(&mut outcome, &|text| scrubber.scrub(text).into_owned());
-    output.write(&outcome, detail)
+    output.write(&outcome, detail, &handed)
 }
 
 /// Makes the session; the folder beside it is the current one.

@@ -1,0 +1,69 @@
+//! Which files of a damaged backup cannot be had. All others can.
+
+use std::collections::BTreeSet;
+
+use crate::archive::catalog::{Listed, Place};
+use crate::crypto::Digest;
+use crate::diagnostic::Diagnostic;
+use crate::limits::WARNINGS_LISTED;
+use crate::source::SinkError;
+
+use super::extract::{Taker, extract};
+use super::path::BackupPath;
+use super::{Reading, ReadingError};
+
+/// Files whose content cannot be had.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// How many.
+    pub count: u64,
+    /// The first of them, each with why.
+    pub first: Vec<(BackupPath, Diagnostic)>,
+}
+
+impl Taker for Lost {
+    fn begin(&mut self, _: &Listed) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn data(&mut self, _: &[u8]) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn damaged(&mut self, listed: &Listed, error: ReadingError) -> Result<(), ReadingError> {
+        self.count += 1;
+        if self.first.len() < WARNINGS_LISTED {
+            self.first.push((BackupPath::of(listed), Diagnostic::of(&error)));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the content of every file that has some in one of `packs`, of every file where it is `None`.
+///
+/// # Errors
+/// When the catalog cannot be read, so that nobody can say what is lost.
+pub fn lost(reading: &Reading, packs: Option<BTreeSet<Digest>>) -> Result<Lost, ReadingError> {
+    let mut entries = reading.entries();
+    let in_doubt = move |listed: &Listed| match (&listed.place, &packs) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(Place::Packs(place)), Some(packs)) => place.runs.iter().any(|run| packs.contains(&run.pack)),
+        (Some(Place::Archive(_)), Some(_)) => true,
+    };
+    let next = move || {
+        while let Some(listed) = entries.next()? {
+            if in_doubt(&listed) {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    };
+    let mut lost = Lost::default();
+    extract(reading, next, &mut lost)?;
+    Ok(lost)
+}
