@@ -224,6 +224,11 @@ impl Verb {
         }
     }
 
+    /// Whether the verb hands its result on while it is made.
+    pub const fn hands_on(&self) -> bool {
+        false
+    }
+
     /// Whether the verb does something, so that `-q` may leave its summary out; the others are asked for their output.
     pub const fn does(&self) -> bool {
         match self {

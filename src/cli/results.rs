@@ -135,6 +135,10 @@ impl Handed {
         }
     }
 
+    pub(super) fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,6 +8,7 @@ pub mod forget;
 pub mod journal;
 pub mod list;
 pub mod request;
+pub mod results;
 pub mod retention;
 pub mod rollback;
 pub mod run;
@@ -46,6 +47,8 @@ pub struct Session {
     pub events: Events,
     /// Whether the run should end.
     pub stop: Stop,
+    /// Takes results that are handed on while they are made.
+    pub results: Arc<dyn results::Results>,
     /// The operator at the terminal; `None` where nobody could answer.
     pub prompt: Option<Arc<dyn Prompt>>,
     /// Takes secret values out of whatever is printed.
