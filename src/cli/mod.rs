@@ -11,6 +11,7 @@ mod input;
 mod output;
 mod progress;
 mod prompt;
+mod reading;
 mod results;
 mod screen;
 mod signals;
@@ -73,6 +74,7 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
             environment: global.env.clone(),
             folder: &folder,
             project: &session.project,
+            output: global.output.as_deref(),
         };
         let request = typed.request(verb)?;
         output.check()?;

@@ -2,11 +2,16 @@
 //!
 //! Nothing here prints, exits or reads the process environment; the command line hands all of it in as a [`Session`].
 
+pub mod cat;
+pub mod diff;
 pub mod explain;
 pub mod explain_error;
+pub mod export;
+pub mod find;
 pub mod forget;
 pub mod journal;
 pub mod list;
+pub mod ls;
 pub mod request;
 pub mod results;
 pub mod retention;
@@ -19,7 +24,10 @@ pub mod validate;
 pub mod verify;
 
 mod backups;
+mod entries;
 mod keeping;
+mod reading;
+mod sampling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

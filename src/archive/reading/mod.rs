@@ -131,17 +131,15 @@ impl Reading {
         })
     }
 
-    /// Another backup in the same target. What was read of the catalog of one is not read again for the other.
-    ///
-    /// # Errors
-    /// When it is sealed to another key.
-    pub fn beside(&self, record: &Record, opening: &Opening) -> Result<Self, ReadingError> {
-        let other = Self::new(&self.target, record, opening, &self.events, self.handle.clone())?;
-        if self.record.epoch != record.epoch {
-            return Ok(other);
+    /// Lets another backup in the same target and of the same key read no segment of its catalog that this one has just read.
+    #[must_use]
+    pub fn sharing(&self, other: Self) -> Self {
+        let same = self.target.name() == other.target.name() && self.target.url() == other.target.url();
+        if !same || self.record.epoch != other.record.epoch {
+            return other;
         }
         let segments = Arc::clone(&self.segments);
-        Ok(Self { segments, ..other })
+        Self { segments, ..other }
     }
 
     /// The backup's record.

@@ -4,13 +4,16 @@
 //! needs it; a file belongs to the part of the pack in which it begins. A plain archive is shared out by stretches of it.
 
 use crate::archive::catalog::{Line, Listed, Place};
+use crate::archive::record::Record;
 use crate::archive::repository::{self, RepositoryError};
 use crate::archive::tar_header;
 use crate::archive::unpack::segments::Segments;
 use crate::archive::unpack::{Lines, UnpackError};
 use crate::archive::{layout, refs};
 use crate::crypto::Digest;
+use crate::event::Events;
 use crate::limits::PACK_STORED;
+use crate::target::Target;
 use crate::units::Share;
 
 use super::extract::{Extracted, extract};
@@ -63,25 +66,15 @@ impl Part {
     }
 }
 
-/// What was checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sampled {
-    /// Packs whose digest was compared.
-    pub packs: u64,
-    /// Entries, with their content where they have some.
-    pub entries: u64,
-    /// Bytes of content.
-    pub data_bytes: u64,
-}
-
 /// Compares the digests of a part's packs, and those of all small objects of the backup.
 ///
 /// # Errors
 /// At the first object that is missing, cut or changed.
-pub async fn check_objects(reading: &Reading, part: Part) -> Result<u64, RepositoryError> {
-    let Reading {
-        target, record, events, ..
-    } = reading;
+pub async fn check_objects(
+    (target, record): (&Target, &Record),
+    part: Part,
+    events: &Events,
+) -> Result<u64, RepositoryError> {
     let archive = record.archive.as_ref().map(|archive| archive.name.as_str());
     let mut objects = repository::objects(record);
     objects.retain(|(name, ..)| Some(name.as_str()) != archive);
