@@ -65,7 +65,10 @@ impl ExitCode {
             Self::Refused,
             "refused: confirmation missing, a fence, a guard, files in the way or in use",
         ),
-        (Self::NotFound, "not found: no such backup, nothing of that name in it, no such rollback point"),
+        (
+            Self::NotFound,
+            "not found: no such backup, nothing of that name in it, no such rollback point",
+        ),
         (Self::Held, "held by another run"),
         (Self::CannotDecrypt, "cannot decrypt"),
         (Self::ManifestInvalid, "the manifest is invalid"),

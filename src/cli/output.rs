@@ -112,13 +112,7 @@ impl Output {
     }
 
     /// The outcome of bytes stands beside them: on the standard output where they went into a file, else on the standard error.
-    fn write_beside(
-        &self,
-        outcome: &Outcome,
-        view: &View,
-        out: Out,
-        handed: &Handed,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn write_beside(&self, outcome: &Outcome, view: &View, out: Out, handed: &Handed) -> Result<(), Box<Diagnostic>> {
         let failed = outcome.diagnostics.iter().any(|one| one.severity == Severity::Error);
         let ended = if failed { out.abandon() } else { out.finish() };
         let rendered = self.format.render(outcome, view);

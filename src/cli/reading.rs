@@ -33,7 +33,11 @@ impl Typed<'_> {
         Ok(Request::Ls(LsRequest {
             from: self.read_from(&verb.backup, verb.options)?,
             path: verb.path.map(OsString::into_vec),
-            depth: if verb.recursive { Depth::Everything } else { Depth::Children },
+            depth: if verb.recursive {
+                Depth::Everything
+            } else {
+                Depth::Children
+            },
         }))
     }
 
@@ -61,7 +65,9 @@ impl Typed<'_> {
     }
 
     pub(super) fn export(&self, verb: ExportVerb) -> Result<Request, Refused> {
-        let named = self.output.is_some_and(|file| file.extension().is_some_and(|end| end == "zst"));
+        let named = self
+            .output
+            .is_some_and(|file| file.extension().is_some_and(|end| end == "zst"));
         Ok(Request::Export(ExportRequest {
             from: self.read_from(&verb.backup, verb.options)?,
             paths: verb.paths.into_iter().map(OsString::into_vec).collect(),

@@ -35,11 +35,7 @@ pub(super) enum State {
     #[default]
     Nothing,
     /// Items of a list.
-    List {
-        out: Out,
-        key: &'static str,
-        rank: Rank,
-    },
+    List { out: Out, key: &'static str, rank: Rank },
     /// Bytes.
     Bytes(Out),
 }

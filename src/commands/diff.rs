@@ -108,5 +108,8 @@ fn item(difference: &Difference) -> Item {
 fn words(what: &Changed) -> Vec<&'static str> {
     let kind = what.kind.then_some("kind");
     let content = what.content.then_some("content");
-    kind.into_iter().chain(content).chain(what.properties.iter().copied()).collect()
+    kind.into_iter()
+        .chain(content)
+        .chain(what.properties.iter().copied())
+        .collect()
 }

@@ -195,7 +195,10 @@ mod tests {
         let target = b"x\n\xff".to_vec();
         let line = line(&listed(b"l\x07\xfe", Kind::Link { target }, 0o4755));
         assert!(line.starts_with("lrwsr-xr-x a\\u{1b}b/0 "), "{line}");
-        assert!(line.ends_with(" 1969-12-31T23:59:59Z data/l\\u{7}\\xfe -> x\\n\\xff"), "{line}");
+        assert!(
+            line.ends_with(" 1969-12-31T23:59:59Z data/l\\u{7}\\xfe -> x\\n\\xff"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -216,7 +219,10 @@ mod tests {
 
     #[test]
     fn a_time_beyond_every_calendar_is_shown_as_a_number() {
-        let moment = |seconds| Moment { seconds, nanoseconds: 0 };
+        let moment = |seconds| Moment {
+            seconds,
+            nanoseconds: 0,
+        };
         assert_eq!(time(moment(i64::MAX)), "@9223372036854775807");
         assert_eq!(time(moment(0)), "1970-01-01T00:00:00Z");
     }

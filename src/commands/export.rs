@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::archive::reading::ReadingError;
 use crate::archive::reading::export::{Out, TarTaker};
 use crate::archive::reading::extract::extract;
 use crate::archive::reading::picks::Picks;
 use crate::archive::unpack::UnpackError;
-use crate::archive::reading::ReadingError;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::Outcome;
 use crate::source::SinkError;

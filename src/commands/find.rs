@@ -46,7 +46,7 @@ pub async fn run(request: FindRequest, session: &Session) -> Outcome {
         let found = look(pattern, &readings, &mut outcome.diagnostics)?;
         let failed = outcome.diagnostics.iter().any(|one| one.severity == Severity::Error);
         if found.is_empty() && !failed {
-            let what = format!("none of {} backups has `{}`", readings.len(), request.name);
+            let what = format!("no backup has `{}`; {} looked through", request.name, readings.len());
             return Err(Ended::Problem(Box::new(
                 Diagnostic::error(Code::PathUnknown, what)
                     .state(reading::STATE)
@@ -89,7 +89,9 @@ async fn open_all(found: &Found, backups: &[Backup], how: &ReadBy, told: &mut Ve
             let opening = opening.map_err(|problem| told.push(problem.state(reading::STATE)));
             openings.insert(epoch, opening);
         }
-        let Some(Ok(opening)) = openings.get(&epoch) else { continue };
+        let Some(Ok(opening)) = openings.get(&epoch) else {
+            continue;
+        };
         let handle = tokio::runtime::Handle::current();
         match Reading::new(&target, &backup.record, opening, &found.context.events, handle) {
             Ok(reading) => readings.push(match readings.last() {

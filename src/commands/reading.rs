@@ -10,10 +10,10 @@ use crate::outcome::Outcome;
 use crate::source::SinkError;
 use crate::target::Target;
 
+use super::Session;
 use super::backups::{self, Found};
 use super::request::{ReadBy, ReadFrom};
 use super::results::Closed;
-use super::Session;
 
 /// What was true of the data while something was only read.
 pub(super) const STATE: &str = "nothing was changed";
@@ -65,7 +65,12 @@ pub(super) async fn accepted(
             }
             Err(problem) => {
                 let mut problem = problem.state(STATE);
-                problem.what = format!("backup `{}` in target `{}`: {}", backup.record.id, target.name(), problem.what);
+                problem.what = format!(
+                    "backup `{}` in target `{}`: {}",
+                    backup.record.id,
+                    target.name(),
+                    problem.what
+                );
                 problems.push(problem);
             }
         }

@@ -51,9 +51,12 @@ impl Samples {
         *turn = turn.wrapping_add(1);
         let text = serde_json::to_vec(&self.turns).unwrap_or_default();
         atomic::write(&self.path, 0o600, &text).map_err(|error| {
-            Diagnostic::warning(Code::StateFailed, format!("`{FILE}` in the state folder cannot be written"))
-                .why(error.to_string())
-                .state("the part is sound; the next run checks the same one again")
+            Diagnostic::warning(
+                Code::StateFailed,
+                format!("`{FILE}` in the state folder cannot be written"),
+            )
+            .why(error.to_string())
+            .state("the part is sound; the next run checks the same one again")
         })
     }
 }
@@ -85,7 +88,11 @@ mod tests {
             assert_eq!(samples.next("a", 3).number(), number);
             samples.passed("a").unwrap();
         }
-        assert_eq!(Samples::open(folder.path()).next("b", 3).number(), 1, "another has its own");
+        assert_eq!(
+            Samples::open(folder.path()).next("b", 3).number(),
+            1,
+            "another has its own"
+        );
         std::fs::write(folder.path().join(FILE), "{").unwrap();
         assert_eq!(Samples::open(folder.path()).next("a", 3).number(), 1);
     }

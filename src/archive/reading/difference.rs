@@ -53,7 +53,10 @@ pub fn differences<E: From<ReadingError>>(
         return compare(one, other, scope, tell);
     }
     // The sources stand in another order, or are not the same: one after the other.
-    let new = second.sources().iter().filter(|source| !first.sources().contains(source));
+    let new = second
+        .sources()
+        .iter()
+        .filter(|source| !first.sources().contains(source));
     for source in first.sources().iter().chain(new) {
         let root = BackupPath::new(source, &crate::fs::entry::TreePath::root());
         compare(one, other, Some(&root), tell)?;

@@ -159,7 +159,9 @@ impl Taker for TarTaker {
 fn write_frames(mut stored: Results<Result<StoredFrame, FrameError>>, mut out: Box<dyn Out>) -> Result<(), SinkError> {
     let mut lengths = Vec::new();
     for frame in stored.by_ref() {
-        let frame = frame.map_err(|_| SinkError::Stopped)?.map_err(|error| internal(&error))?;
+        let frame = frame
+            .map_err(|_| SinkError::Stopped)?
+            .map_err(|error| internal(&error))?;
         lengths.push(frame.length);
         out.put(&frame.bytes)?;
     }

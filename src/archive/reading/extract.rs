@@ -135,7 +135,9 @@ pub fn extract(
     }
     // The results are gone by now, so a planner that was ahead of them ends.
     let planned = reading.handle.block_on(planner).map_err(|_| UnpackError::Died);
-    taken.and(planned.map_err(ReadingError::from)).map(|()| taking.extracted)
+    taken
+        .and(planned.map_err(ReadingError::from))
+        .map(|()| taking.extracted)
 }
 
 fn fill(frames: &Frames, job: Job) -> Filled {

@@ -112,7 +112,12 @@ impl Search {
         let kept = base.into_iter().filter(|(path, _)| !overruled.contains_key(path));
         let mut found: Vec<Found> = kept
             .chain(patch)
-            .filter_map(|(path, version)| Some(Found { path, version: version? }))
+            .filter_map(|(path, version)| {
+                Some(Found {
+                    path,
+                    version: version?,
+                })
+            })
             // That of a folder alone may have matched.
             .filter(|found| self.pattern.matches(&found.path, found.version.kind == Kind::Folder))
             .collect();

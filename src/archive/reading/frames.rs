@@ -130,9 +130,7 @@ impl Frames {
         };
         match (&listed.place, self) {
             (None, _) => Ok(Vec::new()),
-            (Some(Place::Packs(packs)), Self::Packs(_)) => {
-                Ok(packs.runs.iter().copied().map(Stretch::Pack).collect())
-            }
+            (Some(Place::Packs(packs)), Self::Packs(_)) => Ok(packs.runs.iter().copied().map(Stretch::Pack).collect()),
             (Some(Place::Archive(data)), Self::Archive(_) | Self::Stream(_)) => {
                 let length = listed.entry.kind.data_bytes();
                 let end = data.checked_add(length).ok_or_else(disagree)?;
@@ -304,18 +302,18 @@ impl Forward {
             Some(reader) => reader,
             None => {
                 let opened = plain::open(&self.target, &self.record, &self.opening, &self.events);
-                handle.block_on(opened).map_err(|source| damaged(&self.record, source))?
+                handle
+                    .block_on(opened)
+                    .map_err(|source| damaged(&self.record, source))?
             }
         };
         let mut frame = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let read = reader
-            .read(start - reader.position(), |_| Ok(()))
-            .and_then(|()| {
-                reader.read(length, |data| {
-                    frame.extend_from_slice(data);
-                    Ok::<_, std::convert::Infallible>(())
-                })
-            });
+        let read = reader.read(start - reader.position(), |_| Ok(())).and_then(|()| {
+            reader.read(length, |data| {
+                frame.extend_from_slice(data);
+                Ok::<_, std::convert::Infallible>(())
+            })
+        });
         match read {
             Ok(()) => {
                 self.reader = Some(reader);

@@ -239,9 +239,20 @@ mod tests {
     fn everything_below_a_folder_comes_before_what_is_behind_it() {
         let order = Order(vec!["b".parse().unwrap(), "a".parse().unwrap()]);
         let folder = path("b/x");
-        for (other, before) in [("b", true), ("b/x", true), ("b/x/z", true), ("b/x.y", false), ("a", false)] {
+        for (other, before) in [
+            ("b", true),
+            ("b/x", true),
+            ("b/x/z", true),
+            ("b/x.y", false),
+            ("a", false),
+        ] {
             let other = path(other);
-            assert_eq!(order.is_before_behind(other.at(), &folder), before, "{}", other.display());
+            assert_eq!(
+                order.is_before_behind(other.at(), &folder),
+                before,
+                "{}",
+                other.display()
+            );
         }
     }
 }

@@ -45,10 +45,7 @@ impl Picks {
         // Whatever holds another one stands before it.
         let mut kept: Vec<BackupPath> = Vec::new();
         for path in wanted {
-            if kept
-                .last()
-                .is_none_or(|last| !last.holds((path.source(), path.path())))
-            {
+            if kept.last().is_none_or(|last| !last.holds((path.source(), path.path()))) {
                 kept.push(path);
             }
         }

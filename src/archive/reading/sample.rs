@@ -42,7 +42,9 @@ impl Part {
     /// How many parts there are, none of which is more than `share`; `None` where that is nothing.
     pub fn count(share: Share) -> Option<u32> {
         // A share counts hundredths of a percent.
-        let hundredths = u32::try_from(share.of(10_000)).ok().filter(|hundredths| *hundredths > 0)?;
+        let hundredths = u32::try_from(share.of(10_000))
+            .ok()
+            .filter(|hundredths| *hundredths > 0)?;
         Some(10_000_u32.div_ceil(hundredths))
     }
 
@@ -61,7 +63,10 @@ impl Part {
     }
 
     fn has_pack(self, pack: &Digest) -> bool {
-        let head = pack.as_bytes().first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+        let head = pack
+            .as_bytes()
+            .first_chunk()
+            .map_or(0, |eight| u64::from_le_bytes(*eight));
         self.has(head)
     }
 }
@@ -193,11 +198,7 @@ impl ArchivePart {
     }
 
     /// Hands a stretch on in pieces for as long as `take` is content; gives whether it was.
-    fn read(
-        &mut self,
-        range: std::ops::Range<u64>,
-        mut take: impl FnMut(&[u8]) -> bool,
-    ) -> Result<bool, UnpackError> {
+    fn read(&mut self, range: std::ops::Range<u64>, mut take: impl FnMut(&[u8]) -> bool) -> Result<bool, UnpackError> {
         for part in self.frames.parts(&Stretch::Archive(range))? {
             let number = part.frame.number;
             let plain = match &self.kept {

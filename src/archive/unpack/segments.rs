@@ -100,7 +100,9 @@ impl Segments {
         kept.texts.push_back((record.name.clone(), Arc::clone(&text)));
         let mut bytes: usize = kept.texts.iter().map(|(_, text)| text.len()).sum();
         while bytes > SEGMENTS_KEPT_BYTES {
-            let Some((_, oldest)) = kept.texts.pop_front() else { break };
+            let Some((_, oldest)) = kept.texts.pop_front() else {
+                break;
+            };
             bytes -= oldest.len();
         }
         Ok(text)
@@ -193,7 +195,10 @@ fn place_of(
         name: record.name.clone(),
         source,
     })?;
-    Ok(line.as_ref().and_then(at).map(|(source, path)| (source.clone(), path.clone())))
+    Ok(line
+        .as_ref()
+        .and_then(at)
+        .map(|(source, path)| (source.clone(), path.clone())))
 }
 
 /// Where a line stands; `None` for a stretch of an archive, which stands nowhere.

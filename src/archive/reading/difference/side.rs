@@ -31,11 +31,7 @@ impl Side {
         };
         let base = part(&reading.record.segments)?;
         let patch = Stream::new(&part(&reading.record.patch)?);
-        Ok(Self {
-            segments,
-            base,
-            patch,
-        })
+        Ok(Self { segments, base, patch })
     }
 
     /// The first place of which the patch says something.
