@@ -264,6 +264,11 @@ impl Verb {
         )
     }
 
+    /// Whether its result is bytes, so that a file of `--output` takes nothing else, not even why there are none.
+    pub const fn gives_bytes(&self) -> bool {
+        matches!(self, Self::Cat(_) | Self::Export(_))
+    }
+
     /// Whether the verb does something, so that `-q` may leave its summary out; the others are asked for their output.
     pub const fn does(&self) -> bool {
         match self {

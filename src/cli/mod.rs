@@ -37,7 +37,7 @@ use crate::secrets::Scrubber;
 use self::args::{Cli, Global, Verb};
 use self::output::Output;
 use self::request::{Request, Typed};
-use self::results::Handed;
+use self::results::{Handed, Takes};
 use self::screen::Screen;
 
 /// Runs the program on the process's own arguments and environment.
@@ -68,7 +68,12 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
     };
     let stop = Stop::default();
     let screen = screen(&global, &verb);
-    let handed = Arc::new(Handed::new(global.format(), global.file(), scrubber.clone()));
+    let takes = if verb.gives_bytes() {
+        Takes::Bytes
+    } else {
+        Takes::Anything
+    };
+    let handed = Arc::new(Handed::new(global.format(), (global.file(), takes), scrubber.clone()));
     let outcome = prepare(&global, variables, &handed, &stop, &screen).and_then(|(session, folder)| {
         let typed = Typed {
             environment: global.env.clone(),

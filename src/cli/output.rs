@@ -13,7 +13,7 @@ use crate::report::{Color, Detail, Format, Rendered, View, human};
 use crate::secrets::Scrubber;
 
 use super::args::{ColorWhen, Global};
-use super::results::{Handed, Out, State};
+use super::results::{Handed, Out, State, Takes};
 
 impl Global {
     /// The format asked for, by `--json` or `--format`.
@@ -86,6 +86,7 @@ impl Output {
                 let rendered = self.format.render(outcome, &view);
                 print_problems(&rendered.problems);
                 match &self.file {
+                    Some(_) if handed.takes() == Takes::Bytes => print_result(&rendered.result),
                     Some(file) => write_file(file, &self.for_file(outcome, rendered, detail)),
                     None => print_result(&rendered.result),
                 }

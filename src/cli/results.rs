@@ -24,8 +24,18 @@ const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub(super) struct Handed {
     format: Format,
     file: Option<PathBuf>,
+    takes: Takes,
     scrubber: Scrubber,
     state: Mutex<State>,
+}
+
+/// What the file of `--output` may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Whatever the result is.
+    Anything,
+    /// Bytes that were asked for, and never an outcome in their place.
+    Bytes,
 }
 
 /// What was handed on so far.
@@ -122,13 +132,19 @@ impl Out {
 }
 
 impl Handed {
-    pub(super) fn new(format: Format, file: Option<PathBuf>, scrubber: Scrubber) -> Self {
+    pub(super) fn new(format: Format, (file, takes): (Option<PathBuf>, Takes), scrubber: Scrubber) -> Self {
         Self {
             format,
             file,
+            takes,
             scrubber,
             state: Mutex::default(),
         }
+    }
+
+    /// What the file may hold.
+    pub(super) const fn takes(&self) -> Takes {
+        self.takes
     }
 
     pub(super) fn scrubber(&self) -> &Scrubber {

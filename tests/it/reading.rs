@@ -256,7 +256,6 @@ fn untar(archive: &Path, to: &Path, compressed: bool) {
     tar.arg("-f").arg(archive).arg("-C").arg(to);
     let output = trees::tool("tar", &mut tar);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]
@@ -387,7 +386,7 @@ fn every_version_of_a_name_is_found_with_the_backups_that_have_it() {
         looked.file("deep/in/app.toml", b"deep");
         let third = looked.backup();
         let found = looked.json(&["find", "app.toml"], 0);
-        let versions: Vec<(&str, u64, Vec<&str>)> = found["found"]
+        let versions: Vec<(&str, u64, BTreeSet<&str>)> = found["found"]
             .as_array()
             .unwrap()
             .iter()
@@ -403,9 +402,9 @@ fn every_version_of_a_name_is_found_with_the_backups_that_have_it() {
         assert_eq!(
             versions,
             [
-                ("tree/config/app.toml", 3, vec![first.as_str(), &second]),
-                ("tree/config/app.toml", 7, vec![&third]),
-                ("tree/deep/in/app.toml", 4, vec![&third]),
+                ("tree/config/app.toml", 3, BTreeSet::from([first.as_str(), &second])),
+                ("tree/config/app.toml", 7, BTreeSet::from([third.as_str()])),
+                ("tree/deep/in/app.toml", 4, BTreeSet::from([third.as_str()])),
             ],
             "{form:?}"
         );
@@ -586,6 +585,7 @@ fn samples_that_follow_one_another_cover_everything_and_find_a_flipped_byte() {
         }
     }
     let looked = Looked::new(Form::Plain);
+    looked.file("a", b"x");
     looked.backup();
     looked.json(&["verify", "latest", "--sample", "5%", "--level", "objects"], 2);
     looked.json(&["verify", "latest", "--sample", "0%"], 2);
