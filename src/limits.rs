@@ -24,8 +24,7 @@ pub const BATCH_FRAMES: usize = 4;
 pub const BATCH_ENTRIES: usize = 2048;
 /// Steps that wait for one frame when a part of a backup is read: three an entry, and a frame holds at most 4096 small files.
 pub const JOB_STEPS: usize = 16_384;
-/// Bytes of a file that `cat` holds back until the digest of the whole was found right: a smaller one that is damaged is not given out
-/// at all, a larger one never to its end.
+/// Bytes of a file that `cat` holds until the digest of the whole was found right. A larger file is read twice.
 pub const CAT_HELD: usize = 8 << 20;
 /// Versions of entries that `find` gathers before it gives up: about 50 MB.
 pub const FIND_MAX: usize = 200_000;

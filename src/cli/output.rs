@@ -101,7 +101,7 @@ impl Output {
                 let written = out.write(text.as_bytes()).and_then(|()| out.finish());
                 unless_enough(written).map_err(|error| handed.unwritten(&error))
             }
-            State::Bytes(out) => self.write_beside(outcome, &view, out, handed),
+            State::Bytes(out) => self.write_beside(outcome, view, out, handed),
         };
         match written {
             Ok(()) => exit,
@@ -113,10 +113,10 @@ impl Output {
     }
 
     /// The outcome of bytes stands beside them: on the standard output where they went into a file, else on the standard error.
-    fn write_beside(&self, outcome: &Outcome, view: &View, out: Out, handed: &Handed) -> Result<(), Box<Diagnostic>> {
+    fn write_beside(&self, outcome: &Outcome, view: View, out: Out, handed: &Handed) -> Result<(), Box<Diagnostic>> {
         let failed = outcome.diagnostics.iter().any(|one| one.severity == Severity::Error);
         let ended = if failed { out.abandon() } else { out.finish() };
-        let rendered = self.format.render(outcome, view);
+        let rendered = self.format.render(outcome, &view);
         print_problems(&rendered.problems);
         match (&self.file, self.format) {
             (Some(_), _) => print_result(&rendered.result)?,

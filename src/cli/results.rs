@@ -18,7 +18,7 @@ use super::output::{mode_of_new_files, unwritten};
 
 /// Bytes that wait before a list goes out.
 const BUFFER: usize = 64 << 10;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A result on its way.
 pub(super) struct Handed {

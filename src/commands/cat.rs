@@ -1,9 +1,10 @@
 //! `cat`: the content of one file of a backup.
 //!
-//! What is given out was compared with the file's digest where the file is small; of a large one the end is held back until the digest
-//! of the whole was found right, so what is damaged never comes out whole, and the process ends with 4.
+//! Nothing is given out that was not compared with the file's digest: a small file is held until then, a large one that does not go
+//! into a file of `--output`, which is put in place at the end, is read twice. What is damaged ends the process with 4.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +37,10 @@ pub async fn run(request: CatRequest, session: &Session) -> Outcome {
         let holder = from.holder(listed)?;
         let size = size_of(&holder, &path)?;
         let seen = Arc::new(AtomicBool::new(false));
+        if holder.entry.kind.data_bytes() > CAT_HELD as u64 && !is_put_in_place(&*results) {
+            let mut once = Some(holder.clone());
+            extract(&from, move || Ok(once.take()), &mut ())?;
+        }
         let mut giving = Giving::new(results, Arc::clone(&seen));
         let mut once = Some(holder);
         let extracted = extract(&from, move || Ok(once.take()), &mut giving);
@@ -48,6 +53,12 @@ pub async fn run(request: CatRequest, session: &Session) -> Outcome {
         Ok(())
     })
     .await
+}
+
+/// Whether what is given out counts only once it is all there.
+fn is_put_in_place(results: &dyn Results) -> bool {
+    let is_device = |file: &Path| std::fs::metadata(file).is_ok_and(|found| !found.is_file());
+    results.file().is_some_and(|file| !is_device(file))
 }
 
 fn no_content(what: &'static str, path: &str, target: Option<String>) -> ReadingError {

@@ -35,13 +35,11 @@ pub async fn run(request: ExportRequest, session: &Session) -> Outcome {
     reading::read("export", opened.warnings, opened.instead, move |outcome| {
         let mut wanted = Vec::new();
         for path in &request.paths {
-            match reading::find(&from, Some(path))? {
-                Some(path) => wanted.push(path),
-                None => {
-                    wanted.clear();
-                    break;
-                }
-            }
+            let Some(path) = reading::find(&from, Some(path))? else {
+                wanted.clear();
+                break;
+            };
+            wanted.push(path);
         }
         let seen = Arc::new(AtomicBool::new(false));
         results.begin_bytes()?;

@@ -2,6 +2,7 @@
 //! them once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -40,6 +41,7 @@ pub async fn run(request: FindRequest, session: &Session) -> Outcome {
     let mut backups = listing.backups;
     let pipeline = request.how.pipeline.as_ref();
     backups.retain(|backup| pipeline.is_none_or(|pipeline| *pipeline == backup.record.pipeline));
+    backups.sort_by(|one, other| moment_of(one).cmp(&moment_of(other)));
     let readings = open_all(&found, &backups, &request.how, &mut told).await;
     let results = Arc::clone(&session.results);
     reading::read("find", told, None, move |outcome| {
@@ -67,6 +69,12 @@ pub async fn run(request: FindRequest, session: &Session) -> Outcome {
     .await
 }
 
+/// What backups are looked through in the order of: the second of their start, and in that the place in their line.
+fn moment_of(backup: &Backup) -> (&str, u64) {
+    let id = backup.record.id.as_str();
+    (id.split_once('-').map_or(id, |(time, _)| time), backup.record.sequence)
+}
+
 /// Opens every backup; what cannot be opened is told and left out.
 async fn open_all(found: &Found, backups: &[Backup], how: &ReadBy, told: &mut Vec<Diagnostic>) -> Vec<Reading> {
     let mut openings: BTreeMap<Option<&str>, Result<Opening, ()>> = BTreeMap::new();
@@ -83,15 +91,15 @@ async fn open_all(found: &Found, backups: &[Backup], how: &ReadBy, told: &mut Ve
             }
         };
         let epoch = backup.record.epoch.as_deref();
-        if !openings.contains_key(&epoch) {
-            // All backups of an epoch are opened by one key: where it is missing that is told once.
-            let opening = found.opening(backup, how.identity.as_deref()).await;
-            let opening = opening.map_err(|problem| told.push(problem.state(reading::STATE)));
-            openings.insert(epoch, opening);
-        }
-        let Some(Ok(opening)) = openings.get(&epoch) else {
-            continue;
+        let opening = match openings.entry(epoch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                // All backups of an epoch are opened by one key: where it is missing that is told once.
+                let opening = found.opening(backup, how.identity.as_deref()).await;
+                new.insert(opening.map_err(|problem| told.push(problem.state(reading::STATE))))
+            }
         };
+        let Ok(opening) = opening else { continue };
         let handle = tokio::runtime::Handle::current();
         match Reading::new(&target, &backup.record, opening, &found.context.events, handle) {
             Ok(reading) => readings.push(match readings.last() {

@@ -1,11 +1,15 @@
-//! `verify`: checks a backup in every target that holds it, whole or a part of it that is another one at each run.
+//! `verify`: checks a backup in every target that holds it, whole or a part of it that is another one at each run. Where it is damaged,
+//! the files that cannot be had are named.
+
+use serde_json::Value;
 
 use crate::archive::keys::Opening;
 use crate::archive::reading::sample::{self, Part};
-use crate::archive::reading::{Reading, ReadingError};
+use crate::archive::reading::{Reading, ReadingError, damage};
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup};
 use crate::archive::unpack::{self, NoSink, UnpackError};
+use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
 use crate::outcome::{Outcome, Table};
@@ -16,7 +20,7 @@ use crate::units::ByteCount;
 use super::backups::Found;
 use super::request::VerifyRequest;
 use super::sampling::{self, Samples};
-use super::{Session, backups};
+use super::{Session, backups, entries};
 
 /// Verifies the backup.
 pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
@@ -105,6 +109,9 @@ impl Checking<'_> {
             results.push(object);
             table.rows.push(vec![target.name().to_string(), text]);
             if let Err(problem) = result {
+                if problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content {
+                    self.lost(target, &mut outcome).await;
+                }
                 let mut problem = problem.state("nothing was changed");
                 problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
                 outcome.diagnostics.push(problem);
@@ -129,6 +136,63 @@ impl Checking<'_> {
             (Level::Content, Some(_)) => "every stored object and every content of a part has its digest",
         };
         format!("backup {id} is sound: {what}")
+    }
+
+    /// Tells which files of a damaged copy cannot be had. All others can.
+    async fn lost(&self, target: &Target, outcome: &mut Outcome) {
+        let (record, events) = (&self.backup.record, &self.found.context.events);
+        // A stream that only reads from its beginning loses everything behind the first damage.
+        if record
+            .archive
+            .as_ref()
+            .is_some_and(|archive| archive.codec == Codec::Gzip)
+        {
+            return;
+        }
+        let handle = tokio::runtime::Handle::current();
+        let looked = match Reading::new(target, record, &self.opening, events, handle) {
+            Ok(reading) => tokio::task::spawn_blocking(move || damage::lost(&reading))
+                .await
+                .unwrap_or_else(|_| Err(UnpackError::Died.into())),
+            Err(error) => Err(error),
+        };
+        let lost = match looked {
+            Ok(lost) => lost,
+            Err(error) => {
+                let what = format!("which files are lost in target `{}` cannot be said", target.name());
+                let why = Diagnostic::of(&error).what;
+                outcome
+                    .diagnostics
+                    .push(Diagnostic::warning(Code::Damaged, what).why(why));
+                return;
+            }
+        };
+        let mut items = Vec::new();
+        let mut table = Table {
+            title: format!(
+                "{} files cannot be read in target `{}`; all others can",
+                lost.count,
+                target.name()
+            ),
+            columns: ["file", "why"].map(String::from).to_vec(),
+            rows: Vec::new(),
+        };
+        for (path, problem) in &lost.first {
+            let why = problem.why.clone().unwrap_or_else(|| problem.what.clone());
+            table.rows.push(vec![path.display(), why.clone()]);
+            let mut item = entries::path(path);
+            item.insert("target".into(), target.name().as_str().into());
+            item.insert("why".into(), why.into());
+            items.push(Value::Object(item));
+        }
+        if let Some(Value::Array(before)) = outcome.json.get_mut("lost") {
+            before.append(&mut items);
+        } else {
+            outcome.json.insert("lost".into(), items.into());
+        }
+        let before = outcome.json.get("lost-count").and_then(Value::as_u64).unwrap_or(0);
+        outcome.json.insert("lost-count".into(), (before + lost.count).into());
+        outcome.tables.push(table);
     }
 
     /// Checks the copy in one target; gives the part that was checked too, where it was one.

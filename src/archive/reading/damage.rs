@@ -1,9 +1,6 @@
 //! Which files of a damaged backup cannot be had. All others can.
 
-use std::collections::BTreeSet;
-
-use crate::archive::catalog::{Listed, Place};
-use crate::crypto::Digest;
+use crate::archive::catalog::Listed;
 use crate::diagnostic::Diagnostic;
 use crate::limits::WARNINGS_LISTED;
 use crate::source::SinkError;
@@ -43,21 +40,15 @@ impl Taker for Lost {
     }
 }
 
-/// Reads the content of every file that has some in one of `packs`, of every file where it is `None`.
+/// Reads the content of every file.
 ///
 /// # Errors
 /// When the catalog cannot be read, so that nobody can say what is lost.
-pub fn lost(reading: &Reading, packs: Option<BTreeSet<Digest>>) -> Result<Lost, ReadingError> {
+pub fn lost(reading: &Reading) -> Result<Lost, ReadingError> {
     let mut entries = reading.entries();
-    let in_doubt = move |listed: &Listed| match (&listed.place, &packs) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(Place::Packs(place)), Some(packs)) => place.runs.iter().any(|run| packs.contains(&run.pack)),
-        (Some(Place::Archive(_)), Some(_)) => true,
-    };
     let next = move || {
         while let Some(listed) = entries.next()? {
-            if in_doubt(&listed) {
+            if listed.place.is_some() {
                 return Ok(Some(listed));
             }
         }

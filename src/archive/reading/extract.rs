@@ -106,7 +106,7 @@ pub fn extract(
     let workers = frames.readers(ordered::cores().max(FETCHERS_MIN));
     let (jobs, results) = ordered::ordered(workers, FRAMES_QUEUED, || {
         let frames = Arc::clone(&frames);
-        Ok(move |job: Planned| job.and_then(|job| fill(&frames, job)))
+        Ok(move |job: Planned| job.map(|job| fill(&frames, job)))
     })
     .map_err(|_| UnpackError::Died)?;
     let planner = Planner {
@@ -140,7 +140,7 @@ pub fn extract(
         .map(|()| taking.extracted)
 }
 
-fn fill(frames: &Frames, job: Job) -> Filled {
+fn fill(frames: &Frames, job: Job) -> (Content, Vec<Todo>) {
     let Job { frame, todo } = job;
     let needed = todo.iter().any(|todo| matches!(todo, Todo::Data(..)));
     let content = match frame.filter(|_| needed).map(|key| frames.frame(key)) {
@@ -148,7 +148,7 @@ fn fill(frames: &Frames, job: Job) -> Filled {
         Some(Ok(plain)) => Content::Frame(plain),
         Some(Err(error)) => Content::Damaged(Some(error)),
     };
-    Ok((content, todo))
+    (content, todo)
 }
 
 /// The error of a file whose content cannot be had; one of the target itself is no file's.

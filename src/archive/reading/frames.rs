@@ -244,7 +244,9 @@ impl Archive {
         };
         if record.codec == Codec::Zstd {
             let lengths = handle.block_on(plain::read_table(&object, record))?;
-            lengths.iter().for_each(|length| push(length.stored, length.plain));
+            for length in lengths {
+                push(length.stored, length.plain);
+            }
         } else {
             let (mut left, whole) = (object.length(), u32::try_from(FRAME).unwrap_or(u32::MAX));
             while left > 0 {
@@ -298,15 +300,12 @@ impl Forward {
         let _entered = handle.enter();
         let start = u64::from(number) * FRAME as u64;
         let length = (FRAME as u64).min(self.record.plain_bytes.saturating_sub(start));
-        let mut reader = match self.reader.take().filter(|reader| reader.position() <= start) {
-            Some(reader) => reader,
-            None => {
-                let opened = plain::open(&self.target, &self.record, &self.opening, &self.events);
-                handle
-                    .block_on(opened)
-                    .map_err(|source| damaged(&self.record, source))?
-            }
-        };
+        let usable = self.reader.take().filter(|reader| reader.position() <= start);
+        let opened = usable.map_or_else(
+            || handle.block_on(plain::open(&self.target, &self.record, &self.opening, &self.events)),
+            Ok,
+        );
+        let mut reader = opened.map_err(|source| damaged(&self.record, source))?;
         let mut frame = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         let read = reader.read(start - reader.position(), |_| Ok(())).and_then(|()| {
             reader.read(length, |data| {
