@@ -222,6 +222,11 @@ fn a_tree_with_every_property_is_listed_read_and_exported_from_every_form_of_bac
             let given = looked.out(&["cat", "latest", &format!("tree/{name}")]);
             assert!(given == fs::read(looked.tree().join(name)).unwrap(), "{form:?}: {name}");
         }
+        let told = looked.json(&["cat", "latest", "tree/content/large", "-o", "given"], 0);
+        assert_eq!(told["bytes"], 3_500_003, "{told:#}");
+        assert!(
+            fs::read(looked.project.path("given")).unwrap() == fs::read(looked.tree().join("content/large")).unwrap()
+        );
         let odd = trees::bytes(b"tree/names/\xff\xfe not UTF-8");
         let given = looked.out(&["cat".as_ref(), "latest".as_ref(), odd.as_os_str()]);
         assert_eq!(
@@ -519,6 +524,63 @@ fn a_damaged_pack_takes_its_own_files_and_no_other() {
             looked.out(&["cat", "latest", "tree/struck"]),
             fs::read(looked.tree().join("struck")).unwrap()
         );
+    }
+}
+
+#[test]
+fn a_backup_whose_catalog_is_damaged_is_told_and_the_others_are_looked_through() {
+    for form in [Form::Chunked, Form::SealedArchive] {
+        let looked = Looked::new(form);
+        looked.file("sought", b"one");
+        let first = looked.backup();
+        let known: BTreeSet<PathBuf> = looked.objects("catalogs").into_iter().collect();
+        looked.file("sought", b"another");
+        looked.backup();
+        for segment in looked.objects("catalogs") {
+            if !known.contains(&segment) {
+                flip(&segment, fs::metadata(&segment).unwrap().len() / 2);
+            }
+        }
+        for words in [
+            &["ls", "latest"][..],
+            &["cat", "latest", "tree/sought"],
+            &["diff", &first, "latest"],
+        ] {
+            let told = looked.json(words, 4);
+            assert_eq!(told["diagnostics"][0]["code"], "damaged", "{words:?}: {told:#}");
+        }
+        let found = looked.json(&["find", "sought"], 4);
+        assert_eq!(found["found"][0]["backups"], serde_json::json!([first]), "{found:#}");
+        assert_eq!(looked.out(&["cat", &first, "tree/sought"]), b"one");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let looked = Looked::new(Form::Chunked);
+    for number in 0..3000 {
+        looked.file(&format!("f{number:04}"), b"x");
+    }
+    looked.file("large", &Random::new(5).bytes(2 << 20));
+    looked.backup();
+    for verb in [
+        "ls latest -R",
+        "ls latest -R --json",
+        "cat latest tree/large",
+        "export latest",
+    ] {
+        let script = format!(
+            "{} {verb} --env dev | head -c 100 > some; exit ${{PIPESTATUS[0]}}",
+            program().display()
+        );
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(looked.project.path(""))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), told.as_ref()), (Some(0), ""), "{verb}");
+        assert_eq!(fs::metadata(looked.project.path("some")).unwrap().len(), 100);
     }
 }
 
