@@ -10,6 +10,7 @@ pub mod export;
 pub mod find;
 pub mod forget;
 pub mod journal;
+pub mod keys;
 pub mod list;
 pub mod ls;
 pub mod request;

@@ -37,6 +37,7 @@ mod proxy;
 mod reading;
 mod restore_tree;
 mod retention;
+mod sealed;
 mod service;
 mod sources;
 mod swap;
