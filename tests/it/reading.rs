@@ -265,6 +265,42 @@ fn untar(archive: &Path, to: &Path, compressed: bool) {
 }
 
 #[test]
+fn archives_of_every_codec_are_looked_into() {
+    for codec in ["gzip", "none"] {
+        let looked = Looked::new(Form::Plain);
+        for number in 0..5 {
+            looked.file(&format!("f{number}"), &Random::new(number).bytes(3_000_000));
+        }
+        let set = format!("step.pack.codec=\"{codec}\"");
+        looked.project.backup(&["--set", &set]).ended(0);
+        assert_eq!(looked.objects("archives").len(), 1);
+        for name in ["f3", "f0"] {
+            let given = looked.out(&["cat", "latest", &format!("tree/{name}")]);
+            assert!(given == fs::read(looked.tree().join(name)).unwrap(), "{codec}: {name}");
+        }
+        looked.out(&["export", "latest", "-o", "all.tar"]);
+        let to = looked.project.path("out");
+        untar(&looked.project.path("all.tar"), &to, false);
+        assert_eq!(
+            trees::differences(&looked.tree(), &to.join("tree")),
+            Vec::<String>::new()
+        );
+        let archive = looked.objects("archives").remove(0);
+        flip(&archive, fs::metadata(&archive).unwrap().len() / 2);
+        assert_eq!(
+            looked.out(&["cat", "latest", "tree/f0"]),
+            fs::read(looked.tree().join("f0")).unwrap()
+        );
+        let output = looked.raw(&["cat", "latest", "tree/f2"]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(4), 0), "{codec}");
+        let ends: Vec<Option<i32>> = (0..2)
+            .map(|_| looked.raw(&["verify", "latest", "--sample", "50%"]).status.code())
+            .collect();
+        assert_eq!(ends.last(), Some(&Some(4)), "{codec}: {ends:?}");
+    }
+}
+
+#[test]
 fn a_picked_hard_link_whose_first_name_is_not_picked_becomes_the_file() {
     for form in [Form::Plain, Form::SealedChunks] {
         let looked = Looked::new(form);
@@ -328,6 +364,16 @@ fn a_difference_is_exactly_what_was_changed() {
         std::os::unix::fs::symlink("there", tree.join("link")).unwrap();
         looked.backup();
 
+        let now: BTreeSet<Vec<u8>> = trees::facts(&tree).keys().map(|path| in_backup(path)).collect();
+        assert_eq!(
+            paths(&looked.json(&["ls", "latest", "-R"], 0), "entries"),
+            now,
+            "{form:?}"
+        );
+        assert_eq!(looked.out(&["cat", "latest", "tree/many/f007"]), b"another content");
+        assert_eq!(looked.out(&["cat", &one, "tree/many/f007"]), b"content 7");
+        assert!(looked.out(&["cat", "latest", "tree/large"]) == fs::read(tree.join("large")).unwrap());
+        looked.json(&["cat", "latest", "tree/gone"], 10);
         let told = looked.json(&["diff", &one, "latest"], 0);
         let changes: Vec<(String, String, String)> = told["differences"]
             .as_array()
