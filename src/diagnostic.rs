@@ -65,7 +65,10 @@ impl ExitCode {
             Self::Refused,
             "refused: confirmation missing, a fence, a guard, files in the way or in use",
         ),
-        (Self::NotFound, "not found: no such backup, no such rollback point"),
+        (
+            Self::NotFound,
+            "not found: no such backup, nothing of that name in it, no such rollback point",
+        ),
         (Self::Held, "held by another run"),
         (Self::CannotDecrypt, "cannot decrypt"),
         (Self::ManifestInvalid, "the manifest is invalid"),
@@ -224,6 +227,10 @@ codes! {
     BackupUnknown = "backup-unknown" => NotFound;
     /// More than one backup fits.
     BackupAmbiguous = "backup-ambiguous" => Usage;
+    /// A backup that does not have what was asked for.
+    PathUnknown = "path-unknown" => NotFound;
+    /// Content was asked for of something that is no file.
+    NotAFile = "not-a-file" => Usage;
     /// A stored object is missing, cut or changed.
     Damaged = "damaged" => VerificationFailed;
     /// An archive that tries to do what an archive must not.

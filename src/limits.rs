@@ -22,6 +22,14 @@ pub const UPLOAD_PART: usize = 8 << 20;
 pub const BATCH_FRAMES: usize = 2;
 /// Entries in such a batch, however small they are.
 pub const BATCH_ENTRIES: usize = 2048;
+/// Steps that wait for one frame when a part of a backup is read: three an entry, and a frame holds at most 4096 small files.
+pub const JOB_STEPS: usize = 16_384;
+/// Bytes of a file that `cat` holds until the digest of the whole was found right. A larger file is read twice.
+pub const CAT_HELD: usize = 8 << 20;
+/// Versions of entries that `find` gathers before it gives up: about 50 MB.
+pub const FIND_MAX: usize = 200_000;
+/// Bytes of the file in the state folder that remembers which samples were verified.
+pub const SAMPLES_MAX: u64 = 4 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
 pub const FRAMES_KEPT: usize = 6;
 /// Threads that read packs, at least: while some unpack, others wait for the target.
@@ -40,6 +48,8 @@ pub const PAGES_RUN_SHARE: u64 = 2;
 pub const READ_TRIES: u32 = 3;
 /// Bytes of plain text in one catalog segment that a reader takes: the writer's mean is 400 KiB.
 pub const SEGMENT_MAX: usize = 64 << 20;
+/// Bytes of plain text of segments that a reader keeps for its next look: the few around the place that it is at.
+pub const SEGMENTS_KEPT_BYTES: usize = 8 << 20;
 /// Bytes of one line of a catalog: a path, its attributes and 64 KiB of each in base64.
 pub const CATALOG_LINE_MAX: usize = 4 << 20;
 /// Bytes of a record, of a `sums` or a `refs` object after unpacking.

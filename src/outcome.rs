@@ -34,6 +34,15 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+/// One item of a list that is handed on while it is made: what people read and what programs read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// Text for people, a line or a few.
+    pub text: String,
+    /// Value for programs.
+    pub json: Value,
+}
+
 /// The result of a command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {

@@ -13,6 +13,7 @@ pub mod object;
 pub mod pack;
 pub mod plain;
 pub mod policy;
+pub mod reading;
 pub mod record;
 pub mod refs;
 pub mod repository;

@@ -160,7 +160,7 @@ async fn read_piece(reader: &mut (dyn tokio::io::AsyncRead + Send + Unpin)) -> s
 }
 
 /// Reads the table of frames at the end of an archive and checks it against the record.
-async fn read_table(object: &Object, record: &ArchiveRecord) -> Result<Vec<FrameLength>, PlainError> {
+pub(super) async fn read_table(object: &Object, record: &ArchiveRecord) -> Result<Vec<FrameLength>, PlainError> {
     let end = object.length();
     let footer = object.range(end.saturating_sub(seek_table::FOOTER as u64)..end).await?;
     let length = seek_table::table_length(&footer).map_err(PlainError::Table)?;

@@ -492,7 +492,7 @@ pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
 }
 
 /// The same with the packs that its list of objects names.
-fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>)> {
+pub(super) fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>)> {
     let mut objects = objects(record);
     let packs = refs
         .iter()
@@ -789,7 +789,7 @@ pub async fn check_objects(target: &Target, record: &Record, events: &Events) ->
     check_each(target, packs.collect(), events).await
 }
 
-async fn check_each(
+pub(super) async fn check_each(
     target: &Target,
     objects: Vec<(String, u64, Option<Digest>)>,
     events: &Events,

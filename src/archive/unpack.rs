@@ -3,6 +3,7 @@
 mod archived;
 mod lines;
 mod packed;
+pub mod segments;
 mod tally;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::id::SourceName;
 use crate::source::{SinkError, TreeSink};
 use crate::target::{Target, TargetError};
 
-pub use lines::{Lines, segment};
+pub use lines::Lines;
+pub use segments::segment;
 
 use super::catalog::{CatalogError, Listed};
 use super::chunks::fetch::FetchError;

@@ -3,6 +3,7 @@
 //! Nothing is decided here; `cli::request` turns what was read into requests. The help texts are also the text of
 //! `docs/reference/cli.md`, of the man pages and of the completions.
 
+mod reading;
 mod verbs;
 
 use std::path::PathBuf;
@@ -13,11 +14,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::id::EnvName;
 use crate::report::Format;
 
+pub use reading::{CatVerb, DiffVerb, ExportVerb, FindVerb, LsVerb, ReadOptions, VerifyLevel, VerifyVerb};
 pub use verbs::{
     BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, GenerateVerb, JournalAction,
     JournalVerb, KeysAction, KeysVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb,
-    RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel,
-    VerifyVerb,
+    RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -151,10 +152,35 @@ pub enum Verb {
         strongroom show latest --env dev\n  \
         strongroom show latest~1 --env live --json")]
     Show(ShowVerb),
-    /// Verify one backup.
+    /// List what is in a backup.
+    #[command(after_help = "Examples:\n  \
+        strongroom ls latest --env dev\n  \
+        strongroom ls latest~1 config/settings --env live --recursive --json")]
+    Ls(LsVerb),
+    /// Print the content of a file in a backup.
+    #[command(after_help = "Examples:\n  \
+        strongroom cat latest config/app.toml --env dev\n  \
+        strongroom cat latest /srv/service/data/report.csv --env live -o report.csv")]
+    Cat(CatVerb),
+    /// Say what differs between two backups.
+    #[command(after_help = "Examples:\n  \
+        strongroom diff latest~1 latest --env dev\n  \
+        strongroom diff staging/latest live/latest config --json")]
+    Diff(DiffVerb),
+    /// Look for a name in every backup.
+    #[command(after_help = "Examples:\n  \
+        strongroom find app.toml --env dev\n  \
+        strongroom find 'config/**/*.toml' --env live --pipeline backup")]
+    Find(FindVerb),
+    /// Take files out of a backup as a tar archive.
+    #[command(after_help = "Examples:\n  \
+        strongroom export latest config --env dev -o config.tar\n  \
+        strongroom export latest --env live --output - | tar -tv")]
+    Export(ExportVerb),
+    /// Verify one backup, whole or a part of it at each run.
     #[command(after_help = "Examples:\n  \
         strongroom verify latest --env dev\n  \
-        strongroom verify latest --env live --level objects")]
+        strongroom verify latest --env live --sample 5%")]
     Verify(VerifyVerb),
     /// Say which backups a retention policy keeps, and why; change nothing.
     #[command(after_help = "Examples:\n  \
@@ -221,6 +247,11 @@ impl Verb {
             Self::Schema(_) => "schema",
             Self::List(_) => "list",
             Self::Show(_) => "show",
+            Self::Ls(_) => "ls",
+            Self::Cat(_) => "cat",
+            Self::Diff(_) => "diff",
+            Self::Find(_) => "find",
+            Self::Export(_) => "export",
             Self::Verify(_) => "verify",
             Self::Retention(_) => "retention",
             Self::Forget(_) => "forget",
@@ -232,6 +263,19 @@ impl Verb {
             Self::Man(_) => "man",
             Self::Generate(_) => "generate",
         }
+    }
+
+    /// Whether the verb hands its result on while it is made.
+    pub const fn hands_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Ls(_) | Self::Cat(_) | Self::Diff(_) | Self::Find(_) | Self::Export(_)
+        )
+    }
+
+    /// Whether its result is bytes, so that a file of `--output` takes nothing else, not even why there are none.
+    pub const fn gives_bytes(&self) -> bool {
+        matches!(self, Self::Cat(_) | Self::Export(_))
     }
 
     /// Whether the verb does something, so that `-q` may leave its summary out; the others are asked for their output.
@@ -251,6 +295,11 @@ impl Verb {
             | Self::Schema(_)
             | Self::List(_)
             | Self::Show(_)
+            | Self::Ls(_)
+            | Self::Cat(_)
+            | Self::Diff(_)
+            | Self::Find(_)
+            | Self::Export(_)
             | Self::Retention(_)
             | Self::ExplainError(_)
             | Self::Completions(_)

@@ -11,6 +11,8 @@ mod input;
 mod output;
 mod progress;
 mod prompt;
+mod reading;
+mod results;
 mod screen;
 mod signals;
 mod trace;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use crate::clock::SystemClock;
+use crate::commands::results::Results;
 use crate::commands::{Prompt, Session, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::{Events, Listener};
@@ -31,9 +34,10 @@ use crate::outcome::{ExitCode, Outcome};
 use crate::report::{self, Detail, Format};
 use crate::secrets::Scrubber;
 
-use self::args::{Cli, Global};
+use self::args::{Cli, Global, Verb};
 use self::output::Output;
 use self::request::{Request, Typed};
+use self::results::{Handed, Takes};
 use self::screen::Screen;
 
 /// Runs the program on the process's own arguments and environment.
@@ -63,12 +67,19 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
         Detail::Full
     };
     let stop = Stop::default();
-    let screen = screen(&global);
-    let outcome = prepare(&global, variables, scrubber, &stop, &screen).and_then(|(session, folder)| {
+    let screen = screen(&global, &verb);
+    let takes = if verb.gives_bytes() {
+        Takes::Bytes
+    } else {
+        Takes::Anything
+    };
+    let handed = Arc::new(Handed::new(global.format(), (global.file(), takes), scrubber.clone()));
+    let outcome = prepare(&global, variables, &handed, &stop, &screen).and_then(|(session, folder)| {
         let typed = Typed {
             environment: global.env.clone(),
             folder: &folder,
             project: &session.project,
+            output: global.output.as_deref(),
         };
         let request = typed.request(verb)?;
         output.check()?;
@@ -77,14 +88,14 @@ fn run(words: &[OsString], variables: BTreeMap<String, String>, scrubber: &Scrub
     let mut outcome = outcome.unwrap_or_else(|refused| Outcome::failed(name, "", vec![*refused]));
     screen.clear();
     report::scrub(&mut outcome, &|text| scrubber.scrub(text).into_owned());
-    output.write(&outcome, detail)
+    output.write(&outcome, detail, &handed)
 }
 
 /// Makes the session; the folder beside it is the current one.
 fn prepare(
     global: &Global,
     variables: BTreeMap<String, String>,
-    scrubber: &Scrubber,
+    handed: &Arc<Handed>,
     stop: &Stop,
     screen: &Screen,
 ) -> Result<(Session, PathBuf), Box<Diagnostic>> {
@@ -92,6 +103,7 @@ fn prepare(
         Box::new(Diagnostic::error(Code::Usage, "the current folder cannot be found").why(error.to_string()))
     })?;
     let project = project(global.project.as_deref(), &folder)?;
+    let scrubber = handed.scrubber();
     let log = variables.get("STRONGROOM_LOG").map(String::as_str);
     let debug_requested = trace::start(global.verbose, log, screen, scrubber)?;
     signals::listen(stop, screen).map_err(|error| {
@@ -107,6 +119,7 @@ fn prepare(
         clock: Arc::new(SystemClock),
         events,
         stop: stop.clone(),
+        results: Arc::clone(handed) as Arc<dyn Results>,
         prompt: prompt(screen),
         scrubber: scrubber.clone(),
         debug_requested,
@@ -163,9 +176,10 @@ fn project(named: Option<&Path>, folder: &Path) -> Result<PathBuf, Box<Diagnosti
     Ok(found.unwrap_or(folder).to_owned())
 }
 
-/// Bars where someone watches and no log lines would run through them.
-fn screen(global: &Global) -> Screen {
-    let watched = std::io::stderr().is_terminal() && !global.no_progress && global.verbose == 0;
+/// Bars where someone watches, and neither log lines nor a result that is handed on while it is made would run through them.
+fn screen(global: &Global, verb: &Verb) -> Screen {
+    let crossed = global.verbose > 0 || (verb.hands_on() && global.file().is_none() && std::io::stdout().is_terminal());
+    let watched = std::io::stderr().is_terminal() && !global.no_progress && !crossed;
     if watched && tells_progress(global) {
         Screen::with_bars()
     } else {

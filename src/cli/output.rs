@@ -6,13 +6,14 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
 use crate::outcome::{ExitCode, Outcome};
 use crate::report::{Color, Detail, Format, Rendered, View, human};
 use crate::secrets::Scrubber;
 
 use super::args::{ColorWhen, Global};
+use super::results::{Handed, Out, State, Takes};
 
 impl Global {
     /// The format asked for, by `--json` or `--format`.
@@ -21,6 +22,11 @@ impl Global {
             (true, _) => Format::Json,
             (false, format) => format.unwrap_or(Format::Human),
         }
+    }
+
+    /// The file of `--output`; `None` for the standard output, as which `-` is understood too.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.output.clone().filter(|file| file != Path::new("-"))
     }
 }
 
@@ -42,8 +48,8 @@ impl Output {
         };
         Self {
             format: global.format(),
-            file: global.output.clone(),
-            result: color(global.output.is_none() && std::io::stdout().is_terminal()),
+            file: global.file(),
+            result: color(global.file().is_none() && std::io::stdout().is_terminal()),
             problems: color(std::io::stderr().is_terminal()),
         }
     }
@@ -67,19 +73,35 @@ impl Output {
         Ok(())
     }
 
-    /// Writes the outcome and gives the process's exit code.
-    pub(super) fn write(&self, outcome: &Outcome, detail: Detail) -> ExitCode {
+    /// Writes the outcome behind what was handed on before, and gives the process's exit code.
+    pub(super) fn write(&self, outcome: &Outcome, detail: Detail, handed: &Handed) -> ExitCode {
         let exit = outcome.exit_code();
         let view = View {
             result: self.result,
             problems: self.problems,
             detail,
         };
-        let rendered = self.format.render(outcome, &view);
-        print_problems(&rendered.problems);
-        let written = match &self.file {
-            Some(file) => write_file(file, &self.for_file(outcome, rendered, detail)),
-            None => print_result(&rendered.result),
+        let written = match handed.take() {
+            State::Nothing => {
+                let rendered = self.format.render(outcome, &view);
+                print_problems(&rendered.problems);
+                match &self.file {
+                    Some(_) if handed.takes() == Takes::Bytes => print_result(&rendered.result),
+                    Some(file) => write_file(file, &self.for_file(outcome, rendered, detail)),
+                    None => print_result(&rendered.result),
+                }
+            }
+            State::List { mut out, key, .. } => {
+                let rendered = self.format.end_list(outcome, key, &view);
+                print_problems(&rendered.problems);
+                let text = match &self.file {
+                    Some(_) => self.for_file(outcome, rendered, detail),
+                    None => rendered.result,
+                };
+                let written = out.write(text.as_bytes()).and_then(|()| out.finish());
+                unless_enough(written).map_err(|error| handed.unwritten(&error))
+            }
+            State::Bytes(out) => self.write_beside(outcome, view, out, handed),
         };
         match written {
             Ok(()) => exit,
@@ -88,6 +110,20 @@ impl Output {
                 if exit == ExitCode::Done { ExitCode::Failed } else { exit }
             }
         }
+    }
+
+    /// The outcome of bytes stands beside them: on the standard output where they went into a file, else on the standard error.
+    fn write_beside(&self, outcome: &Outcome, view: View, out: Out, handed: &Handed) -> Result<(), Box<Diagnostic>> {
+        let failed = outcome.diagnostics.iter().any(|one| one.severity == Severity::Error);
+        let ended = if failed { out.abandon() } else { out.finish() };
+        let rendered = self.format.render(outcome, &view);
+        print_problems(&rendered.problems);
+        match (&self.file, self.format) {
+            (Some(_), _) => print_result(&rendered.result)?,
+            (None, Format::Human) => {}
+            (None, Format::Json) => print_problems(&rendered.result),
+        }
+        unless_enough(ended).map_err(|error| handed.unwritten(&error))
     }
 
     /// A file holds everything, problems too, and no colour unless it was asked for.
@@ -116,6 +152,14 @@ fn folder_of(file: &Path) -> &Path {
     file.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."))
+}
+
+/// A reader who has seen enough is no failure.
+fn unless_enough(written: std::io::Result<()>) -> std::io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn print_problems(text: &str) {
@@ -149,7 +193,7 @@ fn write_file(file: &Path, text: &str) -> Result<(), Box<Diagnostic>> {
     written.map_err(|error| unwritten(&format!("`{}`", file.display()), &error))
 }
 
-fn unwritten(place: &str, error: &std::io::Error) -> Box<Diagnostic> {
+pub(super) fn unwritten(place: &str, error: &std::io::Error) -> Box<Diagnostic> {
     Box::new(
         Diagnostic::error(Code::Internal, format!("the result could not be written to {place}"))
             .why(error.to_string())
@@ -158,7 +202,7 @@ fn unwritten(place: &str, error: &std::io::Error) -> Box<Diagnostic> {
 }
 
 /// What the operator's umask leaves of 0666; where `/proc` does not say, for the owner alone.
-fn mode_of_new_files() -> u32 {
+pub(super) fn mode_of_new_files() -> u32 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {

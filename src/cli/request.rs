@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    Action, ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, KeysAction,
-    KeysRequest, ListRequest, Mode, RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest,
-    RunRequest, SchemaRequest, ShowRequest, SweepRequest, ValidateRequest, VerifyRequest,
+    Action, CatRequest, DiffRequest, ExplainErrorRequest, ExplainRequest, ExportRequest, FindRequest, ForgetRequest,
+    Guarding, JournalAction, JournalRequest, KeysAction, KeysRequest, ListRequest, LsRequest, Mode, RetentionOfBackups,
+    RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest, ShowRequest,
+    SweepRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -35,6 +36,16 @@ pub enum Request {
     List(ListRequest),
     /// `show`.
     Show(ShowRequest),
+    /// `ls`.
+    Ls(LsRequest),
+    /// `cat`.
+    Cat(CatRequest),
+    /// `diff`.
+    Diff(DiffRequest),
+    /// `find`.
+    Find(FindRequest),
+    /// `export`.
+    Export(ExportRequest),
     /// `verify`.
     Verify(VerifyRequest),
     /// `retention`.
@@ -74,6 +85,8 @@ pub(super) struct Typed<'a> {
     pub folder: &'a Path,
     /// The project folder, absolute.
     pub project: &'a Path,
+    /// The file of `--output`, if any.
+    pub output: Option<&'a Path>,
 }
 
 /// A command line that cannot become a request.
@@ -125,6 +138,11 @@ impl Typed<'_> {
                 targets: verb.targets,
             })),
             Verb::Show(verb) => self.show(verb),
+            Verb::Ls(verb) => self.ls(verb),
+            Verb::Cat(verb) => self.cat(verb),
+            Verb::Diff(verb) => self.diff(verb),
+            Verb::Find(verb) => self.find(verb),
+            Verb::Export(verb) => self.export(verb),
             Verb::Verify(verb) => self.verify(verb),
             Verb::Retention(verb) => self.retention(verb),
             Verb::Forget(verb) => self.forget(verb),
@@ -219,19 +237,6 @@ impl Typed<'_> {
         }))
     }
 
-    fn verify(&self, verb: args::VerifyVerb) -> Result<Request, Refused> {
-        let (environment, backup) = self.backup(&verb.backup)?;
-        Ok(Request::Verify(VerifyRequest {
-            environment,
-            backup,
-            level: verb.level.into(),
-            pipeline: verb.pipeline,
-            targets: verb.targets,
-            identity: verb.identity.map(|path| self.folder.join(path)),
-            trust_unsigned: verb.trust_unsigned,
-        }))
-    }
-
     fn retention(&self, verb: args::RetentionVerb) -> Result<Request, Refused> {
         let Some(file) = &verb.times else {
             return Ok(Request::Retention(RetentionRequest::Backups(RetentionOfBackups {
@@ -307,7 +312,7 @@ impl Typed<'_> {
         Ok(Request::Keys(KeysRequest::Of(self.environment()?, action)))
     }
 
-    fn environment(&self) -> Result<EnvName, Refused> {
+    pub(super) fn environment(&self) -> Result<EnvName, Refused> {
         self.environment.clone().ok_or_else(|| no_environment(self.project))
     }
 
@@ -321,7 +326,7 @@ impl Typed<'_> {
     }
 
     /// Takes `<env>/<id>` apart. The environment in front stands in for `--env` and may not contradict it.
-    fn backup(&self, text: &str) -> Result<(EnvName, String), Refused> {
+    pub(super) fn backup(&self, text: &str) -> Result<(EnvName, String), Refused> {
         let Some((front, backup)) = text.split_once('/') else {
             return Ok((self.environment()?, text.to_owned()));
         };
@@ -417,6 +422,7 @@ mod tests {
             environment: cli.global.env,
             folder: Path::new(folder),
             project: Path::new("/project"),
+            output: cli.global.output.as_deref(),
         };
         typed.request(cli.verb)
     }

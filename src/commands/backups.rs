@@ -44,6 +44,11 @@ pub(super) async fn open(session: &Session, name: &EnvName, only: &[TargetName])
 }
 
 impl Found {
+    /// The folder that holds the environment's state.
+    pub(super) fn state(&self) -> PathBuf {
+        state_of(&self.environment, &self.project, &self.name)
+    }
+
     pub(super) async fn list(&self) -> Listing {
         let mut listing = repository::list(&self.targets, &self.name).await;
         listing.warnings.extend(self.warnings.iter().cloned());

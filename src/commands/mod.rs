@@ -2,13 +2,19 @@
 //!
 //! Nothing here prints, exits or reads the process environment; the command line hands all of it in as a [`Session`].
 
+pub mod cat;
+pub mod diff;
 pub mod explain;
 pub mod explain_error;
+pub mod export;
+pub mod find;
 pub mod forget;
 pub mod journal;
 pub mod keys;
 pub mod list;
+pub mod ls;
 pub mod request;
+pub mod results;
 pub mod retention;
 pub mod rollback;
 pub mod run;
@@ -19,7 +25,10 @@ pub mod validate;
 pub mod verify;
 
 mod backups;
+mod entries;
 mod keeping;
+mod reading;
+mod sampling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,6 +56,8 @@ pub struct Session {
     pub events: Events,
     /// Whether the run should end.
     pub stop: Stop,
+    /// Takes results that are handed on while they are made.
+    pub results: Arc<dyn results::Results>,
     /// The operator at the terminal; `None` where nobody could answer.
     pub prompt: Option<Arc<dyn Prompt>>,
     /// Takes secret values out of whatever is printed.

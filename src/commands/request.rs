@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::archive::policy::Policy;
+pub use crate::archive::reading::export::Form;
+pub use crate::archive::reading::list::Depth;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
 use crate::pipeline::run::Options;
 pub use crate::pipeline::run::rollback::{Action, Rollback};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
+use crate::units::Share;
 use jiff::Timestamp;
 
 /// Runs a pipeline, or says what a run would do.
@@ -121,23 +124,92 @@ pub struct ShowRequest {
     pub targets: Vec<TargetName>,
 }
 
-/// Verifies one backup.
+/// A backup that is read in parts, and what it takes to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyRequest {
+pub struct ReadFrom {
     /// The environment.
     pub environment: EnvName,
     /// As in [`ShowRequest`].
     pub backup: String,
-    /// How much is checked.
-    pub level: Level,
+    /// How it is found and opened.
+    pub how: ReadBy,
+}
+
+/// How backups are found and opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadBy {
     /// Only backups made by this pipeline.
     pub pipeline: Option<PipelineName>,
     /// Only in these targets; empty for all of the environment.
     pub targets: Vec<TargetName>,
-    /// A file with the identity that opens the backup.
+    /// A file with the identity that opens them.
     pub identity: Option<PathBuf>,
-    /// Whether a backup passes that nobody trusted signed.
+    /// Whether a backup is read that nobody trusted signed.
     pub trust_unsigned: bool,
+}
+
+/// Lists what is in a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LsRequest {
+    /// The backup.
+    pub from: ReadFrom,
+    /// Where, as typed; `None` for the whole backup.
+    pub path: Option<Vec<u8>>,
+    /// How deep.
+    pub depth: Depth,
+}
+
+/// Gives the content of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatRequest {
+    /// The backup.
+    pub from: ReadFrom,
+    /// Which file, as typed.
+    pub path: Vec<u8>,
+}
+
+/// Tells what differs between two backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffRequest {
+    /// The one.
+    pub one: ReadFrom,
+    /// The other.
+    pub other: ReadFrom,
+    /// Only there and below, as typed.
+    pub path: Option<Vec<u8>>,
+}
+
+/// Looks for a name in every backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindRequest {
+    /// The environment.
+    pub environment: EnvName,
+    /// What is sought, a glob.
+    pub name: String,
+    /// How the backups are found and opened.
+    pub how: ReadBy,
+}
+
+/// Takes parts of a backup out as a tar archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// The backup.
+    pub from: ReadFrom,
+    /// What, as typed; empty for everything.
+    pub paths: Vec<Vec<u8>>,
+    /// How the archive is written.
+    pub form: Form,
+}
+
+/// Verifies one backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// The backup.
+    pub from: ReadFrom,
+    /// How much is checked.
+    pub level: Level,
+    /// Only a part that is no more than this, another one at each run; `None` for everything.
+    pub sample: Option<Share>,
 }
 
 /// Lets single backups go.

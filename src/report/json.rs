@@ -2,6 +2,9 @@
 //!
 //! Keys come in a fixed order: `version`, `command`, `exit`, `headline`, the command's fields, the command's own JSON,
 //! `text` where the result is a text, `diagnostics`. `version` counts changes that a reader would notice.
+//!
+//! A list that may be long is written while it is made: it stands behind `command`, each item on a line of its own, and what is known
+//! only at the end follows it.
 
 use serde_json::{Map, Value};
 
@@ -23,6 +26,21 @@ pub fn render(outcome: &Outcome, _: &View) -> Rendered {
         result,
         problems: String::new(),
     }
+}
+
+/// The beginning of a document whose list `key` is written while it is made, up to its first item.
+pub(super) fn begin(command: &str, key: &str) -> String {
+    let command = Value::from(command);
+    let key = Value::from(key);
+    format!("{{\"version\":{VERSION},\"command\":{command},{key}:[")
+}
+
+/// The end of such a document: the list is closed, and what else there is follows it.
+pub(super) fn end(outcome: &Outcome, key: &str) -> String {
+    let mut rest = document(outcome);
+    rest.retain(|name, _| name != "version" && name != "command" && name != key);
+    let rest = Value::Object(rest).to_string();
+    format!("\n],{}\n", rest.strip_prefix('{').unwrap_or(&rest))
 }
 
 fn document(outcome: &Outcome) -> Map<String, Value> {

@@ -7,13 +7,15 @@ pub mod human;
 pub mod json;
 
 mod excerpt;
+mod lists;
 mod scrubbing;
 
 use clap::ValueEnum;
 
 use crate::outcome::Outcome;
 
-pub use scrubbing::scrub;
+pub use lists::Rank;
+pub use scrubbing::{scrub, scrub_item};
 
 macro_rules! formats {
     ($($(#[doc = $doc:literal])* $variant:ident => $render:path;)*) => {

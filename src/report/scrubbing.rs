@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Excerpt};
-use crate::outcome::Outcome;
+use crate::outcome::{Item, Outcome};
 
 /// Passes every text of `outcome` through `clean`; keys and numbers stay.
 pub fn scrub(outcome: &mut Outcome, clean: &dyn Fn(&str) -> String) {
@@ -26,6 +26,12 @@ pub fn scrub(outcome: &mut Outcome, clean: &dyn Fn(&str) -> String) {
     for (_, value) in &mut outcome.json {
         pass_value(value, clean);
     }
+}
+
+/// Passes the texts of an item through `clean`.
+pub fn scrub_item(item: &mut Item, clean: &dyn Fn(&str) -> String) {
+    pass(&mut item.text, clean);
+    pass_value(&mut item.json, clean);
 }
 
 fn pass_diagnostic(diagnostic: &mut Diagnostic, clean: &dyn Fn(&str) -> String) {

@@ -34,6 +34,7 @@ mod offsite;
 mod pages;
 mod projects;
 mod proxy;
+mod reading;
 mod restore_tree;
 mod retention;
 mod sealed;

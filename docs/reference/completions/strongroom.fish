@@ -48,7 +48,12 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain" -d '
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "schema" -d 'Print the JSON Schema of a manifest'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "list" -d 'List the backups of an environment'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "show" -d 'Show one backup: when, from what, how large, where'
-complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "verify" -d 'Verify one backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "ls" -d 'List what is in a backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "cat" -d 'Print the content of a file in a backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "diff" -d 'Say what differs between two backups'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "find" -d 'Look for a name in every backup'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "export" -d 'Take files out of a backup as a tar archive'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "verify" -d 'Verify one backup, whole or a part of it at each run'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "retention" -d 'Say which backups a retention policy keeps, and why; change nothing'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "forget" -d 'Let single backups go'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "sweep" -d 'Delete what no backup needs and was listed long enough; list the rest'
@@ -263,8 +268,101 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s v -l verb
 complete -c strongroom -n "__fish_strongroom_using_subcommand show" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s R -l recursive -d 'List everything below too'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand ls" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand cat" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand diff" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand find" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l pipeline -d 'Only backups made by this pipeline' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l zstd -d 'Compress the archive; done too where the name after `-o` ends in `.zst`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand export" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l level -d 'How much is checked: every stored object\'s digest, or every entry\'s content too' -r -f -a "objects\t'Every stored object is there and has its digest'
 content\t'The same, and every entry unpacks to the content that the catalog says'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l sample -d 'Check only a part of at most this share, `5%`: the next one at each run, until all were checked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l pipeline -d 'Only backups made by this pipeline' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l target -d 'Look only in this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use crate::archive::policy::Policy;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
-use crate::steps::verify::Level;
 use crate::units::Span;
 
 /// `run`.
@@ -235,47 +234,6 @@ pub struct ShowVerb {
     /// Look only in this target. Repeatable.
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
-}
-
-/// `verify`.
-#[derive(Debug, Args)]
-pub struct VerifyVerb {
-    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
-    #[arg(value_name = "BACKUP")]
-    pub backup: String,
-    /// How much is checked: every stored object's digest, or every entry's content too.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = VerifyLevel::Content)]
-    pub level: VerifyLevel,
-    /// Only backups made by this pipeline.
-    #[arg(long, value_name = "PIPELINE")]
-    pub pipeline: Option<PipelineName>,
-    /// Look only in this target. Repeatable.
-    #[arg(long = "target", value_name = "TARGET")]
-    pub targets: Vec<TargetName>,
-    /// The file with the age identity that opens the backup, instead of what the environment says.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub identity: Option<PathBuf>,
-    /// Use a backup although none of the environment's signers made it.
-    #[arg(long)]
-    pub trust_unsigned: bool,
-}
-
-/// How much `verify` checks, as the command line has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VerifyLevel {
-    /// Every stored object is there and has its digest.
-    Objects,
-    /// The same, and every entry unpacks to the content that the catalog says.
-    Content,
-}
-
-impl From<VerifyLevel> for Level {
-    fn from(level: VerifyLevel) -> Self {
-        match level {
-            VerifyLevel::Objects => Self::Objects,
-            VerifyLevel::Content => Self::Content,
-        }
-    }
 }
 
 /// `forget`.

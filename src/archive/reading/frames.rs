@@ -1,0 +1,325 @@
+//! Plain content by frames, whatever form the backup has: packs, an archive of independent frames, or an archive that only reads from
+//! front to back.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+
+use crate::archive::catalog::{Listed, PackRun, Place};
+use crate::archive::chunks::fetch::{Fetcher, FrameKey, FramePart};
+use crate::archive::keys::Opening;
+use crate::archive::object::Object;
+use crate::archive::plain::{self, PlainError, PlainReader, ReadError};
+use crate::archive::record::ArchiveRecord;
+use crate::archive::refs;
+use crate::archive::repository::RepositoryError;
+use crate::archive::unpack::UnpackError;
+use crate::codec::Codec;
+use crate::codec::frames::decompress_whole;
+use crate::event::{Event, Events};
+use crate::limits::FRAME;
+use crate::target::Target;
+
+use super::Reading;
+
+/// Bytes of an archive of which the frames are worked out at once, so that the list of a large file's stays short.
+const STRETCH: u64 = 1 << 30;
+
+/// A plain frame; several readers may have it.
+pub(super) type Plain = Arc<Vec<u8>>;
+
+/// Where content is read from.
+pub(super) enum Frames {
+    /// From packs.
+    Packs(Fetcher),
+    /// From an archive whose frames can be read alone.
+    Archive(Archive),
+    /// From an archive that is one stream. Its frames are but stretches of equal length.
+    Stream(Box<Mutex<Forward>>),
+}
+
+/// A part of a file's data that lies in one row.
+#[derive(Clone, Debug)]
+pub(super) enum Stretch {
+    /// In a pack.
+    Pack(PackRun),
+    /// In the plain archive.
+    Archive(Range<u64>),
+}
+
+/// An archive with what is known of its frames.
+pub(super) struct Archive {
+    record: ArchiveRecord,
+    object: Object,
+    target: Target,
+    handle: Handle,
+    events: Events,
+    frames: Vec<Frame>,
+}
+
+#[derive(Clone, Copy)]
+struct Frame {
+    stored_at: u64,
+    stored: u32,
+    plain_at: u64,
+    plain: u32,
+}
+
+/// An archive that is read from front to back, and from the front again for whoever goes back.
+pub(super) struct Forward {
+    record: ArchiveRecord,
+    target: Target,
+    opening: Opening,
+    handle: Handle,
+    events: Events,
+    reader: Option<PlainReader>,
+}
+
+impl Frames {
+    /// Reads what it takes to find content in a backup.
+    pub(super) fn open(reading: &Reading) -> Result<Self, UnpackError> {
+        let Reading {
+            target,
+            record,
+            opening,
+            events,
+            handle,
+            ..
+        } = reading;
+        let Some(archive) = &record.archive else {
+            let listed = handle.block_on(refs::read(target, &record.refs));
+            let listed =
+                listed.map_err(|error| UnpackError::Refs(Box::new(RepositoryError::of_refs(target, error))))?;
+            return Ok(Self::Packs(Fetcher::new(
+                target,
+                opening,
+                listed,
+                events,
+                handle.clone(),
+            )));
+        };
+        if archive.codec == Codec::Gzip {
+            return Ok(Self::Stream(Box::new(Mutex::new(Forward {
+                record: archive.clone(),
+                target: target.clone(),
+                opening: opening.clone(),
+                handle: handle.clone(),
+                events: events.clone(),
+                reader: None,
+            }))));
+        }
+        Archive::open(archive, reading)
+            .map(Self::Archive)
+            .map_err(|source| damaged(archive, source))
+    }
+
+    /// How many threads may read at once.
+    pub(super) fn readers(&self, many: usize) -> usize {
+        match self {
+            Self::Packs(_) | Self::Archive(_) => many,
+            Self::Stream(_) => 1,
+        }
+    }
+
+    /// Where the data of an entry lies, in order.
+    pub(super) fn stretches(&self, listed: &Listed) -> Result<Vec<Stretch>, UnpackError> {
+        let disagree = || UnpackError::Disagree {
+            path: super::path::BackupPath::of(listed).display(),
+            what: "where the content lies",
+        };
+        match (&listed.place, self) {
+            (None, _) => Ok(Vec::new()),
+            (Some(Place::Packs(packs)), Self::Packs(_)) => Ok(packs.runs.iter().copied().map(Stretch::Pack).collect()),
+            (Some(Place::Archive(data)), Self::Archive(_) | Self::Stream(_)) => {
+                let length = listed.entry.kind.data_bytes();
+                let end = data.checked_add(length).ok_or_else(disagree)?;
+                let cuts = (0..length.div_ceil(STRETCH)).map(|number| {
+                    let start = data + number * STRETCH;
+                    Stretch::Archive(start..end.min(start + STRETCH))
+                });
+                Ok(cuts.collect())
+            }
+            (Some(Place::Packs(_) | Place::Archive(_)), _) => Err(disagree()),
+        }
+    }
+
+    /// The parts of frames that make up a stretch.
+    pub(super) fn parts(&self, stretch: &Stretch) -> Result<Vec<FramePart>, UnpackError> {
+        match (self, stretch) {
+            (Self::Packs(fetcher), Stretch::Pack(run)) => {
+                let parts = fetcher.parts(&run.pack, run.offset, run.length);
+                parts.map_err(|source| UnpackError::Pack {
+                    name: fetcher.object(&run.pack),
+                    source,
+                })
+            }
+            (Self::Archive(archive), Stretch::Archive(range)) => archive.parts(range),
+            (Self::Stream(forward), Stretch::Archive(range)) => {
+                let record = &lock(forward).record;
+                let whole = FRAME as u64;
+                let frames = (range.start / whole..range.end.div_ceil(whole)).map(|number| {
+                    let at = number * whole;
+                    (number, at, whole.min(record.plain_bytes.saturating_sub(at)))
+                });
+                cut(record, range, frames)
+            }
+            (Self::Packs(_), Stretch::Archive(_)) | (Self::Archive(_) | Self::Stream(_), Stretch::Pack(_)) => {
+                Err(UnpackError::Died)
+            }
+        }
+    }
+
+    /// The plain text of a frame.
+    pub(super) fn frame(&self, key: FrameKey) -> Result<Plain, UnpackError> {
+        match self {
+            Self::Packs(fetcher) => fetcher.frame(key).map_err(|source| UnpackError::Pack {
+                name: fetcher.object(&key.pack),
+                source,
+            }),
+            Self::Archive(archive) => archive.frame(key.number),
+            Self::Stream(forward) => lock(forward).frame(key.number),
+        }
+    }
+}
+
+fn lock(forward: &Mutex<Forward>) -> std::sync::MutexGuard<'_, Forward> {
+    forward.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn damaged(record: &ArchiveRecord, source: PlainError) -> UnpackError {
+    UnpackError::Archive {
+        name: record.name.clone(),
+        source,
+    }
+}
+
+/// The parts of `frames` (number, offset, length) that lie in `range`, which must be all of it.
+fn cut(
+    record: &ArchiveRecord,
+    range: &Range<u64>,
+    frames: impl Iterator<Item = (u64, u64, u64)>,
+) -> Result<Vec<FramePart>, UnpackError> {
+    let beyond = |at: u64| damaged(record, PlainError::Cut(at));
+    let (mut at, mut parts) = (range.start, Vec::new());
+    for (number, from, length) in frames {
+        if at >= range.end {
+            break;
+        }
+        let behind = range.end.min(from + length);
+        let within = |at: u64| at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+        let (Some(start), Some(end), Ok(number)) = (within(at), within(behind), u32::try_from(number)) else {
+            return Err(beyond(at));
+        };
+        if start < end {
+            let frame = FrameKey {
+                pack: record.blake3,
+                number,
+            };
+            parts.push(FramePart {
+                frame,
+                range: start..end,
+            });
+            at = behind;
+        }
+    }
+    if at == range.end { Ok(parts) } else { Err(beyond(at)) }
+}
+
+impl Archive {
+    fn open(record: &ArchiveRecord, reading: &Reading) -> Result<Self, PlainError> {
+        let Reading { target, handle, .. } = reading;
+        let object = handle.block_on(Object::open(target, &record.name, record.bytes, &reading.opening))?;
+        let mut frames = Vec::new();
+        let (mut stored_at, mut plain_at) = (0, 0);
+        let mut push = |stored: u32, plain: u32| {
+            frames.push(Frame {
+                stored_at,
+                stored,
+                plain_at,
+                plain,
+            });
+            stored_at += u64::from(stored);
+            plain_at += u64::from(plain);
+        };
+        if record.codec == Codec::Zstd {
+            let lengths = handle.block_on(plain::read_table(&object, record))?;
+            for length in lengths {
+                push(length.stored, length.plain);
+            }
+        } else {
+            let (mut left, whole) = (object.length(), u32::try_from(FRAME).unwrap_or(u32::MAX));
+            while left > 0 {
+                let length = u32::try_from(left).map_or(whole, |left| left.min(whole));
+                push(length, length);
+                left -= u64::from(length);
+            }
+        }
+        Ok(Self {
+            record: record.clone(),
+            object,
+            target: target.clone(),
+            handle: handle.clone(),
+            events: reading.events.clone(),
+            frames,
+        })
+    }
+
+    fn parts(&self, range: &Range<u64>) -> Result<Vec<FramePart>, UnpackError> {
+        let ended = |frame: &Frame| frame.plain_at + u64::from(frame.plain) <= range.start;
+        let first = self.frames.partition_point(ended);
+        let frames = self.frames.iter().enumerate().skip(first);
+        let frames = frames.map(|(number, frame)| (number as u64, frame.plain_at, u64::from(frame.plain)));
+        cut(&self.record, range, frames)
+    }
+
+    fn frame(&self, number: u32) -> Result<Plain, UnpackError> {
+        let frame = self.frames.get(number as usize).copied().ok_or(UnpackError::Died)?;
+        let range = frame.stored_at..frame.stored_at + u64::from(frame.stored);
+        let stored = self.handle.block_on(self.object.range(range));
+        let stored = stored.map_err(|error| damaged(&self.record, error.into()))?;
+        self.events.tell(&Event::TargetRead {
+            target: self.target.name().to_string(),
+            bytes: stored.len() as u64,
+        });
+        if self.record.codec != Codec::Zstd {
+            return Ok(Arc::new(stored));
+        }
+        let plain = decompress_whole(&stored, frame.plain as usize).map_err(|source| {
+            let at = frame.plain_at;
+            damaged(&self.record, PlainError::Frame { at, source })
+        })?;
+        Ok(Arc::new(plain))
+    }
+}
+
+impl Forward {
+    fn frame(&mut self, number: u32) -> Result<Plain, UnpackError> {
+        // Reading an archive to its end asks for the runtime, which threads of ours are not in.
+        let handle = self.handle.clone();
+        let _entered = handle.enter();
+        let start = u64::from(number) * FRAME as u64;
+        let length = (FRAME as u64).min(self.record.plain_bytes.saturating_sub(start));
+        let usable = self.reader.take().filter(|reader| reader.position() <= start);
+        let opened = usable.map_or_else(
+            || handle.block_on(plain::open(&self.target, &self.record, &self.opening, &self.events)),
+            Ok,
+        );
+        let mut reader = opened.map_err(|source| damaged(&self.record, source))?;
+        let mut frame = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let read = reader.read(start - reader.position(), |_| Ok(())).and_then(|()| {
+            reader.read(length, |data| {
+                frame.extend_from_slice(data);
+                Ok::<_, std::convert::Infallible>(())
+            })
+        });
+        match read {
+            Ok(()) => {
+                self.reader = Some(reader);
+                Ok(Arc::new(frame))
+            }
+            Err(ReadError::Plain(source)) => Err(damaged(&self.record, source)),
+            Err(ReadError::Taker(never)) => match never {},
+        }
+    }
+}

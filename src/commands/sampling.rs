@@ -1,0 +1,108 @@
+//! Which part of a backup `verify --sample` checks next. Parts follow one another, and a part that was not found sound stays the next
+//! one, so that as many runs as there are parts have checked everything.
+//!
+//! What was checked is remembered in the state folder, for each target, line, level and number of parts by itself, so that no two
+//! schedules step over each other's parts. Without it the first part is the next one: that costs time and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::archive::reading::sample::Part;
+use crate::archive::record::Record;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::atomic;
+use crate::id::TargetName;
+use crate::limits::SAMPLES_MAX;
+use crate::steps::verify::Level;
+
+/// The file, in the state folder.
+const FILE: &str = "samples.json";
+
+/// What was verified of each thing that is sampled.
+pub(super) struct Samples {
+    path: PathBuf,
+    turns: BTreeMap<String, u64>,
+}
+
+impl Samples {
+    /// Reads what the state folder has; nothing where it has none, or not what this program writes.
+    pub(super) fn open(state: &Path) -> Self {
+        let path = state.join(FILE);
+        let turns = read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        Self {
+            path,
+            turns: turns.unwrap_or_default(),
+        }
+    }
+
+    /// The part whose turn it is.
+    pub(super) fn next(&self, key: &str, parts: u32) -> Part {
+        Part::new(self.turns.get(key).copied().unwrap_or(0), parts)
+    }
+
+    /// The part that was the next one is sound.
+    ///
+    /// # Errors
+    /// When that cannot be kept: the next run then checks the same part.
+    pub(super) fn passed(&mut self, key: &str) -> Result<(), Diagnostic> {
+        let turn = self.turns.entry(key.to_owned()).or_default();
+        *turn = turn.wrapping_add(1);
+        let text = serde_json::to_vec(&self.turns).unwrap_or_default();
+        atomic::write(&self.path, 0o600, &text).map_err(|error| {
+            Diagnostic::warning(
+                Code::StateFailed,
+                format!("`{FILE}` in the state folder cannot be written"),
+            )
+            .why(error.to_string())
+            .state("the part is sound; the next run checks the same one again")
+        })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(SAMPLES_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What the parts of a backup are counted under.
+pub(super) fn key(target: &TargetName, record: &Record, level: Level, parts: u32) -> String {
+    let level = match level {
+        Level::Objects => "objects",
+        Level::Content => "content",
+    };
+    format!("{target} {} {} {level} {parts}", record.pipeline, record.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_one_another_over_runs_and_a_lost_file_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in [1, 2, 3, 1, 2] {
+            let mut samples = Samples::open(folder.path());
+            assert_eq!(samples.next("a", 3).number(), number);
+            samples.passed("a").unwrap();
+        }
+        assert_eq!(
+            Samples::open(folder.path()).next("b", 3).number(),
+            1,
+            "another has its own"
+        );
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert_eq!(Samples::open(folder.path()).next("a", 3).number(), 1);
+    }
+
+    #[test]
+    fn a_part_that_did_not_pass_is_the_next_one_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = Samples::open(folder.path());
+        assert_eq!(samples.next("a", 20), samples.next("a", 20));
+        let mut samples = Samples::open(&folder.path().join("gone"));
+        assert_eq!(samples.passed("a").unwrap_err().code, Code::StateFailed);
+    }
+}
