@@ -13,6 +13,7 @@ pub mod pack;
 pub mod plain;
 pub mod policy;
 pub mod record;
+pub mod recovery;
 pub mod refs;
 pub mod repository;
 pub mod retention;

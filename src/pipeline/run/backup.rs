@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::archive::layout::{self, FORMAT};
 use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
+use crate::archive::recovery;
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
@@ -225,6 +226,7 @@ impl<'p> Runner<'p> {
                 segments: packed.segments.clone(),
                 patch: packed.patch.clone(),
                 refs,
+                recovery: recovery::digests(),
                 redaction,
                 warnings: packed.captured.warning_count,
                 manifest: self.plan.digest().to_owned(),
