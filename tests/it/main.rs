@@ -34,6 +34,7 @@ mod offsite;
 mod pages;
 mod projects;
 mod proxy;
+mod recovery;
 mod restore_tree;
 mod retention;
 mod service;

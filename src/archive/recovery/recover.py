@@ -353,6 +353,8 @@ class Entry:
         self.kind = line["kind"]
         if self.kind == "gone":
             return
+        if len(self.parts) == 1 and self.kind != "folder":
+            raise Refused(f"{shown(path)}: what a source begins with is a folder")
         self.mode = int(line["mode"], 8) & 0o7777
         self.uid, self.gid = int(line.get("uid", 0)), int(line.get("gid", 0))
         self.user, self.group = (str(line[name]) if name in line else None for name in ("user", "group"))
