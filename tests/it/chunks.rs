@@ -278,12 +278,12 @@ impl Changing {
         match self.random.below(4) {
             0 => self.insert(),
             1 => {
-                let third = self.random.below(20) as i64;
+                let third = self.random.below(20).cast_signed();
                 let sql = "UPDATE t SET value = randomblob(length(value)) WHERE id % 20 = ?1";
                 self.database().execute(sql, [third]).unwrap();
             }
             2 => {
-                let third = self.random.below(20) as i64;
+                let third = self.random.below(20).cast_signed();
                 self.database()
                     .execute("DELETE FROM t WHERE id % 20 = ?1", [third])
                     .unwrap();

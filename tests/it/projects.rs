@@ -54,12 +54,7 @@ targets = ["local"]
 impl Project {
     /// A pipeline `backup` that captures `sources`.
     pub(crate) fn new(sources: &str) -> Self {
-        let mut dir = tempfile::tempdir().unwrap();
-        if std::env::var_os("KEEP").is_some() {
-            dir.disable_cleanup(true);
-            eprintln!("KEPT {}", dir.path().display());
-        }
-        let project = Self(dir);
+        let project = Self(tempfile::tempdir().unwrap());
         project.pipeline("backup", sources);
         project.environment("dev", "");
         project

@@ -1117,7 +1117,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__plan)
-            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1164,6 +1164,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1227,7 +1242,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__restore)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1270,6 +1285,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1510,7 +1540,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__run)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1557,6 +1587,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1904,7 +1949,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__verify)
-            opts="-e -o -q -v -h -V --level --pipeline --target --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --level --pipeline --target --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1920,6 +1965,21 @@ _strongroom() {
                     ;;
                 --target)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)

@@ -67,6 +67,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l to -d 'Res
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -79,6 +80,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -115,6 +117,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l to -d 
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -127,6 +130,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l d
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -162,6 +166,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l to -d 'Re
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -174,6 +179,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -260,6 +266,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l level -
 content\t'The same, and every entry unpacks to the content that the catalog says'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l pipeline -d 'Only backups made by this pipeline' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l target -d 'Look only in this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -268,6 +275,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s o -l ou
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand verify" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'

@@ -514,7 +514,9 @@ fn write_content(content: &Content, into: &mut Vec<u8>) {
             into.push(3);
             put(into, (*page).into());
             put(into, runs.len() as u64);
-            runs.iter().for_each(|run| put_piece(*run, into));
+            for run in runs {
+                put_piece(*run, into);
+            }
         }
     }
 }

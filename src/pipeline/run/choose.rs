@@ -10,6 +10,7 @@ use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
 
+use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
 use super::{Failure, Runner, UNTOUCHED, with_state};
 
@@ -22,6 +23,7 @@ pub(super) struct Chosen {
 pub(super) struct Verified {
     pub(super) record: Record,
     pub(super) target: Target,
+    pub(super) opening: Opening,
     level: Level,
 }
 
@@ -69,23 +71,48 @@ impl Runner<'_> {
         Ok(Chosen { backup })
     }
 
+    /// How the objects of a backup are opened.
+    pub(super) async fn opening(&mut self, targets: &[Target], record: &Record) -> Result<Opening, Failure> {
+        let mut keys = Keys::Known(self.evidence.secrets());
+        let opened = self.opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        opened.map_err(|problem| vec![problem.state(UNTOUCHED)])
+    }
+
     /// Checks the backup in its targets, one after the other until one is whole.
     pub(super) async fn verify(&mut self, chosen: Chosen, level: Level) -> Result<Verified, Failure> {
-        let Backup { record, targets, .. } = chosen.backup;
+        let Backup {
+            mut record,
+            targets,
+            bytes,
+        } = chosen.backup;
+        // Whether there is a key is to be known before an hour went into the check.
+        let opening = self.opening(&targets, &record).await?;
+        if let Opening::Epoch(keys) = &opening {
+            record.unlock(&keys.chunk_key);
+        }
         let mut problems: Vec<Diagnostic> = Vec::new();
         for target in targets {
             let checked = tokio::select! {
-                checked = check(&target, &record, level, self) => checked,
+                checked = check(&target, (&record, &bytes), (level, &opening), self) => checked,
                 () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
             };
             match checked {
-                Ok(()) => {
+                Ok(accepted) => {
                     for mut problem in problems {
                         problem.severity = Severity::Warning;
                         self.warn(problem);
                     }
+                    if let Some(unsigned) = accepted {
+                        self.evidence.warned(&unsigned)?;
+                        self.warn(unsigned);
+                    }
                     self.evidence.verified(&record, target.name())?;
-                    return Ok(Verified { record, target, level });
+                    return Ok(Verified {
+                        record,
+                        target,
+                        opening,
+                        level,
+                    });
                 }
                 Err(mut problem) => {
                     problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
@@ -124,15 +151,22 @@ pub(super) async fn choose(
     }
 }
 
-async fn check(target: &Target, record: &Record, level: Level, runner: &Runner<'_>) -> Result<(), Diagnostic> {
+async fn check(
+    target: &Target,
+    (record, bytes): (&Record, &[u8]),
+    (level, opening): (Level, &Opening),
+    runner: &Runner<'_>,
+) -> Result<Option<Diagnostic>, Diagnostic> {
     let events = &runner.context.events;
+    let trusting = runner.options.trust_unsigned;
+    let accepted = check_signed(runner.plan.environment(), target, (record, bytes), trusting).await?;
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
+        unpack::unpack(target, record, opening, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
-    Ok(())
+    Ok(accepted)
 }

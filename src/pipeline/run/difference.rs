@@ -31,7 +31,7 @@ use super::recovery::known_destinations;
 use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
-use super::{Context, Failure, Options};
+use super::{Context, Failure, Keys, Opener, Options};
 
 /// Paths of each kind that a report lists.
 const LISTED: usize = 20;
@@ -73,7 +73,11 @@ async fn try_tell(
         return room(&[(Scope::of(plan).state(), record.source_bytes())], outcome);
     }
     let destinations = destinations(plan, context, record, settings)?;
-    let changes = changes(plan, backup, destinations).await?;
+    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
+    let mut opener = Opener::new(plan.environment(), options.identity.as_deref());
+    let opening = opener.open(&backup.targets, record.epoch.as_deref(), &mut keys).await;
+    let opening = opening.map_err(|problem| vec![problem.state("what a restore would change is not known")])?;
+    let changes = changes(plan, (backup, opening), destinations).await?;
     changes_table(&changes, outcome);
     for change in &changes {
         if let Some(log) = &change.log {
@@ -155,16 +159,19 @@ fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
 /// Compares every source with what is present, from the first target whose catalog can be read.
 async fn changes(
     plan: &Plan,
-    backup: &Backup,
+    (backup, opening): (&Backup, Opening),
     destinations: BTreeMap<SourceName, Destination>,
 ) -> Result<Vec<Change>, Failure> {
-    let (project, record, targets) = (plan.project().to_owned(), backup.record.clone(), backup.targets.clone());
+    let (project, mut record, targets) = (plan.project().to_owned(), backup.record.clone(), backup.targets.clone());
+    if let Opening::Epoch(keys) = &opening {
+        record.unlock(&keys.chunk_key);
+    }
     let handle = tokio::runtime::Handle::current();
     let work = move || {
         let mut failure: Failure = Vec::new();
         for target in targets {
             let catalog = Catalog {
-                lines: Lines::new(&target, &record, &Opening::Plain, handle.clone()),
+                lines: Lines::new(&target, &record, &opening, handle.clone()),
                 waiting: None,
             };
             match compare_all(catalog, &project, &record, &destinations) {

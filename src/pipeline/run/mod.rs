@@ -10,12 +10,15 @@ mod chunked;
 pub mod context;
 mod destination;
 mod difference;
+mod epochs;
 mod evidence;
 mod fence;
 mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod notes;
+mod opening;
 mod preview;
 mod put_back;
 mod ready;
@@ -26,6 +29,7 @@ mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
+mod signing;
 mod stage;
 mod stores;
 mod swap;
@@ -37,8 +41,10 @@ mod withdraw;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
+pub use signing::{check_signed, host_signer};
 pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
@@ -93,6 +99,7 @@ struct Runner<'p> {
     outcome: Outcome,
     confirmed: Confirmation,
     skipped: Vec<String>,
+    opener: Opener,
     /// When it began, by the host's clock that runs on while it sleeps.
     began: Duration,
 }
@@ -179,6 +186,7 @@ impl<'p> Runner<'p> {
             outcome: Outcome::new(command, ""),
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
+            opener: Opener::new(plan.environment(), options.identity.as_deref()),
             began,
         })
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::catalog::Listed;
-use crate::archive::keys::Opening;
 use crate::archive::record::{Record, SourceRecord};
 use crate::archive::unpack::{self, BackupSink, UnpackError};
 use crate::diagnostic::{Code, Diagnostic};
@@ -98,7 +97,12 @@ impl Staged {
 impl Runner<'_> {
     /// Unpacks beside the destinations, into the folder of `--to`, or into a scratch folder.
     pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
-        let Verified { mut record, target, .. } = verified;
+        let Verified {
+            mut record,
+            target,
+            opening,
+            ..
+        } = verified;
         // A source that was not there when the backup was made replaces nothing.
         record.sources.retain(|source| source.entries > 0);
         let wanted = self.wanted()?;
@@ -125,7 +129,7 @@ impl Runner<'_> {
                 .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &record, &Opening::Plain, &self.context.events, sink).await;
+        let unpacked = unpack::unpack(&target, &record, &opening, &self.context.events, sink).await;
         let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
         let extent = if sink.wanted.is_everything() {
             Extent::Whole
