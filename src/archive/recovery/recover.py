@@ -5,14 +5,18 @@
     python3 recover-1.py list ID                     what is in one of them
     python3 recover-1.py check [ID]                  whether everything is as it was stored; --objects: without the contents
     python3 recover-1.py restore ID DEST [PATH...]   everything, or what lies at or below PATH, into the empty folder DEST
+    python3 recover-1.py ID DEST [PATH...]           the same
 
+    ID                of a backup, or how it begins; `latest` for the newest; with its environment before it: `live/latest`
     --target DIR      the folder with the backups, if it is another one
     --identity FILE   the private key that sealed backups are opened with; `age` asks for its passphrase if it has one
 
-It needs Python 3.9 and the commands `zstd` and `b3sum`, for sealed backups `age` too. A bucket is copied to a disk first.
+It needs Python 3.9 and the command `zstd`, for sealed backups `age` too. With `b3sum` it proves every digest; without, it can
+only see whether everything is there and unpacks. A bucket is copied to a disk first.
 
 What is damaged is named, and everything else is restored. Exit code 0: all is as it was. 1: something is damaged, missing
-or refused. 2: it was called wrongly. 3: all contents are there, but not all owners, devices or attributes.
+or refused. 2: it was called wrongly, or a command is missing. 3: all contents are there, but not all owners, devices or
+attributes; or no digest was proven, since there is no `b3sum`.
 
 How it works, from the bottom of the file up: `restore` takes the entries of a backup from its catalog, some ten thousand at a
 time (`batches`). For each of these batches it makes the entries, goes once through each stored object that holds some of
@@ -50,6 +54,7 @@ BATCH = 20_000                 # entries, and stretches of content, that are in 
 SCRATCH = 1 << 30              # bytes of content that `check` unpacks at once
 FILES_AT_ONCE = 500            # for one call of b3sum
 PATH_MAX = 2000                # bytes of a path that a command is given; a longer one is opened part by part
+PROVES = shutil.which("b3sum") is not None
 SHOWN = 10                     # shortfalls of one kind that are told one by one
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -88,7 +93,9 @@ class Findings:
             print(f"short  {what}: {count} in all", file=sys.stderr)
         if self.wrong_count:
             print(f"{self.wrong_count} things are wrong, each named above", file=sys.stderr)
-        return 1 if self.wrong_count else 3 if self.short_counts else 0
+        if not PROVES:
+            print("short  `b3sum` is not installed: no digest was proven, only that all is there and unpacks", file=sys.stderr)
+        return 1 if self.wrong_count else 3 if self.short_counts or not PROVES else 0
 
 
 FOUND = Findings()
@@ -185,15 +192,33 @@ class Target:
                         yield environment, file[:-5]
 
     def choose(self, wanted):
-        """The backup of this id, or whose id begins so; with or without its environment before it."""
+        """The backup of this id, or whose id begins so; with or without its environment before it. Or the newest one."""
+        environment, slash, last = wanted.rpartition("/")
+        if last == "latest":
+            return self.latest(environment if slash else None)
         found = [one for one in self.records() if one[1].startswith(wanted) or "/".join(one).startswith(wanted)]
         if len(found) == 1:
             return Backup(self, *found[0])
         those = ", ".join("/".join(one) for one in found) or "none"
         raise Refused(f"`{wanted}` must name one backup; those whose id begins so: {those}")
 
+    def latest(self, environment):
+        """The newest backup: that with the highest number, whatever the clocks said. Only those of one kind have an order."""
+        newest = {}
+        for backup in readable(self):
+            if environment in (None, backup.environment):
+                kind = backup.order()[:3]
+                newest[kind] = max(newest.get(kind, backup), backup, key=lambda one: one.order())
+        if len(newest) == 1:
+            return next(iter(newest.values()))
+        those = ", ".join(f"{one.environment}/{one.id} ({one.record['pipeline']} of {one.record['instance']})"
+                          for one in newest.values()) or "none"
+        raise Refused(f"`latest` must name one backup; the newest of each kind: {those}")
+
     def is_sound(self, name, digest):
-        """Whether a stored object has this digest. Each is digested once."""
+        """Whether a stored object has this digest, as far as it can be proven. Each is digested once."""
+        if not PROVES:
+            return os.path.isfile(self.path(name))
         if name not in self.digested:
             self.digested[name] = digests_of_files(self.folder, [name])[0]
         return self.digested[name] == digest
@@ -516,7 +541,7 @@ class Backup:
         """Says which of these objects are damaged."""
         for name in names:
             digest = self.record["archive"]["blake3"] if name == self.archive else DIGEST.search(name).group()
-            if name not in self.target.digested and not self.target.is_sound(name, digest):
+            if PROVES and name not in self.target.digested and not self.target.is_sound(name, digest):
                 FOUND.wrong(f"{name}: its bytes are not those that were stored")
 
     def entries(self):
@@ -563,7 +588,7 @@ class Backup:
     def read_segment(self, segment):
         text = self.target.whole(segment["name"], self.identity(), SEGMENT_MAX)
         key = self.target.unlock(self.epoch)[1] if self.epoch else None
-        if digest_of_text(text, key) != segment["blake3"]:
+        if len(text) != segment["plain-bytes"] or PROVES and digest_of_text(text, key) != segment["blake3"]:
             raise Damaged("its text is not that of the record")
         return text
 
@@ -595,14 +620,15 @@ def batches(entries, most_bytes=None):
 
 def fill(backup, files, opener):
     """Writes the contents of `files`: goes once through each object that holds some. `opener` opens a file by its place in
-    the list. What cannot be had is not written; the digests tell."""
-    objects = {}
+    the list. What cannot be had is not written. Gives how many bytes each file got."""
+    objects, got = {}, [0] * len(files)
     for number, entry in enumerate(files):
         for name, offset, length, at in entry.pieces():
             objects.setdefault(name, []).append((offset, length, number, at))
     for name, pieces in objects.items():
-        with contextlib.closing(Writer(opener)) as writer:
+        with contextlib.closing(Writer(opener, got)) as writer:
             scatter(backup.plain(name), pieces, writer.write)
+    return got
 
 
 def scatter(plain, pieces, write):
@@ -625,13 +651,14 @@ def scatter(plain, pieces, write):
 class Writer:
     """Writes into files, of which the last one stays open."""
 
-    def __init__(self, opener):
-        self.opener, self.number, self.descriptor = opener, None, None
+    def __init__(self, opener, got):
+        self.opener, self.got, self.number, self.descriptor = opener, got, None, None
 
     def write(self, number, at, data):
         if number != self.number:
             self.close()
             self.descriptor, self.number = self.opener(number), number
+        self.got[number] += len(data)
         while data:
             written = os.pwrite(self.descriptor, data, at)
             at, data = at + written, data[written:]
@@ -642,17 +669,20 @@ class Writer:
         self.descriptor = self.number = None
 
 
-def verify(backup, files, folder, names, opener):
+def verify(backup, files, got, folder, names, opener):
     """The files whose content is not what the catalog says, each told. `names` are their paths in `folder`."""
-    digests = [None] * len(files)
-    many = [number for number, entry in enumerate(files) if entry.extents is None and len(names[number]) <= PATH_MAX]
-    for number, digest in zip(many, digests_of_files(folder, [names[number] for number in many])):
-        digests[number] = digest
-    for number in sorted(set(range(len(files))).difference(many)):
-        descriptor = opener(number)
-        digests[number] = digest_of_data(descriptor, files[number].data())
-        os.close(descriptor)
-    wrong = [entry for entry, digest in zip(files, digests) if entry.blake3 != digest]
+    # What did not get all of its bytes needs no digest.
+    whole = [number for number, entry in enumerate(files) if got[number] == entry.data_bytes()]
+    good = set(whole)
+    if PROVES:
+        many = [number for number in whole if files[number].extents is None and len(names[number]) <= PATH_MAX]
+        digests = dict(zip(many, digests_of_files(folder, [names[number] for number in many])))
+        for number in sorted(good.difference(many)):
+            descriptor = opener(number)
+            digests[number] = digest_of_data(descriptor, files[number].data())
+            os.close(descriptor)
+        good = {number for number in whole if digests[number] == files[number].blake3}
+    wrong = [entry for number, entry in enumerate(files) if number not in good]
     for entry in wrong:
         backup.name_damaged(sorted({name for name, _, _ in entry.runs}))
         FOUND.wrong(f"{entry}: its content is lost or damaged")
@@ -870,14 +900,14 @@ def check_objects(target, backup):
             FOUND.wrong(f"sums/{backup.environment}/{backup.id}.b3 does not say what the record says")
     except (Damaged, ValueError) as error:
         FOUND.wrong(f"sums/{backup.environment}/{backup.id}.b3: {error}")
-    unseen = [name for name in objects if name not in target.digested]
+    unseen = [name for name in objects if name not in target.digested] if PROVES else []
     target.digested.update(zip(unseen, digests_of_files(target.folder, unseen)))
     for name, digest in objects.items():
-        if target.digested[name] is None:
+        if not os.path.isfile(target.path(name)) or PROVES and target.digested[name] is None:
             FOUND.wrong(f"{name} is missing or cannot be read")
-        elif target.digested[name] != digest:
+        elif not target.is_sound(name, digest):
             FOUND.wrong(f"{name}: its bytes are not those that were stored")
-    for name, digest in backup.recovery.items():
+    for name, digest in backup.recovery.items() if PROVES else ():
         stem, end = os.path.splitext(name)
         if digest not in digests_of_files(target.folder, [name, f"{stem}-{digest}{end}"]):
             FOUND.wrong(f"{name} is not the one that was stored with this backup")
@@ -893,8 +923,8 @@ def check_contents(backup):
                 return os.open(f"{scratch}/{number}", os.O_RDWR | os.O_CREAT, 0o600)
             for number in range(len(files)):
                 os.close(opener(number))
-            fill(backup, files, opener)
-            verify(backup, files, scratch, [b"%d" % number for number in range(len(files))], opener)
+            got = fill(backup, files, opener)
+            verify(backup, files, got, scratch, [b"%d" % number for number in range(len(files))], opener)
     backup.check_counts(counts)
 
 
@@ -935,9 +965,9 @@ def restore(backup, destination, paths, numeric_owner, keep_damaged):
     for batch in batches(counted(backup.entries(), counts, wanted)):
         made = [entry for entry in batch if tree.make(entry)]
         files = [entry for entry in made if entry.kind == "file"]
-        fill(backup, files, lambda number: tree.open(files[number], os.O_WRONLY))
+        got = fill(backup, files, lambda number: tree.open(files[number], os.O_WRONLY))
         names = [entry.path() for entry in files]
-        wrong = verify(backup, files, destination, names, lambda number: tree.open(files[number], os.O_RDONLY))
+        wrong = verify(backup, files, got, destination, names, lambda number: tree.open(files[number], os.O_RDONLY))
         lost = set() if keep_damaged else {entry.path() for entry in wrong}
         for entry in made:
             if entry.path() in lost:
@@ -972,6 +1002,9 @@ def arguments():
     common.add_argument("--target", metavar="DIR", default=os.path.dirname(os.path.abspath(__file__)),
                         help="the folder with the backups; the one that this file lies in")
     common.add_argument("--identity", metavar="FILE", action="append", default=[], help="private key of sealed backups")
+    words = sys.argv[1:]
+    if words and not words[0].startswith("-") and words[0] not in ("list", "check", "restore"):
+        words.insert(0, "restore")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("list", parents=[common], help="the backups, or what is in one")
     verb.add_argument("id", nargs="?", metavar="ID")
@@ -984,7 +1017,7 @@ def arguments():
     verb.add_argument("paths", nargs="*", metavar="PATH", help="as `list ID` shows them: SOURCE/PATH")
     verb.add_argument("--numeric-owner", action="store_true", help="owners by number, also where this host knows the name")
     verb.add_argument("--keep-damaged", action="store_true", help="keep files of which a part is lost, with zeros in its place")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def run(options):
@@ -1013,11 +1046,17 @@ def main():
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
     options = arguments()
-    needed = ["zstd", "b3sum"] + (["age"] if options.identity else [])
+    needed = ["zstd"] + (["age"] if options.identity else [])
     missing = [command for command in needed if not shutil.which(command)]
     if missing:
-        print(f"these commands are needed and missing: {', '.join(missing)}", file=sys.stderr)
+        print(f"commands are missing; get them by: apt-get install {' '.join(missing)}", file=sys.stderr)
         return 2
+    unread = [file for file in options.identity if not os.access(file, os.R_OK)]
+    if unread:
+        print(f"this identity file cannot be read: {', '.join(unread)}", file=sys.stderr)
+        return 2
+    if not PROVES:
+        print("warning: `b3sum` is not installed, so no digest can be proven (apt-get install b3sum)", file=sys.stderr)
     try:
         run(options)
     except KeyboardInterrupt:
