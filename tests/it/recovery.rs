@@ -205,7 +205,7 @@ fn every_backup_is_restored_by_the_script_and_system_tools_alone() {
         let mut data = Changing::new(made.project.path("data"), 11);
         trees::build_into(&made.project.path("data/files/kinds"));
         let mut backups = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..3 {
             backups.push((made.backup().id(), Held::of(&made.project.path("data"))));
             (0..8).for_each(|_| data.change());
         }
@@ -216,7 +216,7 @@ fn every_backup_is_restored_by_the_script_and_system_tools_alone() {
         }
         let listed = made.script(&target, &["list"]).ended(0).out;
         let check = made.script(&target, &["check"]).ended(0);
-        assert_eq!(check.out.lines().count(), 8, "{}", check.out);
+        assert_eq!(check.out.lines().count(), 6, "{}", check.out);
         for (number, (id, was)) in backups.into_iter().enumerate() {
             assert!(listed.contains(&id), "{listed}");
             let (out, reference) = (format!("out/{number}"), format!("reference/{number}"));
@@ -340,7 +340,8 @@ fn a_damaged_object_is_named_and_everything_else_is_restored() {
                 assert!(lost.len() <= 13, "{lost:?}");
             }
             if what != "removed" || form.change == DEDUPLICATE {
-                assert!(lost.len() < 50, "{what}: {lost:?}");
+                let large = lost.iter().filter(|path| path.starts_with("file-"));
+                assert!(large.count() < 45, "{what}: {lost:?}");
             }
             let checked = made.script(&copy, &["check", &id]).ended(1);
             assert!(checked.err.contains(&object), "{what}: {}", checked.err);
