@@ -22,6 +22,7 @@ mod cli;
 mod databases;
 mod docs;
 mod fidelity;
+mod format_1;
 mod generated;
 mod guards;
 mod hostile;

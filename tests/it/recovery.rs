@@ -106,7 +106,11 @@ impl Made {
     /// Restores by the program itself.
     fn restore(&self, id: &str, words: &[&str]) -> Ran {
         let identity = self.project.path("identity").display().to_string();
-        let opening = if self.sealed { vec!["--identity", &identity] } else { Vec::new() };
+        let opening = if self.sealed {
+            vec!["--identity", &identity]
+        } else {
+            Vec::new()
+        };
         self.project.restore(id, &[words, &opening].concat())
     }
 
@@ -417,10 +421,17 @@ fn without_b3sum_it_restores_says_that_nothing_was_proven_and_still_sees_what_is
         trees::differences(&made.project.path("data/files"), &made.project.path("out/files")),
         Vec::<String>::new()
     );
-    let (object, _) = objects(&made.project, "packs").into_iter().max_by_key(|(_, size)| *size).unwrap();
+    let (object, _) = objects(&made.project, "packs")
+        .into_iter()
+        .max_by_key(|(_, size)| *size)
+        .unwrap();
     remove(&made.target().join(&object));
     let said = run("again").ended(1);
-    assert!(said.err.contains(&object) && said.err.contains("files/file-"), "{}", said.err);
+    assert!(
+        said.err.contains(&object) && said.err.contains("files/file-"),
+        "{}",
+        said.err
+    );
     fs::remove_file(bin.join("zstd")).unwrap();
     let said = run("third").ended(2);
     assert!(said.err.contains("apt-get install zstd"), "{}", said.err);
@@ -682,10 +693,7 @@ fn a_sealed_archive_opens_by_the_commands_of_the_page() {
     let unpack = sealed.lines().last().unwrap().replace("tar -t", "tar -xpC ../by-hand");
     by_hand(&target, &variables, &format!("mkdir ../by-hand\n{unpack}"));
     assert_eq!(
-        trees::differences(
-            &made.project.path("data/files"),
-            &made.project.path("by-hand/files")
-        ),
+        trees::differences(&made.project.path("data/files"), &made.project.path("by-hand/files")),
         Vec::<String>::new()
     );
 }
