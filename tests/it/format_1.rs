@@ -63,14 +63,6 @@ impl Fixture {
         backups.collect()
     }
 
-    /// The entries below `out` are those that the fixture says.
-    fn compare(&self, backup: &Backup<'_>, out: &Path) {
-        for source in ["files", "events"] {
-            let differences = trees::compare(expected(backup.tree, source), trees::facts(&out.join(source)));
-            assert_eq!(differences, Vec::<String>::new(), "{}", backup.environment);
-        }
-    }
-
     fn script(&self, script: &Path, backup: &Backup<'_>, out: &Path) {
         let (target, identity) = (self.project.path("backups"), self.project.path("identity"));
         let id = format!("{}/{}", backup.environment, backup.id);
@@ -85,7 +77,17 @@ impl Fixture {
         ];
         let said = python(&words, self.project.path("").as_path());
         assert!(said.contains("restored to"), "{said}");
-        self.compare(backup, out);
+        backup.compare(out);
+    }
+}
+
+impl Backup<'_> {
+    /// The entries below `out` are those that the fixture says.
+    fn compare(&self, out: &Path) {
+        for source in ["files", "events"] {
+            let differences = trees::compare(expected(self.tree, source), trees::facts(&out.join(source)));
+            assert_eq!(differences, Vec::<String>::new(), "{}", self.environment);
+        }
     }
 }
 
@@ -152,18 +154,20 @@ fn facts(entry: &Value, below: &dyn Fn(&str) -> Option<Vec<u8>>) -> Facts {
             "fifo" => format!("{:?} 0", FileType::Fifo),
             "device" => {
                 let (major, minor) = pair(&entry["device"]);
-                let number = rustix::fs::makedev(major as u32, minor as u32);
+                let number = rustix::fs::makedev(u32::try_from(major).unwrap(), u32::try_from(minor).unwrap());
                 format!("{:?} {number:x}", FileType::CharacterDevice)
             }
             other => other.to_owned(),
         },
         mode: u32::from_str_radix(text("mode").unwrap(), 8).unwrap(),
-        owner: (owner.0 as u32, owner.1 as u32),
+        owner: (u32::try_from(owner.0).unwrap(), u32::try_from(owner.1).unwrap()),
         mtime: pair(&entry["mtime"]),
         size: entry["size"].as_i64().unwrap(),
         target: text("target").map(|target| CString::new(bytes(target)).unwrap()),
         content: text("blake3").map(str::to_owned),
-        data: data.map(|(start, end)| (start as u64, end as u64)).collect(),
+        data: data
+            .map(|(start, end)| (start.cast_unsigned(), end.cast_unsigned()))
+            .collect(),
         attributes: attributes
             .map(|(name, value)| (bytes(name), bytes(value.as_str().unwrap())))
             .collect(),
@@ -196,7 +200,7 @@ fn what_the_first_program_stored_is_verified_and_restored_entry_by_entry() {
         let out = fixture.project.path(&format!("out/{id}"));
         let restore = [&["restore", id, "--to", out.to_str().unwrap()][..], &opening].concat();
         fixture.project.run(&restore).ended(0);
-        fixture.compare(backup, &out);
+        backup.compare(&out);
     }
     let patched = backups.iter().filter(|backup| {
         let name = format!("backups/backups/{}/{}.json", backup.environment, backup.id);
