@@ -1040,6 +1040,8 @@ def run(options):
     elif options.verb == "check":
         chosen = [target.choose(options.id)] if options.id else readable(target)
         check(target, chosen, options.objects)
+        if not FOUND.wrong_count:
+            print("nothing is missing and nothing has changed" if PROVES else "nothing is missing")
     else:
         restore(target.choose(options.id), options.destination, options.paths, options.numeric_owner, options.keep_damaged)
 
