@@ -42,47 +42,49 @@ pub async fn put(target: &Target) -> Result<(), RepositoryError> {
     Ok(())
 }
 
-/// Makes sure that all of them are there.
+/// Makes sure that what a record says of them is true: whoever recovers with another script recovers what that one likes.
 ///
 /// # Errors
-/// When one is missing or the target fails.
-pub async fn check(target: &Target) -> Result<(), RepositoryError> {
-    for (name, text) in AIDS {
-        let mut found = false;
-        for name in names(name, text) {
-            found = found || look(target, &name, text).await? == Found::This;
+/// When one is missing or has other bytes, or the target fails.
+pub async fn check(target: &Target, recorded: &BTreeMap<String, Digest>) -> Result<(), RepositoryError> {
+    for (name, digest) in recorded {
+        let mut found = Found::Nothing;
+        for name in names(name, digest) {
+            found = found.max(look(target, &name, digest).await?);
         }
-        if !found {
-            return Err(damaged(target, name, "is missing"));
+        match found {
+            Found::This => {}
+            Found::Another => return Err(damaged(target, name, "has other bytes than the record says")),
+            Found::Nothing => return Err(damaged(target, name, "is missing")),
         }
     }
     Ok(())
 }
 
 /// What lies under a name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     Nothing,
-    This,
     Another,
+    This,
 }
 
 /// The name that is tried first, and the one that is taken where something else lies there.
-fn names(name: &str, text: &str) -> [String; 2] {
-    let digest = Digest::of(text.as_bytes());
-    [name.to_owned(), layout::beside(name, &digest)]
+fn names(name: &str, digest: &Digest) -> [String; 2] {
+    [name.to_owned(), layout::beside(name, digest)]
 }
 
 async fn put_one(target: &Target, name: &str, text: &'static str) -> Result<(), RepositoryError> {
-    let [first, second] = names(name, text);
+    let digest = Digest::of(text.as_bytes());
+    let [first, second] = names(name, &digest);
     for name in [&first, &second] {
-        let mut found = look(target, name, text).await?;
+        let mut found = look(target, name, &digest).await?;
         if found == Found::Nothing {
             let created = target.create(name, Bytes::from_static(text.as_bytes())).await;
             found = match created.map_err(|source| unusable(target, source))? {
                 Created::New => Found::This,
                 // Another run put one there meanwhile.
-                Created::Existed => look(target, name, text).await?,
+                Created::Existed => look(target, name, &digest).await?,
             };
         }
         if found == Found::This {
@@ -92,9 +94,9 @@ async fn put_one(target: &Target, name: &str, text: &'static str) -> Result<(), 
     Err(damaged(target, &second, "has other bytes than its name says"))
 }
 
-async fn look(target: &Target, name: &str, text: &str) -> Result<Found, RepositoryError> {
+async fn look(target: &Target, name: &str, digest: &Digest) -> Result<Found, RepositoryError> {
     match target.read(name, RECORD_MAX).await {
-        Ok(bytes) if bytes == text.as_bytes() => Ok(Found::This),
+        Ok(bytes) if Digest::of(&bytes) == *digest => Ok(Found::This),
         Ok(_) | Err(TargetError::TooLarge { .. }) => Ok(Found::Another),
         Err(TargetError::NotFound { .. }) => Ok(Found::Nothing),
         Err(source) => Err(unusable(target, source)),
@@ -136,7 +138,7 @@ mod tests {
         assert_eq!(script.0, format!("recover-{FORMAT}.py"));
         assert!(script.1.contains(&format!("\nFORMAT = {FORMAT}\n")));
         for (name, text) in AIDS {
-            for name in names(name, text) {
+            for name in names(name, &Digest::of(text.as_bytes())) {
                 assert_eq!(Kind::of(&name), Some(Kind::Recovery), "{name}");
             }
         }
@@ -147,12 +149,29 @@ mod tests {
         let target = target();
         put(&target).await.unwrap();
         assert_eq!(objects(&target).await, ["RECOVERY.md", "recover-1.py"]);
-        check(&target).await.unwrap();
+        check(&target, &digests()).await.unwrap();
         target.delete("recover-1.py").await.unwrap();
-        assert!(check(&target).await.is_err());
+        assert!(check(&target, &digests()).await.is_err());
         put(&target).await.unwrap();
         put(&target).await.unwrap();
         assert_eq!(objects(&target).await, ["RECOVERY.md", "recover-1.py"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_that_of_the_record_is_found_wherever_it_lies() {
+        let (target, recorded) = (target(), digests());
+        assert!(check(&target, &recorded).await.is_err());
+        put(&target).await.unwrap();
+        check(&target, &recorded).await.unwrap();
+        let script = target.read("recover-1.py", RECORD_MAX).await.unwrap();
+        target.delete("recover-1.py").await.unwrap();
+        let changed = Bytes::from([&script, &b"import os\n"[..]].concat());
+        target.create("recover-1.py", changed).await.unwrap();
+        let found = check(&target, &recorded).await;
+        assert!(matches!(found, Err(RepositoryError::Damaged { object, .. }) if object == "recover-1.py"));
+        let beside = layout::beside("recover-1.py", &recorded["recover-1.py"]);
+        target.create(&beside, script).await.unwrap();
+        check(&target, &recorded).await.unwrap();
     }
 
     #[tokio::test]
@@ -162,7 +181,7 @@ mod tests {
         target.create("recover-1.py", other.clone()).await.unwrap();
         put(&target).await.unwrap();
         put(&target).await.unwrap();
-        check(&target).await.unwrap();
+        check(&target, &digests()).await.unwrap();
         let digest = digests()["recover-1.py"];
         let beside = format!("recover-1-{digest}.py");
         assert_eq!(

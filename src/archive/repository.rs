@@ -765,7 +765,7 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
         events,
     )
     .await?;
-    recovery::check(target).await?;
+    recovery::check(target, &record.recovery).await?;
     let before = stored.reused.get(target.name());
     let (reused, new): (Vec<_>, Vec<_>) = all_objects(record, &stored.refs)
         .into_iter()

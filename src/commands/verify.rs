@@ -1,6 +1,7 @@
 //! `verify`: checks a backup in every target that holds it.
 
 use crate::archive::keys::Opening;
+use crate::archive::recovery;
 use crate::archive::repository;
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::Diagnostic;
@@ -91,6 +92,9 @@ async fn check(
     events: &crate::event::Events,
 ) -> Result<(), Diagnostic> {
     repository::check_objects(target, record, events)
+        .await
+        .map_err(|error| Diagnostic::of(&error))?;
+    recovery::check(target, &record.recovery)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {

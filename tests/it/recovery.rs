@@ -957,6 +957,22 @@ fn a_record_that_names_objects_elsewhere_or_is_of_a_newer_format_is_refused() {
 }
 
 #[test]
+fn a_script_that_was_changed_in_the_target_is_found_and_stops_no_restore() {
+    let (made, id) = small_project(&FORMS[1]);
+    let script = made.target().join("recover-1.py");
+    fs::write(&script, fs::read_to_string(&script).unwrap() + "import os\n").unwrap();
+    let verified = made.project.run(&["verify", &id, "--env", "dev"]).ended(4);
+    assert!(verified.problem().1.contains("recover-1.py"), "{:#}", verified.json);
+    let checked = made.script(&made.target(), &["check", &id, "--objects"]).ended(1);
+    assert!(checked.err.contains("recover-1.py is not the one"), "{}", checked.err);
+    made.restore(&id, &["--to", made.project.path("out").to_str().unwrap()])
+        .ended(0);
+    // The next backup lays its own beside it.
+    made.backup();
+    made.project.run(&["verify", &id, "--env", "dev"]).ended(0);
+}
+
+#[test]
 fn the_script_reads_as_python_3_9() {
     let path = pages::project().join("src/archive/recovery/recover.py");
     let program = "import ast, sys; ast.parse(open(sys.argv[1], encoding='utf-8').read(), feature_version=(3, 9))";
