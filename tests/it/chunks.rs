@@ -60,14 +60,14 @@ type = "deduplicate"
 
 /// What the sources hold at one moment.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+pub(crate) struct Held {
     files: BTreeMap<Vec<u8>, Facts>,
     events: BTreeMap<Vec<u8>, Facts>,
     rows: Vec<(i64, Vec<u8>)>,
 }
 
 impl Held {
-    fn of(root: &Path) -> Self {
+    pub(crate) fn of(root: &Path) -> Self {
         let path = root.join("db/main.db");
         let rows = if path.exists() { rows(&path) } else { Vec::new() };
         Self {
@@ -300,7 +300,7 @@ fn number(ran: &Ran, key: &str) -> u64 {
 }
 
 /// Lines of a comparison, to be shown where there are any.
-fn same(what: &str, was: &Held, restored: &Path) {
+pub(crate) fn same(what: &str, was: &Held, restored: &Path) {
     let is = Held::of(restored);
     assert_eq!(
         trees::compare(was.files.clone(), is.files),

@@ -38,6 +38,7 @@ mod proxy;
 mod recovery;
 mod restore_tree;
 mod retention;
+mod sealed;
 mod service;
 mod sources;
 mod swap;
