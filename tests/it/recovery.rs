@@ -75,22 +75,24 @@ impl Made {
         );
         made.project.write("pipelines/backup.toml", &pipeline);
         if made.sealed {
-            let key = made.project.path("identity");
-            tool(
-                "age-keygen",
-                &["-o", key.to_str().unwrap()],
-                made.project.path("").as_path(),
-            );
-            let shown = tool(
-                "age-keygen",
-                &["-y", key.to_str().unwrap()],
-                made.project.path("").as_path(),
-            );
-            let recipient = String::from_utf8(shown.stdout).unwrap();
-            let settings = format!("[encryption]\nrecipients = [\"{}\"]\n", recipient.trim());
-            made.project.environment("dev", &settings);
+            made.seal_to(&["identity"]);
         }
         made
+    }
+
+    /// Seals to the private keys in these files, which are made where they are not there.
+    fn seal_to(&self, files: &[&str]) {
+        let recipients = files.iter().map(|file| {
+            let key = self.project.path(file);
+            if !key.exists() {
+                tool("age-keygen", &["-o", key.to_str().unwrap()], &self.project.path(""));
+            }
+            let shown = tool("age-keygen", &["-y", key.to_str().unwrap()], &self.project.path(""));
+            String::from_utf8(shown.stdout).unwrap().trim().to_owned()
+        });
+        let recipients: Vec<String> = recipients.collect();
+        let settings = format!("[encryption]\nrecipients = {recipients:?}\n");
+        self.project.environment("dev", &settings);
     }
 
     fn target(&self) -> PathBuf {
@@ -387,6 +389,30 @@ fn a_sealed_backup_says_which_key_it_needs_and_another_one_does_not_open_it() {
     assert!(!made.project.path("out/files").exists());
     // Digests of what is stored need no key.
     script(&target, &["check", &id, "--objects"]).ended(0);
+}
+
+#[test]
+fn a_key_that_was_added_opens_what_was_sealed_before_and_after_a_rotation() {
+    let form = FORMS.iter().find(|form| form.name == "sealed chunks").unwrap();
+    let (made, before) = small_project(form);
+    made.seal_to(&["identity", "added"]);
+    let identity = made.project.path("identity").display().to_string();
+    let add = ["keys", "add", "--env", "dev", "--identity", &identity];
+    made.project.run(&add).ended(0);
+    made.project
+        .run(&["keys", "rotate", "--env", "dev", "--confirm", "dev"])
+        .ended(0);
+    let after = made.backup().id();
+    let target = made.target();
+    assert_ne!(record(&target, &before)["epoch"], record(&target, &after)["epoch"]);
+    let added = made.project.path("added").display().to_string();
+    for id in [&before, &after] {
+        script(&target, &[id, id, "--identity", &added]).ended(0);
+        assert_eq!(
+            trees::differences(&made.project.path("data/files"), &made.project.path(id).join("files")),
+            Vec::<String>::new()
+        );
+    }
 }
 
 #[test]
