@@ -81,6 +81,29 @@ pub fn sums(environment: &EnvName, id: &BackupId) -> String {
     format!("sums/{environment}/{id}.b3")
 }
 
+/// `recover-1-<blake3>.py` for `recover-1.py`: where a text lies whose own name another one has.
+pub fn beside(name: &str, text: &Digest) -> String {
+    let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
+    format!("{stem}-{text}.{end}")
+}
+
+/// Whether an object is a page or a script to recover with: `RECOVERY.md`, `recover-<format>.py`, or one of them with a digest.
+pub fn is_recovery(object: &str) -> bool {
+    let Some((stem, end)) = object.rsplit_once('.') else {
+        return false;
+    };
+    let stem = match stem.rsplit_once('-') {
+        Some((stem, digest)) if digest.parse::<Digest>().is_ok() => stem,
+        _ => stem,
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match end {
+        "md" => stem == "RECOVERY",
+        "py" => stem.strip_prefix("recover-").is_some_and(is_number),
+        _ => false,
+    }
+}
+
 /// `keys/<epoch>-<8 hex>.age`.
 pub fn key(epoch: &str, recipients: &str) -> String {
     format!("{KEYS}{epoch}-{recipients}.age")
@@ -100,6 +123,8 @@ pub fn parse_key(object: &str) -> Option<(&str, &str)> {
 pub enum Kind {
     /// What the target is.
     Repository,
+    /// A page or a script to recover without this program.
+    Recovery,
     /// A record: a backup.
     Record,
     /// A record's signature.
@@ -125,6 +150,9 @@ impl Kind {
     pub fn of(object: &str) -> Option<Self> {
         if object == REPOSITORY {
             return Some(Self::Repository);
+        }
+        if is_recovery(object) {
+            return Some(Self::Recovery);
         }
         let (folder, rest) = object.split_once('/')?;
         let of_backup = |suffixes: &[&str]| {
@@ -156,7 +184,7 @@ impl Kind {
     pub const fn is_swept(self) -> bool {
         match self {
             Self::Signature | Self::Archive | Self::Sums | Self::Catalog | Self::Pack | Self::Refs => true,
-            Self::Repository | Self::Record | Self::SweepList | Self::Key => false,
+            Self::Repository | Self::Recovery | Self::Record | Self::SweepList | Self::Key => false,
         }
     }
 }
@@ -212,6 +240,10 @@ mod tests {
         let digest: Digest = DIGEST.parse().unwrap();
         for (name, kind) in [
             (REPOSITORY.to_owned(), Kind::Repository),
+            ("RECOVERY.md".to_owned(), Kind::Recovery),
+            ("recover-12.py".to_owned(), Kind::Recovery),
+            (beside("RECOVERY.md", &digest), Kind::Recovery),
+            (format!("recover-1-{DIGEST}.py"), Kind::Recovery),
             (record(&environment, &id), Kind::Record),
             (signature(&environment, &id), Kind::Signature),
             (archive(&environment, &id, Codec::Zstd), Kind::Archive),
@@ -238,8 +270,12 @@ mod tests {
         for name in [
             "",
             "repository.json.bak",
-            "RECOVERY.md",
+            "RECOVERY.txt",
+            "recovery.md",
+            "backups/RECOVERY.md",
             "recover-1.0.0.py",
+            "recover-.py",
+            "recover-1-af1349b9.py",
             "keys/0123.age",
             "keys/0123456789abcdef.age",
             "keys/0123456789abcdef-89ABCDEF.age",

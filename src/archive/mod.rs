@@ -15,6 +15,7 @@ pub mod plain;
 pub mod policy;
 pub mod reading;
 pub mod record;
+pub mod recovery;
 pub mod refs;
 pub mod repository;
 pub mod retention;

@@ -57,6 +57,9 @@ pub struct Record {
     pub patch: Vec<SegmentRecord>,
     /// The list of every object that the backup needs.
     pub refs: ObjectRecord,
+    /// The page and the script to recover with that lie beside the backup, by name: digests of their bytes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recovery: BTreeMap<String, Digest>,
     /// What redaction was done by; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redaction: Option<RedactionRecord>,
@@ -253,6 +256,9 @@ impl Record {
         let suffix = format!(".jsonl.zst{sealed}");
         for segment in self.segments.iter().chain(&self.patch) {
             digest_of(&segment.name, "catalogs/", &suffix).ok_or_else(|| wrong(&segment.name))?;
+        }
+        if let Some(other) = self.recovery.keys().find(|name| !super::layout::is_recovery(name)) {
+            return Err(wrong(other));
         }
         let refs = digest_of(&self.refs.name, "refs/", ".txt.zst").ok_or_else(|| wrong(&self.refs.name))?;
         if refs == self.refs.blake3 {

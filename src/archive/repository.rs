@@ -19,6 +19,7 @@ use super::keys::ChunkKey;
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
+use super::recovery;
 use super::refs::{self, Refs, RefsError};
 use super::signature::statement;
 
@@ -643,6 +644,7 @@ async fn put_keys(target: &Target, keys: &[(String, Bytes)]) -> Result<(), Repos
 
 /// Stores the small objects, and says which of them were there before.
 async fn complete_target(target: &Target, small: &[(&str, Bytes)]) -> Result<Vec<String>, RepositoryError> {
+    recovery::put(target).await?;
     let mut had = Vec::new();
     for (name, bytes) in small {
         let created = target.create(name, bytes.clone()).await.map_err(failed(target))?;
@@ -763,6 +765,7 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
         events,
     )
     .await?;
+    recovery::check(target, &record.recovery).await?;
     let before = stored.reused.get(target.name());
     let (reused, new): (Vec<_>, Vec<_>) = all_objects(record, &stored.refs)
         .into_iter()

@@ -272,6 +272,7 @@ mod tests {
                 bytes: 4,
                 blake3: digest,
             },
+            recovery: std::collections::BTreeMap::new(),
             redaction: None,
             warnings: 0,
             manifest: String::new(),

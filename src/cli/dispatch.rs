@@ -8,7 +8,7 @@ use super::request::Request;
 /// Does what was asked for.
 pub(super) async fn dispatch(request: Request, session: &Session) -> Outcome {
     match request {
-        Request::Run(request) => commands::run::run(request, session).await,
+        Request::Run(request) => Box::pin(commands::run::run(request, session)).await,
         Request::Rollback(request) => commands::rollback::run(request, session).await,
         Request::Validate(request) => commands::validate::run(request, session),
         Request::Explain(request) => commands::explain::run(request, session),

@@ -7,6 +7,7 @@ use crate::archive::keys::Opening;
 use crate::archive::reading::sample::{self, Part};
 use crate::archive::reading::{Reading, ReadingError, damage};
 use crate::archive::record::Record;
+use crate::archive::recovery;
 use crate::archive::repository::{self, Backup};
 use crate::archive::unpack::{self, NoSink, UnpackError};
 use crate::codec::Codec;
@@ -226,6 +227,9 @@ async fn check(
     events: &Events,
 ) -> Result<(), Diagnostic> {
     repository::check_objects(target, record, events)
+        .await
+        .map_err(|error| Diagnostic::of(&error))?;
+    recovery::check(target, &record.recovery)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {

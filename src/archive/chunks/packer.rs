@@ -220,13 +220,11 @@ impl Open {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), AgeError> {
         self.framed += bytes.len();
-        match &mut self.sealer {
-            Some(sealer) => sealer.update_into(bytes, &mut self.stored),
-            None => {
-                self.stored.extend_from_slice(bytes);
-                Ok(())
-            }
+        if let Some(sealer) = &mut self.sealer {
+            return sealer.update_into(bytes, &mut self.stored);
         }
+        self.stored.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Ends the tar archive and the table of frames, seals, names and sends the pack.

@@ -149,6 +149,7 @@ impl World {
             segments: records,
             patch: Vec::new(),
             refs: named,
+            recovery: std::collections::BTreeMap::new(),
             redaction: None,
             warnings: 0,
             manifest: String::new(),

@@ -7,6 +7,7 @@ use crate::archive::epoch::HostEpoch;
 use crate::archive::layout::{self, FORMAT};
 use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
+use crate::archive::recovery;
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
 use crate::codec::Codec;
@@ -246,6 +247,7 @@ impl<'p> Runner<'p> {
                 segments: packed.segments.clone(),
                 patch: packed.patch.clone(),
                 refs,
+                recovery: recovery::digests(),
                 redaction,
                 warnings: packed.captured.warning_count,
                 manifest: self.plan.digest().to_owned(),
