@@ -54,6 +54,10 @@ words! {
         StepStarted = "step_started",
         /// A step ends.
         StepFinished = "step_finished",
+        /// A program is about to be run.
+        CommandStarted = "command_started",
+        /// A program that was run has ended.
+        CommandEnded = "command_ended",
         /// Something that must be known.
         Warned = "warned",
         /// Something was refused: a fence, a guard, a missing confirmation.
@@ -142,6 +146,8 @@ words! {
         Plan = "plan",
         /// A step's type.
         Kind = "kind",
+        /// A program and its arguments.
+        Argv = "argv",
         /// A backup's id.
         Backup = "backup",
         /// The backup before it.

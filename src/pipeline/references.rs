@@ -8,6 +8,7 @@ use crate::diagnostic::Code;
 use crate::id::TargetName;
 use crate::source::SourceKind;
 use crate::source::append_log::PrefixCheck;
+use crate::steps::command::Command;
 use crate::steps::compress::{Codec, Compress};
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -47,6 +48,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 .help("say what must hold, such as `sqlite = \"integrity\"`, or remove the step"),
             ),
             Step::Assert(_) => {}
+            Step::Command(command) => check_command(resolved, step, command, problems),
             Step::Deduplicate(_)
             | Step::Checksum(_)
             | Step::Confirm(_)
@@ -306,13 +308,68 @@ fn check_prefixes(resolved: &Resolved, step: &ResolvedStep, snapshot: &Snapshot,
     }
 }
 
-/// After a failure there is nothing that such a step could take.
-fn check_always(step: &ResolvedStep, problems: &mut Problems) {
-    let Signature::Takes(pairs) = step.step.signature() else {
+/// A program that can be named, and is run when its place says.
+fn check_command(resolved: &Resolved, step: &ResolvedStep, command: &Command, problems: &mut Problems) {
+    let words = command.argv.iter().enumerate();
+    let wrong = words
+        .filter(|(position, word)| word.contains('\0') || (*position == 0 && word.is_empty()))
+        .map(|(position, _)| position);
+    for position in wrong {
+        let what = match position {
+            0 => "`argv` names no program".to_owned(),
+            _ => format!("item {} of `argv` has a NUL character", position + 1),
+        };
+        problems.push(
+            problem(step, Code::InvalidValue, what, step.span_of_item("argv", position))
+                .why("the operating system could not start it")
+                .help("write the program first, then each argument as it is: no shell reads them"),
+        );
+    }
+    let find = |wanted: fn(&Step) -> bool| {
+        let enabled = |other: &ResolvedStep| other.enabled && wanted(&other.step);
+        resolved.steps.iter().position(enabled)
+    };
+    let own = resolved.steps.iter().position(|other| other.id == step.id);
+    let (first, last) = (
+        find(|other| matches!(other, Step::Snapshot(_))),
+        find(|other| matches!(other, Step::Upload(_))),
+    );
+    let (Some(first), Some(own), Some(last)) = (first, own, last) else {
         return;
     };
-    let Some((wanted, _)) = pairs.first().filter(|_| step.always) else {
+    let ends = (resolved.steps.get(first), resolved.steps.get(last));
+    if let ((Some(snapshot), Some(upload)), true) = (ends, first < own && own < last) {
+        problems.push(
+            problem(
+                step,
+                Code::FlowOrder,
+                format!("`{}` stands between `{}` and `{}`", step.id, snapshot.id, upload.id),
+                step.span_of("type"),
+            )
+            .also(snapshot.span_of("type"), "read when the backup is stored")
+            .why(format!(
+                "everything from `{}` to `{}` is one pass over the data, so the program would run before any of it is read",
+                snapshot.id, upload.id
+            ))
+            .help(format!("move it before `{}` or behind `{}`", snapshot.id, upload.id)),
+        );
+    }
+}
+
+/// After a failure there is nothing that such a step could take.
+fn check_always(step: &ResolvedStep, problems: &mut Problems) {
+    if !step.always || step.step.can_run_always() {
         return;
+    }
+    let why = match step.step.signature() {
+        Signature::Takes(pairs) => pairs.first().map(|(wanted, _)| {
+            let kind = step.step.name();
+            format!(
+                "`{kind}` works on {}, which a failed run does not give",
+                wanted.describe()
+            )
+        }),
+        Signature::Any => None,
     };
     problems.push(
         problem(
@@ -321,11 +378,7 @@ fn check_always(step: &ResolvedStep, problems: &mut Problems) {
             format!("`{}` cannot run after a failure", step.id),
             step.span_of("always"),
         )
-        .why(format!(
-            "`{}` works on {}, which a failed run does not give",
-            step.step.name(),
-            wanted.describe()
-        ))
+        .why(why.unwrap_or_else(|| "what it asks for matters only to steps behind it".to_owned()))
         .help("remove `always`"),
     );
 }

@@ -18,6 +18,7 @@ mod age;
 mod architecture;
 mod archive;
 mod cli;
+mod commands;
 mod databases;
 mod docs;
 mod fidelity;

@@ -12,6 +12,7 @@ use crate::transcript::program;
 pub(crate) struct Project(tempfile::TempDir);
 
 /// A run of the program.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) json: Value,

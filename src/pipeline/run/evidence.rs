@@ -27,9 +27,11 @@ use super::scope::Scope;
 use super::stores::origins;
 use super::{Context, Failure, StopSignal};
 
+mod commands;
 mod keeping;
 mod swaps;
 
+pub(super) use commands::Ended;
 pub(super) use keeping::{Told, verified_in};
 pub(super) use swaps::Swap;
 

@@ -4,18 +4,17 @@ use std::path::PathBuf;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::TreePath;
-use crate::process;
+use crate::process::{self, Take};
 use crate::restore::judge::{self, Check, LogFacts, Prefix};
 use crate::restore::stage::Stage;
 use crate::source::LogHead;
 use crate::steps::assert::Assert;
 use crate::units::Span;
 
+use super::command::PATIENCE;
 use super::stage::{Extent, Staged, StagedSource};
 use super::{Failure, Runner, UNTOUCHED, failed};
 
-/// Bytes of a program's output that are taken: nothing is done with them.
-const OUTPUT_MAX: usize = 1 << 20;
 /// Faults of one database that are shown.
 const FAULTS_SHOWN: usize = 3;
 
@@ -84,27 +83,19 @@ impl Runner<'_> {
             env: Vec::new(),
             folder: Some(folder),
             timeout: settings.limit(),
-            stdout_limit: OUTPUT_MAX,
+            patience: PATIENCE,
+            stdout: Take::End,
         };
         let program = settings.command.first().cloned().unwrap_or_default();
-        let ran = tokio::select! {
-            ran = process::run(command) => ran,
-            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
-        };
+        let ran = process::run_until(command, self.context.stop.token().cancelled()).await;
         if let Some(view) = view {
             view.discard().map_err(|error| failed(&error))?;
         }
         match ran {
             Ok(_) => Ok(format!("`{program}` is content")),
+            Err(process::ProcessError::Stopped { .. }) => Err(vec![self.stopped(UNTOUCHED)]),
             Err(error) => {
-                let said = match &error {
-                    process::ProcessError::Failed { stderr, .. } => self
-                        .context
-                        .scrubber
-                        .scrub(String::from_utf8_lossy(stderr).trim())
-                        .into_owned(),
-                    _ => String::new(),
-                };
+                let said = error.output().map_or_else(String::new, |output| self.said(output));
                 let mut problem = Diagnostic::of(&error).state(UNTOUCHED);
                 problem.code = Code::AssertFailed;
                 if !said.is_empty() {

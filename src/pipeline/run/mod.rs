@@ -5,8 +5,10 @@
 
 mod backup;
 mod capture;
+mod chain;
 mod choose;
 mod chunked;
+mod command;
 pub mod context;
 mod destination;
 mod difference;
@@ -51,6 +53,7 @@ use crate::steps::Step;
 use crate::steps::confirm::By;
 
 use backup::Pending;
+use chain::Achieved;
 use choose::{Chosen, Verified};
 use evidence::{Evidence, Needed};
 use guard::Guarded;
@@ -92,6 +95,9 @@ struct Runner<'p> {
     outcome: Outcome,
     confirmed: Confirmation,
     skipped: Vec<String>,
+    /// The programs that were run.
+    ran: Vec<command::Ran>,
+    achieved: Achieved,
     /// When it began, by the host's clock that runs on while it sleeps.
     began: Duration,
 }
@@ -178,6 +184,8 @@ impl<'p> Runner<'p> {
             outcome: Outcome::new(command, ""),
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
+            ran: Vec::new(),
+            achieved: Achieved::Nothing,
             began,
         })
     }
@@ -196,8 +204,12 @@ impl<'p> Runner<'p> {
             Err(failure) => Err(failure),
         };
         let mut outcome = std::mem::take(&mut self.outcome);
+        command::tell(&self.ran, &mut outcome);
         if let Err(failure) = result {
-            outcome.headline.clear();
+            match self.achieved {
+                Achieved::Nothing => outcome.headline.clear(),
+                Achieved::Result => outcome.headline.push_str("; a program behind it failed"),
+            }
             outcome.diagnostics.extend(failure);
         }
         if self.unlisted_warnings > 0 {
@@ -223,53 +235,6 @@ impl<'p> Runner<'p> {
             outcome.diagnostics.extend(failure);
         }
         outcome
-    }
-
-    async fn steps(&mut self) -> Result<(), Failure> {
-        let mut state = State::Nothing;
-        for planned in self.plan.steps().iter().filter(|planned| planned.enabled) {
-            self.check_stop()?;
-            if self.skips(planned) {
-                self.skipped.push(planned.id.to_string());
-                continue;
-            }
-            let step = planned.id.to_string();
-            let kind = planned.step.name().to_owned();
-            self.context.events.tell(&Event::StepStarted {
-                step: step.clone(),
-                kind,
-            });
-            match self.step(planned, state).await {
-                Ok((next, summary)) => {
-                    self.evidence.step_finished(&planned.id, planned.step.name())?;
-                    self.context.events.tell(&Event::StepFinished { step, summary });
-                    state = next;
-                }
-                Err(mut failure) => {
-                    for diagnostic in &mut failure {
-                        diagnostic.step.get_or_insert_with(|| step.clone());
-                    }
-                    self.context.events.tell(&Event::StepFailed { step: step.clone() });
-                    self.evidence.step_failed(&planned.id, &failure)?;
-                    return Err(failure);
-                }
-            }
-        }
-        match state {
-            State::Pending(_) => Err(vec![
-                Diagnostic::error(Code::FlowMissing, "the pipeline captures and stores nothing")
-                    .state("nothing was started")
-                    .help("add `compress`, `checksum` and `upload`"),
-            ]),
-            State::Staged(staged) => self.end_staged(*staged),
-            State::Ready(ready) => self.end_staged(ready.staged),
-            _ => Ok(()),
-        }
-    }
-
-    /// With `--to` nothing is put in place, so nothing is guarded and no service is stopped for it.
-    fn skips(&self, planned: &PlannedStep) -> bool {
-        self.options.to.is_some() && SKIPPED_WITH_TO.contains(&planned.step.name())
     }
 
     async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
@@ -315,6 +280,10 @@ impl<'p> Runner<'p> {
             }
             (Step::Confirm(confirm), state) if confirm.by == By::Operator => {
                 let summary = self.confirm_operator().await?;
+                Ok((state, summary))
+            }
+            (Step::Command(settings), state) => {
+                let summary = self.command_step(planned, settings, &state).await?;
                 Ok((state, summary))
             }
             (step, state) => self.restore_step(step, state).await,

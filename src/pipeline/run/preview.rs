@@ -17,7 +17,7 @@ use crate::units::ByteCount;
 
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
-use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, destination, difference, ready, recovery};
+use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, ready, recovery};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,19 +90,29 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
     for planned in plan.steps() {
         let passes = matches!(planned.step.signature(), Signature::Any);
         let note = match (&planned.step, planned.enabled, &options.to) {
-            (_, false, _) => "switched off",
-            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to",
-            _ if passes => "passes on what it is given",
-            _ => "",
+            (_, false, _) => "switched off".to_owned(),
+            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to".to_owned(),
+            (Step::Command(settings), ..) => {
+                let when = if planned.always { ", after a failure too" } else { "" };
+                format!("not run now: {}{when}", command::line(&settings.argv))
+            }
+            _ if passes => "passes on what it is given".to_owned(),
+            _ => String::new(),
         };
         table.rows.push(vec![
             planned.id.to_string(),
             planned.step.name().into(),
             planned.takes.describe().into(),
             planned.gives.describe().into(),
-            note.into(),
+            note,
         ]);
-        list.push(json!({ "id": planned.id, "type": planned.step.name(), "enabled": planned.enabled }));
+        let mut step = json!({
+            "id": planned.id, "type": planned.step.name(), "enabled": planned.enabled, "always": planned.always,
+        });
+        if let (Step::Command(settings), Some(step)) = (&planned.step, step.as_object_mut()) {
+            step.insert("argv".into(), json!(settings.argv));
+        }
+        list.push(step);
     }
     outcome.tables.push(table);
     outcome.json.insert("steps".into(), list.into());
