@@ -85,7 +85,9 @@ pub const LOG_RECORD_SHOWN: usize = 160;
 /// Blocks of a log that are compared before it is read, beside its last ones: of a log of which a hundredth was rewritten half
 /// are found at once.
 pub const LOG_BLOCKS_DRAWN: usize = 64;
-/// Bytes of the digests of a log's blocks that are read: those of a log of two TiB.
+/// States of a log in backups that one put back is compared with: each is a look at its first file, most of them no more.
+pub const LOG_HEADS_COMPARED: usize = 64;
+/// Bytes that are read of what is kept of a log: its blocks' digests up to two TiB, its files' rows up to some hundred thousand.
 pub const LOG_BLOCKS_MAX: u64 = 64 << 20;
 /// Plain bytes of a stored backup that are unpacked to find the first record in which a log differs: about a minute.
 pub const LOG_COMPARE_MAX: u64 = 32 << 30;

@@ -212,7 +212,7 @@ impl<P: Pieces> TreeSink for TarSink<P> {
         if ends { self.close_segment() } else { Ok(()) }
     }
 
-    fn redacted(&mut self) {
+    fn redacted(&mut self, _: u32) {
         if let Some(current) = &mut self.current {
             current.redacted = true;
         }

@@ -2,6 +2,7 @@
 
 pub mod age;
 mod bech32;
+pub mod resumable;
 
 use std::borrow::Cow;
 use std::fmt;

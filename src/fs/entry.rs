@@ -215,6 +215,21 @@ pub struct Stat {
     pub ctime: Moment,
 }
 
+impl Stat {
+    /// Whether a file that looks so is as it was. Device numbers do not count: they change when a volume is mounted anew, and when
+    /// a snapshot of it is.
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        let Self {
+            device: _,
+            inode,
+            size,
+            mtime,
+            ctime,
+        } = other;
+        (&self.inode, &self.size, &self.mtime, &self.ctime) == (inode, size, mtime, ctime)
+    }
+}
+
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -25,6 +25,8 @@ pub enum Look {
     Whole,
     /// Kinds, sizes and owners; no file is opened, attributes and holes are not asked for.
     Survey,
+    /// What tells whether an entry has changed; where it has, [`Walk::complete`] looks at the rest.
+    Glimpse,
 }
 
 /// What a second name of one inode becomes.
@@ -69,6 +71,8 @@ pub struct Found {
     pub content: Option<OwnedFd>,
     /// Why it is meant.
     pub choice: Choice,
+    /// Whether it was only glimpsed: it has no attributes, no holes, no target of a link, and its file is not open.
+    pub glimpsed: bool,
 }
 
 /// Something that is not, or not whole, among what was found.
@@ -116,6 +120,8 @@ pub struct Walk<'a> {
     device: u64,
     names: FirstNames,
     xattrs: XattrReader,
+    look: Look,
+    doubtful: bool,
 }
 
 /// A folder on the way down.
@@ -140,6 +146,8 @@ impl<'a> Walk<'a> {
         let choice = options.selection.root();
         let mut walk = Self {
             device: metadata::stat_of(&stat).device,
+            look: options.look,
+            doubtful: false,
             options,
             levels: Vec::new(),
             notes: VecDeque::new(),
@@ -148,11 +156,7 @@ impl<'a> Walk<'a> {
             xattrs: XattrReader::default(),
         };
         let entry = walk.entry(TreePath::root(), Kind::Folder, &stat, Some((&root, Held::Open)));
-        walk.root = Some(Box::new(Found {
-            entry,
-            content: None,
-            choice,
-        }));
+        walk.root = Some(walk.found(entry, None, choice));
         walk.push(root, &stat, TreePath::root(), names, choice);
         Ok(walk)
     }
@@ -172,6 +176,57 @@ impl<'a> Walk<'a> {
     /// Forgets that what was found last could be the first name of a hard link: it was not kept.
     pub fn forget_last(&mut self) {
         self.names.forget_last();
+    }
+
+    /// Whether something of what was found or completed last could not be read.
+    pub const fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// Looks at the rest of what was found last and only glimpsed. `None` where it has vanished or cannot be read.
+    pub fn complete(&mut self, mut found: Found) -> Option<Found> {
+        if !found.glimpsed {
+            return Some(found);
+        }
+        self.look = Look::Whole;
+        let whole = if found.entry.kind == Kind::Folder {
+            self.complete_folder(&mut found.entry);
+            found.glimpsed = false;
+            Some(found)
+        } else {
+            self.complete_node(found)
+        };
+        self.look = self.options.look;
+        whole
+    }
+
+    fn complete_folder(&mut self, entry: &mut Entry) {
+        let Some(folder) = self.levels.last().and_then(|level| level.folder.as_ref()) else {
+            return;
+        };
+        let problems = self.xattrs.read(folder, Held::Open, &mut entry.metadata.xattrs);
+        self.note_attributes(&entry.path, problems);
+    }
+
+    fn complete_node(&mut self, mut found: Found) -> Option<Found> {
+        let path = found.entry.path.clone();
+        if matches!(found.entry.kind, Kind::HardLink { .. })
+            && let Some(node) = self.folder().and_then(|folder| folder.node(path.name()).ok())
+            && let Ok(stat) = folder::stat(&node)
+            && Some(metadata::stat_of(&stat)) == found.entry.stat
+        {
+            // Its first name is known already, and asking again would count it as one more name.
+            let problems = self.xattrs.read(&node, Held::ByPath, &mut found.entry.metadata.xattrs);
+            self.note_attributes(&path, problems);
+            found.glimpsed = false;
+            return Some(found);
+        }
+        self.names.forget_last();
+        let kind = match found.entry.kind {
+            Kind::File { .. } => FileType::RegularFile,
+            _ => FileType::Unknown,
+        };
+        self.visit(path, kind).map(|found| *found)
     }
 
     fn push(&mut self, folder: Folder, stat: &Statx, path: TreePath, names: Names, choice: Choice) {
@@ -246,6 +301,7 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, path: TreePath, listed: FileType) -> Option<Box<Found>> {
         let parent = self.levels.last()?.choice;
         self.names.settle_last();
+        self.doubtful = false;
         let mut kind = listed;
         // Each look can find another kind of thing than the one before, and each needs a listing's word or a look.
         for _ in 0..2 * limits::READ_TRIES {
@@ -299,7 +355,11 @@ impl<'a> Walk<'a> {
         match kind {
             FileType::Directory => self.look_at_folder(path, choice),
             FileType::Socket => Ok(Looked::Nothing(NoteKind::Socket)),
-            _ if self.options.look == Look::Survey => {
+            _ if self.look == Look::Glimpse => {
+                let stat = folder.stat_of(name)?;
+                Ok(self.glimpse(path, kind, &stat, choice))
+            }
+            _ if self.look == Look::Survey => {
                 let node = folder.node(name)?;
                 self.look_at_node(path, kind, &node, choice)
             }
@@ -312,6 +372,29 @@ impl<'a> Walk<'a> {
                 self.look_at_node(path, kind, &node, choice)
             }
         }
+    }
+
+    fn glimpse(&mut self, path: &TreePath, kind: FileType, stat: &Statx, choice: Choice) -> Looked {
+        if metadata::file_type(stat) != kind {
+            return Looked::Another(metadata::file_type(stat));
+        }
+        let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+        let kind = match kind {
+            FileType::RegularFile => Kind::File {
+                size: stat.stx_size,
+                extents: None,
+            },
+            FileType::Symlink => Kind::Link { target: Vec::new() },
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::CharDevice { major, minor },
+            FileType::BlockDevice => Kind::BlockDevice { major, minor },
+            FileType::Directory | FileType::Socket | FileType::Unknown => return Looked::Another(FileType::Unknown),
+        };
+        let kind = self
+            .first_name(path, stat)
+            .map_or(kind, |first| Kind::HardLink { first });
+        let entry = self.entry(path.clone(), kind, stat, None::<(&Folder, Held)>);
+        Looked::Found(self.found(entry, None, choice))
     }
 
     fn look_at_folder(&mut self, path: &TreePath, choice: Choice) -> io::Result<Looked> {
@@ -327,7 +410,7 @@ impl<'a> Walk<'a> {
         let names = if abroad { Names::default() } else { folder.names()? };
         let entry = self.entry(path.clone(), Kind::Folder, &stat, Some((&folder, Held::Open)));
         self.push(folder, &stat, path.clone(), names, choice);
-        Ok(Looked::found(entry, None, choice))
+        Ok(Looked::Found(self.found(entry, None, choice)))
     }
 
     fn look_at_file(&mut self, path: &TreePath, file: OwnedFd, choice: Choice) -> io::Result<Looked> {
@@ -339,7 +422,7 @@ impl<'a> Walk<'a> {
         if let Some(first) = self.first_name(path, &stat) {
             let kind = Kind::HardLink { first };
             let entry = self.entry(path.clone(), kind, &stat, Some((&file, Held::Open)));
-            return Ok(Looked::found(entry, None, choice));
+            return Ok(Looked::Found(self.found(entry, None, choice)));
         }
         let extents = metadata::extents(&file, &stat)?;
         let size = stat.stx_size;
@@ -349,7 +432,7 @@ impl<'a> Walk<'a> {
             &stat,
             Some((&file, Held::Open)),
         );
-        Ok(Looked::found(entry, Some(file), choice))
+        Ok(Looked::Found(self.found(entry, Some(file), choice)))
     }
 
     fn look_at_node(&mut self, path: &TreePath, kind: FileType, node: &OwnedFd, choice: Choice) -> io::Result<Looked> {
@@ -377,9 +460,25 @@ impl<'a> Walk<'a> {
         let kind = self
             .first_name(path, &stat)
             .map_or(kind, |first| Kind::HardLink { first });
-        let held = (self.options.look == Look::Whole).then_some((node, Held::ByPath));
+        let held = (self.look == Look::Whole).then_some((node, Held::ByPath));
         let entry = self.entry(path.clone(), kind, &stat, held);
-        Ok(Looked::found(entry, None, choice))
+        Ok(Looked::Found(self.found(entry, None, choice)))
+    }
+
+    fn found(&self, entry: Entry, content: Option<OwnedFd>, choice: Choice) -> Box<Found> {
+        Box::new(Found {
+            entry,
+            content,
+            choice,
+            glimpsed: self.look == Look::Glimpse,
+        })
+    }
+
+    fn note_attributes(&mut self, path: &TreePath, problems: Vec<XattrProblem>) {
+        self.doubtful |= !problems.is_empty();
+        for problem in problems {
+            self.note(path.clone(), NoteKind::Attribute(problem));
+        }
     }
 
     /// The first name of the inode, where this is not it.
@@ -398,10 +497,9 @@ impl<'a> Walk<'a> {
         held: Option<(&impl std::os::fd::AsFd, Held)>,
     ) -> Entry {
         let mut kept = metadata::metadata_of(stat, self.options.owners);
-        if let Some((fd, held)) = held.filter(|_| self.options.look == Look::Whole) {
-            for problem in self.xattrs.read(fd, held, &mut kept.xattrs) {
-                self.note(path.clone(), NoteKind::Attribute(problem));
-            }
+        if let Some((fd, held)) = held.filter(|_| self.look == Look::Whole) {
+            let problems = self.xattrs.read(fd, held, &mut kept.xattrs);
+            self.note_attributes(&path, problems);
         }
         Entry {
             path,
@@ -417,12 +515,6 @@ enum Looked {
     Found(Box<Found>),
     Nothing(NoteKind),
     Another(FileType),
-}
-
-impl Looked {
-    fn found(entry: Entry, content: Option<OwnedFd>, choice: Choice) -> Self {
-        Self::Found(Box::new(Found { entry, content, choice }))
-    }
 }
 
 /// Whether an open failed because something else stands under the name than was thought.

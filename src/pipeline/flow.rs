@@ -405,7 +405,7 @@ mod tests {
                 flows += 1;
             }
         }
-        assert_eq!(flows, 13);
+        assert_eq!(flows, 16);
     }
 
     #[test]

@@ -294,7 +294,13 @@ mod tests {
     fn secret_keys_are_the_fields_that_hold_references() {
         assert_eq!(
             secret_keys(),
-            ["access-key-id", "secret-access-key", "session-token", "values"]
+            [
+                "access-key-id",
+                "identity",
+                "secret-access-key",
+                "session-token",
+                "values"
+            ]
         );
     }
 }

@@ -4,8 +4,10 @@ pub mod blocks;
 mod capture;
 mod claim;
 pub mod difference;
+pub mod memory;
 pub mod proof;
 pub mod reader;
+mod whole;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::place::Place;
-use super::{CaptureContext, Captured, Form, SourceError, Survey, TreeSink, Verdict};
+use super::{CaptureContext, Captured, Form, Known, SourceError, Survey, TreeSink, Verdict};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Event;
 use crate::fs::entry::{Entry, Kind, display_bytes};
@@ -25,6 +25,7 @@ pub(super) struct Feed<'a> {
     pub(super) context: &'a CaptureContext<'a>,
     pub(super) captured: Captured,
     held: Vec<Entry>,
+    doubtful: bool,
     open: Open,
     untold: (u64, u64),
 }
@@ -45,6 +46,7 @@ impl<'a> Feed<'a> {
                 ..Captured::default()
             },
             held: Vec::new(),
+            doubtful: false,
             open: Open::default(),
             untold: (0, 0),
         }
@@ -81,12 +83,17 @@ impl<'a> Feed<'a> {
     pub(super) fn begin(&mut self, entry: &Entry) -> Result<(), SourceError> {
         self.check_stop()?;
         self.drop_left(entry);
-        for folder in std::mem::take(&mut self.held) {
-            self.sink.begin(&folder)?;
-            self.open = Open::default();
-            self.end(Verdict::Kept)?;
+        let doubtful = self.doubtful;
+        self.hand_held()?;
+        self.doubtful = doubtful;
+        if doubtful {
+            // What could not be read of it this time is to be tried again next time, changed or not.
+            let stat = None;
+            let entry = entry.clone();
+            self.sink.begin(&Entry { stat, ..entry })?;
+        } else {
+            self.sink.begin(entry)?;
         }
-        self.sink.begin(entry)?;
         self.open = Open {
             size: match entry.kind {
                 Kind::File { size, .. } => size,
@@ -94,6 +101,41 @@ impl<'a> Feed<'a> {
             },
         };
         Ok(())
+    }
+
+    fn hand_held(&mut self) -> Result<(), SourceError> {
+        for folder in std::mem::take(&mut self.held) {
+            self.sink.begin(&folder)?;
+            self.open = Open::default();
+            self.end(Verdict::Kept)?;
+        }
+        Ok(())
+    }
+
+    /// How a walk for this sink is to look at entries.
+    pub(super) fn look(&self) -> Look {
+        if self.sink.knows() { Look::Glimpse } else { Look::Whole }
+    }
+
+    /// Asks the sink for what was glimpsed; see [`TreeSink::known`].
+    pub(super) fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SourceError> {
+        if !self.sink.knows() {
+            return Ok(None);
+        }
+        self.check_stop()?;
+        self.drop_left(glimpse);
+        self.hand_held()?;
+        let known = self.sink.known(glimpse, size)?;
+        if let Some(known) = &known {
+            self.open = Open { size: known.size };
+            self.count();
+        }
+        Ok(known)
+    }
+
+    /// Lets the entry that comes next be looked at again by the next capture, changed or not.
+    pub(super) const fn doubt(&mut self) {
+        self.doubtful = true;
     }
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), SourceError> {
@@ -117,14 +159,19 @@ impl<'a> Feed<'a> {
     pub(super) fn end(&mut self, verdict: Verdict) -> Result<(), SourceError> {
         self.sink.end(verdict)?;
         if verdict != Verdict::Superseded {
-            self.captured.entries += 1;
-            self.captured.bytes += self.open.size;
-            self.untold.0 += 1;
+            self.count();
         }
+        Ok(())
+    }
+
+    fn count(&mut self) {
+        self.doubtful = false;
+        self.captured.entries += 1;
+        self.captured.bytes += self.open.size;
+        self.untold.0 += 1;
         if self.untold.0 >= TELL_ENTRIES {
             self.tell();
         }
-        Ok(())
     }
 
     fn tell(&mut self) {
@@ -203,13 +250,14 @@ pub(super) fn attribute(path: &str, problem: &XattrProblem) -> Diagnostic {
 pub(super) fn walk<'a>(
     place: &'a Place,
     context: &'a CaptureContext<'_>,
+    look: Look,
     file_systems: FileSystems,
     second_names: SecondNames,
 ) -> Result<Walk<'a>, SourceError> {
     let options = WalkOptions {
         selection: &place.selection,
         owners: context.owners,
-        look: Look::Whole,
+        look,
         second_names,
         file_systems,
     };

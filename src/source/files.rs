@@ -49,7 +49,13 @@ impl Files {
 }
 
 pub(super) fn capture(files: &Files, place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
-    let mut walk = feed::walk(place, feed.context, files.file_systems(), SecondNames::Linked)?;
+    let mut walk = feed::walk(
+        place,
+        feed.context,
+        feed.look(),
+        files.file_systems(),
+        SecondNames::Linked,
+    )?;
     let mut reader = Reader::new(place);
     while let Some(step) = walk.next() {
         feed.check_stop()?;
@@ -60,8 +66,16 @@ pub(super) fn capture(files: &Files, place: &Place, feed: &mut Feed<'_>) -> Resu
                 continue;
             }
         };
+        let on_the_way = found.choice == Choice::OnTheWay && !found.entry.path.is_root();
+        if found.glimpsed && !on_the_way && feed.known(&found.entry, None)?.is_some() {
+            continue;
+        }
+        let Some(found) = walk.complete(found) else { continue };
+        if walk.is_doubtful() {
+            feed.doubt();
+        }
         let beside = marks::beside_what(found.entry.path.name(), &found.entry.metadata.xattrs);
-        if found.choice == Choice::OnTheWay && !found.entry.path.is_root() {
+        if on_the_way {
             feed.hold(found.entry);
         } else if beside.is_some_and(|name| walk.folder().is_some_and(|folder| folder.stat_of(name).is_ok())) {
             // It would be restored beside the file once more, and so on each time.
@@ -297,6 +311,7 @@ impl<'a> Reader<'a> {
         let stat = folder::stat(file)?;
         let mut metadata = metadata::metadata_of(&stat, feed.context.owners);
         for problem in self.xattrs.read(file, Held::Open, &mut metadata.xattrs) {
+            feed.doubt();
             feed.warn(feed::attribute(&self.place.shown(&old.path), &problem));
         }
         Ok(Entry {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use append_log::blocks::{Blocks, Sample};
 pub use append_log::difference::{Compared, Comparison, Difference};
+pub use append_log::memory::LogMemory;
 pub use append_log::proof::{Breach, BreachKind, History, Past, Rewrite};
 pub use append_log::reader::LogReader;
 pub use error::SourceError;
@@ -217,10 +218,16 @@ pub enum Verdict {
 /// The root of a source comes first (path empty), then its entries in the order of [`crate::fs::entry::TreePath`]. Where
 /// one source captures a single file the root is a folder all the same.
 pub trait TreeSink {
-    /// Asks, in place of `begin`, whether an entry that looks like `glimpse` was had before, unchanged since. Where it was, it
-    /// counts as handed on, and nothing more is to be said of it. `glimpse` has no attributes and no extents.
-    fn known(&mut self, glimpse: &Entry) -> Result<Option<Known>, SinkError> {
-        let _ = glimpse;
+    /// Whether it is worth asking what is known: without it every entry is looked at wholly.
+    fn knows(&self) -> bool {
+        false
+    }
+
+    /// Asks, in place of `begin`, whether an entry that looks like `glimpse` was had before, unchanged since, with `size` bytes
+    /// of data where that is given. Where it was, it counts as handed on, and nothing more is to be said of it. `glimpse`
+    /// has no attributes, no extents and no target of a link, and its size is not looked at.
+    fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SinkError> {
+        let _ = (glimpse, size);
         Ok(None)
     }
 
@@ -233,8 +240,11 @@ pub trait TreeSink {
     /// Ends the entry.
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError>;
 
-    /// Tells, between `begin` and `end`, that redaction changed the content of the entry under way.
-    fn redacted(&mut self) {}
+    /// Tells, between `begin` and `end`, that redaction changed the content of the entry under way; `values` secrets were taken
+    /// out, 0 where they were not counted.
+    fn redacted(&mut self, values: u32) {
+        let _ = values;
+    }
 
     /// The BLAKE3 of what was written of the entry under way, where the sink computes it anyway; always or never.
     fn digest(&self) -> Option<blake3::Hash> {
@@ -247,8 +257,10 @@ pub trait TreeSink {
 pub struct Known {
     /// Digest of a file's data, as it went to the sink.
     pub blake3: Option<Digest>,
-    /// The content was changed by redaction.
-    pub redacted: bool,
+    /// Apparent bytes of a file, as it went to the sink.
+    pub size: u64,
+    /// The content was changed by redaction; so many secrets were taken out.
+    pub redacted: Option<u32>,
 }
 
 /// Why a sink takes no more. The one who feeds it stops at once and passes it on.
@@ -301,4 +313,6 @@ pub struct Captured {
     pub log_head: Option<LogHead>,
     /// For a log of which only a part is to be compared: what the next capture needs for it.
     pub log_blocks: Option<Blocks>,
+    /// For a log: what the next capture needs in order not to read again what is as it was.
+    pub log_memory: Option<LogMemory>,
 }

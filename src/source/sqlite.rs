@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::check::Check;
 use self::check::Checked;
 use self::live::Made;
+use self::rest::DatabaseStat;
 use super::feed::{self, Feed};
 use super::place::{Place, shown};
 use super::{CaptureContext, SourceError, Verdict};
@@ -60,7 +61,13 @@ const BUSY: Duration = Duration::from_secs(10);
 // SQLite guards a database with POSIX locks, and a process loses all of them as soon as it closes any descriptor of that
 // file. So whatever is to be learned of the file itself is learned, and its descriptor closed, before SQLite opens it.
 pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> Result<(), SourceError> {
-    let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Separate)?;
+    let mut walk = feed::walk(
+        place,
+        feed.context,
+        feed.look(),
+        FileSystems::All,
+        SecondNames::Separate,
+    )?;
     let mut databases = 0_u64;
     let mut unreadable = false;
     while let Some(step) = walk.next() {
@@ -75,6 +82,11 @@ pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> 
                 continue;
             }
         };
+        if found.glimpsed && is_known(feed, walk.folder(), &found)? {
+            databases += u64::from(found.entry.kind != Kind::Folder);
+            continue;
+        }
+        let Some(found) = walk.complete(found) else { continue };
         if found.entry.path.is_root() {
             feed.plain(&found.entry)?;
         } else if found.entry.kind == Kind::Folder {
@@ -95,6 +107,21 @@ pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> 
         });
     }
     Ok(())
+}
+
+/// Whether the sink has what was glimpsed: the root, or a database of which no part has changed.
+fn is_known(feed: &mut Feed<'_>, folder: Option<&Folder>, found: &Found) -> Result<bool, SourceError> {
+    let mut glimpse = found.entry.clone();
+    match (&glimpse.kind, folder) {
+        (Kind::Folder, _) if glimpse.path.is_root() => {}
+        (Kind::File { .. }, Some(folder)) => match DatabaseStat::of(folder, glimpse.path.name()) {
+            Ok(stat) => glimpse.stat = Some(stat.as_one()),
+            // Whoever copies it will say what is wrong.
+            Err(_) => return Ok(false),
+        },
+        _ => return Ok(false),
+    }
+    Ok(feed.known(&glimpse, None)?.is_some())
 }
 
 /// What a file in a folder of databases is.
@@ -138,7 +165,7 @@ fn entry(
     match role {
         Role::Database => copy(settings, feed, folder, found.entry, &path).map(|()| true),
         Role::EmptyDatabase if named => {
-            feed.plain(&as_copy(found.entry, 0))?;
+            feed.plain(&as_copy(found.entry, 0, None))?;
             Ok(true)
         }
         // To pass one by because it cannot be read would be to leave it out without a word.
@@ -209,17 +236,18 @@ pub(super) fn is_database_at(root: &Path, path: &TreePath) -> io::Result<bool> {
     Ok(role(&folder, path.name(), &file)? == Role::Database)
 }
 
-/// The entry of a database's copy: the file's own metadata, the copy's size.
-fn as_copy(entry: Entry, size: u64) -> Entry {
+/// The entry of a database's copy: the file's own metadata, the copy's size, and how the database looked before it was copied.
+fn as_copy(entry: Entry, size: u64, stat: Option<DatabaseStat>) -> Entry {
     Entry {
         kind: Kind::File { size, extents: None },
-        stat: None,
+        stat: stat.map(|stat| stat.as_one()),
         ..entry
     }
 }
 
 /// Copies a database into the spool and hands the copy on.
 fn copy(settings: &Sqlite, feed: &mut Feed<'_>, folder: &Folder, entry: Entry, path: &str) -> Result<(), SourceError> {
+    let stat = DatabaseStat::of(folder, entry.path.name()).ok();
     let (scratch, made) = copy::copy(feed.context, folder, entry.path.name(), path)?;
     if made == Made::KeepingOut {
         feed.warn(blocks_writers(path));
@@ -239,7 +267,7 @@ fn copy(settings: &Sqlite, feed: &mut Feed<'_>, folder: &Folder, entry: Entry, p
         .map_err(|cause| spool_failed(feed.context, cause))?
         .len();
     let copy = OwnedFd::from(copy);
-    feed.begin(&as_copy(entry, size))?;
+    feed.begin(&as_copy(entry, size, stat))?;
     let mut buffer = vec![0; limits::READ_BLOCK];
     let mut at = 0;
     while at < size {

@@ -11,7 +11,7 @@ use crate::id::SourceName;
 use crate::limits::{REDACT_FILE_MAX, WARNINGS_LISTED};
 use crate::redact::{NotText, RedactError, Redactor, Rules};
 use crate::secret::{Secret, SecretRef};
-use crate::source::{SinkError, TreeSink, Verdict};
+use crate::source::{Known, SinkError, TreeSink, Verdict};
 
 /// Takes secret values out of text files. Keys, order and line count stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,8 +71,9 @@ pub struct Redacted {
     pub left_out: BTreeSet<TreePath>,
     /// Files that were looked through.
     pub files: u64,
-    /// Secrets that were taken out.
+    /// Secrets that were taken out, those of files that are as they were in the last backup included.
     pub findings: u64,
+
     /// One for each file left out; at most `limits::WARNINGS_LISTED`.
     pub warnings: Vec<Diagnostic>,
     /// How many warnings there were, those listed included.
@@ -152,7 +153,7 @@ impl<'a> RedactingSink<'a> {
         self.inner.begin(entry)?;
         if self.changed.contains(first) {
             self.redacted.changed.push(entry.path.clone());
-            self.inner.redacted();
+            self.inner.redacted(0);
         }
         Ok(Now::Passing)
     }
@@ -175,10 +176,11 @@ impl<'a> RedactingSink<'a> {
                     self.redacted.changed.push(entry.path.clone());
                 }
                 self.redacted.files += 1;
-                self.redacted.findings += u64::try_from(redaction.findings.len()).unwrap_or(u64::MAX);
+                let values = u32::try_from(redaction.findings.len()).unwrap_or(u32::MAX);
+                self.redacted.findings += u64::from(values);
                 self.inner.begin(&entry)?;
                 if changed {
-                    self.inner.redacted();
+                    self.inner.redacted(values);
                 }
                 self.pass(&redaction.bytes, verdict)
             }
@@ -218,6 +220,20 @@ impl<'a> RedactingSink<'a> {
 }
 
 impl TreeSink for RedactingSink<'_> {
+    fn knows(&self) -> bool {
+        self.inner.knows()
+    }
+
+    fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SinkError> {
+        let known = self.inner.known(glimpse, size)?;
+        if let Some(values) = known.and_then(|known| known.redacted) {
+            self.changed.insert(glimpse.path.clone());
+            self.redacted.changed.push(glimpse.path.clone());
+            self.redacted.findings += u64::from(values);
+        }
+        Ok(known)
+    }
+
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
         self.now = match &entry.kind {
             Kind::File { size, .. } => self.begin_file(entry, *size)?,
@@ -297,7 +313,7 @@ mod tests {
             Ok(())
         }
 
-        fn redacted(&mut self) {
+        fn redacted(&mut self, _: u32) {
             let (entry, _) = self.1.as_ref().expect("told between begin and end");
             self.2.push(entry.path.clone());
         }

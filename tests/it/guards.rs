@@ -43,7 +43,8 @@ fn a_source_that_is_missing_or_empty_stops_the_run_unless_it_may_be() {
     // What was not there replaces nothing when it comes back.
     project.write("data/new", "since then");
     project.run(&["verify", &id, "--env", "dev"]).ended(0);
-    project.restore(&id, &[]).ended(0);
+    let restored = project.restore(&id, &[]).ended(0);
+    assert_eq!(restored.json["restored"], serde_json::json!([]));
     assert_eq!(fs::read(project.path("data/new")).unwrap(), b"since then");
 }
 

@@ -254,6 +254,25 @@ fn a_log_restored_to_an_older_state_and_grown_again_begins_a_generation() {
 }
 
 #[test]
+fn a_log_that_a_rollback_puts_back_goes_on_from_the_backup_that_has_it() {
+    let project = project();
+    project.append("1.jsonl", 1, 100);
+    let old = project.backup(&[]).ended(0).id();
+    project.append("1.jsonl", 101, 200);
+    let new = project.backup(&[]).ended(0).id();
+    project.append("1.jsonl", 201, 205);
+    project.restore(&old, &[]).ended(0);
+    project.append("1.jsonl", 501, 510);
+    assert_eq!(project.backup(&[]).ended(0).generation(), 2);
+    project.environment("dev", "protected = true");
+    project.run(&["rollback", "--env", "dev", "--confirm", "dev"]).ended(0);
+    let back = project.backup(&[]).ended(0);
+    assert_eq!((back.generation(), &back.head()["records"]), (3, &205.into()));
+    assert_eq!(back.head()["fork"]["backup"], new);
+    assert_eq!(project.backup(&[]).ended(0).generation(), 3);
+}
+
+#[test]
 fn a_restored_log_that_is_changed_before_the_next_backup_is_refused() {
     let project = project();
     project.append("1.jsonl", 1, 100);
@@ -428,9 +447,10 @@ fn a_note_beside_a_protected_log_counts_only_where_a_backup_bears_it_out() {
 
 #[test]
 fn a_log_that_is_proven_by_its_tail_is_looked_at_before_anything_is_read() {
-    let databases = "[[step.source]]\nname = \"a\"\ntype = \"sqlite\"\npath = \"a.db\"\n";
+    let databases = "[[step.source]]\nname = \"a\"\ntype = \"sqlite\"\npath = \"db/a.db\"\n";
     let project = Project::new(&format!("{databases}{}", events("prefix-check = \"tail\"")));
-    let database = rusqlite::Connection::open(project.path("a.db")).unwrap();
+    fs::create_dir(project.path("db")).unwrap();
+    let database = rusqlite::Connection::open(project.path("db/a.db")).unwrap();
     database
         .execute_batch("CREATE TABLE t (a); CREATE TABLE u (a)")
         .unwrap();
@@ -449,17 +469,17 @@ fn a_log_that_is_proven_by_its_tail_is_looked_at_before_anything_is_read() {
     changed[100] = b'!';
     fs::write(&path, &changed).unwrap();
     // What stands before the log would end the run too, but nobody gets as far as that.
-    let sound = fs::read(project.path("a.db")).unwrap();
+    let sound = fs::read(project.path("db/a.db")).unwrap();
     let mut damaged = sound.clone();
     damaged[4096..4200].fill(0xff);
-    fs::write(project.path("a.db"), &damaged).unwrap();
+    fs::write(project.path("db/a.db"), &damaged).unwrap();
     let refused = project.backup(&[]).ended(5);
     assert_eq!(refused.problem().0, "log-rewritten");
     assert!(refused.problem().1.contains("record 2 "), "{:?}", refused.problem());
     fs::write(&path, &whole).unwrap();
     assert_eq!(project.backup(&[]).ended(4).problem().0, "sqlite-corrupt");
     fs::write(&path, &changed).unwrap();
-    fs::write(project.path("a.db"), &sound).unwrap();
+    fs::write(project.path("db/a.db"), &sound).unwrap();
     // Without the state the same is found while the log is read.
     fs::remove_dir_all(project.path(".strongroom")).unwrap();
     assert_eq!(project.backup(&[]).ended(5).problem().0, "log-rewritten");

@@ -285,15 +285,16 @@ impl World {
     }
 }
 
-/// Whether a backup was left by one who slept for days between his last look at the clock and his record, and died before he
-/// looked back. Nobody was told that it was stored; nothing else can leave one that is not whole.
+/// Whether a backup was left by one who died between his record and his look back, and either slept for days before the
+/// record, or wrote it while an operator purged. Nobody was told that it was stored; nothing else can leave one that is not
+/// whole.
 fn is_excused(world: &World, id: &str, written: Timestamp) -> bool {
     let number = id
         .rsplit('-')
         .next()
         .and_then(|text| u32::from_str_radix(text, 16).ok());
     let began = number.and_then(|number| world.dead.get(&number));
-    began.is_some_and(|began| written.duration_since(*began) > SignedDuration::from_hours(24))
+    began.is_some_and(|began| world.purges || written.duration_since(*began) > SignedDuration::from_hours(24))
 }
 
 /// Every backup that is listed has all it needs, byte for byte.

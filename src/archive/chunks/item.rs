@@ -91,8 +91,8 @@ pub struct Item {
 /// Marks of an item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// The content was changed by redaction.
-    pub redacted: bool,
+    /// The content was changed by redaction; so many secrets were taken out.
+    pub redacted: Option<u32>,
     /// The content may be of no single moment.
     pub changing: bool,
     /// The file changed so shortly before it was looked at that another change may not show.
@@ -209,6 +209,8 @@ pub struct Glance {
     pub kind: u8,
     /// How the file looked.
     pub stat: Option<Stat>,
+    /// Apparent bytes of the file that was stored; 0 for anything else.
+    pub size: u64,
     /// The backup whose catalog has the entry's line.
     pub written: u64,
 }
@@ -239,7 +241,7 @@ impl Item {
         } = self;
         let mut flags = 0;
         for (set, flag) in [
-            (marks.redacted, REDACTED),
+            (marks.redacted.is_some(), REDACTED),
             (marks.changing, CHANGING),
             (marks.racy, RACY),
             (marks.gone, GONE),
@@ -258,6 +260,12 @@ impl Item {
             put(into, stat.size);
             put_moment(into, stat.mtime);
             put_moment(into, stat.ctime);
+        }
+        if let Some(values) = marks.redacted {
+            put(into, values.into());
+        }
+        if let Kind::File { size, .. } = &entry.kind {
+            put(into, *size);
         }
         if marks.gone {
             return;
@@ -290,7 +298,7 @@ impl Item {
             return Ok(item);
         }
         item.entry.metadata = read_metadata(&mut taker, flags & WITH_XATTRS != 0)?;
-        item.entry.kind = read_kind(&mut taker, glance.kind)?;
+        item.entry.kind = read_kind(&mut taker, &glance)?;
         if flags & WITH_DIGEST != 0 {
             item.blake3 = Some(Digest::from(blake3::Hash::from_bytes(taker.fixed()?)));
         }
@@ -306,7 +314,7 @@ impl Item {
             return Ok((None, Content::Nothing));
         }
         skip_metadata(&mut taker, flags & WITH_XATTRS != 0)?;
-        skip_kind(&mut taker, glance.kind)?;
+        skip_kind(&mut taker, &glance)?;
         let digest = if flags & WITH_DIGEST != 0 {
             Some(Digest::from(blake3::Hash::from_bytes(taker.fixed()?)))
         } else {
@@ -335,16 +343,23 @@ fn glance(taker: &mut Taker<'_>) -> Result<(u8, Glance), NotAnItem> {
             ctime: taker.moment()?,
         })
     };
+    let redacted = if flags & REDACTED == 0 {
+        None
+    } else {
+        Some(taker.small()?)
+    };
     let marks = Marks {
-        redacted: flags & REDACTED != 0,
+        redacted,
         changing: flags & CHANGING != 0,
         racy: flags & RACY != 0,
         gone: flags & GONE != 0,
     };
+    let size = if matches!(kind, 1 | 2) { taker.number()? } else { 0 };
     let glance = Glance {
         marks,
         kind,
         stat,
+        size,
         written,
     };
     Ok((flags, glance))
@@ -402,20 +417,15 @@ fn skip_metadata(taker: &mut Taker<'_>, with_xattrs: bool) -> Result<(), NotAnIt
     Ok(())
 }
 
-fn skip_kind(taker: &mut Taker<'_>, number: u8) -> Result<(), NotAnItem> {
-    match number {
-        // A plain file's size stands alone: the common case costs nothing.
-        1 => drop(taker.number()?),
-        other => drop(read_kind(taker, other)?),
-    }
-    Ok(())
+fn skip_kind(taker: &mut Taker<'_>, glance: &Glance) -> Result<(), NotAnItem> {
+    read_kind(taker, glance).map(drop)
 }
 
 fn write_kind(kind: &Kind, into: &mut Vec<u8>) {
     match kind {
         Kind::Folder | Kind::Fifo => {}
-        Kind::File { size, extents } => {
-            put(into, *size);
+        // Its size stands among what is seen at a glance.
+        Kind::File { extents, .. } => {
             if let Some(extents) = extents {
                 put(into, extents.len() as u64);
                 for extent in extents {
@@ -433,15 +443,12 @@ fn write_kind(kind: &Kind, into: &mut Vec<u8>) {
     }
 }
 
-fn read_kind(taker: &mut Taker<'_>, number: u8) -> Result<Kind, NotAnItem> {
-    Ok(match number {
+fn read_kind(taker: &mut Taker<'_>, glance: &Glance) -> Result<Kind, NotAnItem> {
+    let size = glance.size;
+    Ok(match glance.kind {
         0 => Kind::Folder,
-        1 => Kind::File {
-            size: taker.number()?,
-            extents: None,
-        },
+        1 => Kind::File { size, extents: None },
         2 => {
-            let size = taker.number()?;
             let mut extents = Vec::new();
             for _ in 0..taker.number()? {
                 extents.push(Extent {
@@ -563,7 +570,7 @@ pub(super) mod tests {
             blake3: is_file.then(|| Digest::of(path.as_bytes())),
             content,
             marks: Marks {
-                redacted: is_file,
+                redacted: is_file.then_some(300),
                 ..Marks::default()
             },
             written: 300,

@@ -301,7 +301,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
             },
             blake3: item.blake3,
             place,
-            redacted: item.marks.redacted,
+            redacted: item.marks.redacted.is_some(),
             changing: item.marks.changing,
         })
     }

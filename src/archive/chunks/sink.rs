@@ -56,6 +56,8 @@ pub struct ChunkSink<O> {
     current: Option<Current>,
     counts: Counts,
     totals: Totals,
+    /// When the capture began, in seconds since 1970.
+    began: i64,
     body: Vec<u8>,
     pages: Vec<NewPages>,
 }
@@ -93,7 +95,7 @@ pub struct Spooled<O> {
 struct Current {
     entry: Entry,
     left: u64,
-    redacted: bool,
+    redacted: Option<u32>,
     data: Data,
 }
 
@@ -127,6 +129,9 @@ impl<O: FrameOut> ChunkSink<O> {
             cursor: None,
             current: None,
             counts: Counts::default(),
+            began: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(i64::MAX, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX)),
             totals: Totals {
                 live: vec![0; packs],
                 ..Totals::default()
@@ -219,7 +224,7 @@ impl<O: FrameOut> ChunkSink<O> {
     }
 
     /// Keeps the base's item as it is, where it is that of an unchanged entry.
-    fn keep(&mut self, glimpse: &Entry) -> Result<Option<Known>, IndexError> {
+    fn keep(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, IndexError> {
         self.pass_to(glimpse.path.as_bytes())?;
         if !self.comparable || self.settings.read_all {
             return Ok(None);
@@ -230,7 +235,9 @@ impl<O: FrameOut> ChunkSink<O> {
         let same = |glance: &super::item::Glance| {
             let kind = kind_number(&glimpse.kind);
             let kinds = glance.kind == kind || (glance.kind == 2 && kind == 1);
-            kinds && !glance.marks.racy && glance.stat.is_some() && glance.stat == glimpse.stat
+            let looks = glance.stat.zip(glimpse.stat);
+            let looks_same = looks.is_some_and(|(old, new)| old.is_same_state(&new));
+            kinds && !glance.marks.racy && looks_same && size.is_none_or(|size| size == glance.size)
         };
         let Some(glance) = cursor.glance().copied().filter(same) else {
             return Ok(None);
@@ -251,19 +258,14 @@ impl<O: FrameOut> ChunkSink<O> {
         self.spool.item(path, body)?;
         let length = body.len() as u64;
         self.account(&content, length, glance.written);
-        let size = match glimpse.kind {
-            Kind::File { .. } => {
-                self.totals.unread += 1;
-                glance.stat.map_or(0, |stat| stat.size)
-            }
-            _ => 0,
-        };
-        self.count(size);
+        self.totals.unread += u64::from(matches!(glimpse.kind, Kind::File { .. }));
+        self.count(glance.size);
         if let Some(cursor) = &mut self.cursor {
             cursor.advance()?;
         }
         Ok(Some(Known {
             blake3,
+            size: glance.size,
             redacted: glance.marks.redacted,
         }))
     }
@@ -372,7 +374,7 @@ impl<O: FrameOut> ChunkSink<O> {
         let marks = Marks {
             redacted,
             changing,
-            racy: changing || is_racy(&entry),
+            racy: changing || self.is_racy(&entry),
             gone: false,
         };
         let item = Item {
@@ -383,6 +385,13 @@ impl<O: FrameOut> ChunkSink<O> {
             written: self.settings.sequence,
         };
         self.push(item)
+    }
+
+    /// Whether a file changed so late that another change need not have shown in its times: file systems stamp in steps, and what
+    /// is written after the file was looked at may get the stamp that was seen.
+    fn is_racy(&self, entry: &Entry) -> bool {
+        let late = |moment: Moment| moment.seconds.saturating_add(RACY_SECONDS) >= self.began;
+        entry.stat.is_some_and(|stat| late(stat.mtime) || late(stat.ctime))
     }
 
     /// Hands an item to the spool. Where its line would be the one that the base has, it needs none of its own.
@@ -425,7 +434,7 @@ impl Item {
     /// Whether the line of `other` in a catalog says the same.
     pub fn has_line_of(&self, other: &Self) -> bool {
         let alike = |one: &Entry, other: &Entry| one.kind == other.kind && one.metadata == other.metadata;
-        let marks = |marks: Marks| (marks.redacted, marks.changing, marks.gone);
+        let marks = |marks: Marks| (marks.redacted.is_some(), marks.changing, marks.gone);
         alike(&self.entry, &other.entry)
             && self.blake3 == other.blake3
             && marks(self.marks) == marks(other.marks)
@@ -459,16 +468,6 @@ fn gone(sequence: u64) -> Item {
     }
 }
 
-/// Whether a file changed so shortly ago that a change after it was read could bear the same times.
-fn is_racy(entry: &Entry) -> bool {
-    let Some(stat) = &entry.stat else { return false };
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(i64::MAX, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-    let late = |moment: Moment| moment.seconds.saturating_add(RACY_SECONDS) >= now;
-    late(stat.mtime) || late(stat.ctime)
-}
-
 /// The index or the spool failed: a fault of the state folder's disk.
 pub(super) fn broken(error: &IndexError) -> SinkError {
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
@@ -490,8 +489,12 @@ fn internal(what: &str) -> SinkError {
 }
 
 impl<O: FrameOut> TreeSink for ChunkSink<O> {
-    fn known(&mut self, glimpse: &Entry) -> Result<Option<Known>, SinkError> {
-        self.keep(glimpse).map_err(|error| broken(&error))
+    fn knows(&self) -> bool {
+        self.settings.base.is_some() && !self.settings.read_all
+    }
+
+    fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SinkError> {
+        self.keep(glimpse, size).map_err(|error| broken(&error))
     }
 
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
@@ -499,7 +502,7 @@ impl<O: FrameOut> TreeSink for ChunkSink<O> {
         self.current = Some(Current {
             left: entry.kind.data_bytes(),
             entry: entry.clone(),
-            redacted: false,
+            redacted: None,
             data,
         });
         Ok(())
@@ -532,9 +535,9 @@ impl<O: FrameOut> TreeSink for ChunkSink<O> {
         self.end_entry(current, verdict)
     }
 
-    fn redacted(&mut self) {
+    fn redacted(&mut self, values: u32) {
         if let Some(current) = &mut self.current {
-            current.redacted = true;
+            current.redacted = Some(values);
         }
     }
 }

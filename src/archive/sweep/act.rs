@@ -107,6 +107,16 @@ impl<'a> Sweeper<'a> {
         Ok(())
     }
 
+    /// Removes the lists that say nothing any more. Call it before a backup is removed: what it needs and an old list names
+    /// would else have no grace. (Deleting what is due does it too.)
+    ///
+    /// # Errors
+    /// As [`Sweeper::sweep`].
+    pub async fn void_lists<W: Witness>(&mut self, witness: &mut W) -> Result<(), SweepError<W::Error>> {
+        // At the begin of time nothing is due.
+        self.delete_due(Timestamp::MIN, witness).await
+    }
+
     /// Deletes what is due at `now`, which must not be later than the store's present.
     ///
     /// # Errors

@@ -313,6 +313,25 @@ async fn what_a_backup_needs_again_stays_and_waits_anew_when_that_one_goes_too()
 }
 
 #[tokio::test]
+async fn lists_are_voided_before_a_backup_is_removed_that_needs_what_they_name() {
+    let (mut world, _) = one_removed().await;
+    world.sweep().await.unwrap();
+    world.pass(80);
+    let third = world.backup("live", 3, &["old"]).await;
+    // No sweep came between: the list is old enough for all that it names.
+    let settings = world.settings();
+    let mut sweeper = Sweeper::begin(&world.target, &settings).await.unwrap().unwrap();
+    sweeper.void_lists(&mut Notes::default()).await.unwrap();
+    retention::remove(&world.target, &third).await.unwrap();
+    sweeper.record_removed(&layout::record(&third.environment, &third.id));
+    sweeper.list_unneeded(&mut Notes::default()).await.unwrap();
+    world.pass(71);
+    assert_eq!(world.sweep().await.unwrap().deleted.objects, 0);
+    world.pass(1);
+    assert!(world.sweep().await.unwrap().deleted.objects > 0);
+}
+
+#[tokio::test]
 async fn what_a_backup_of_another_environment_needs_stays() {
     let mut world = World::new().await;
     let first = world.backup("live", 1, &["text"]).await;

@@ -121,7 +121,7 @@ impl<S: BackupSink> Unpacking<S> {
         if let Some(sink) = self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
             sink.begin(&listed.entry).map_err(UnpackError::Sink)?;
             if listed.redacted {
-                sink.redacted();
+                sink.redacted(0);
             }
         }
         self.content(listed, &path)?;

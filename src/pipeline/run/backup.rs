@@ -142,13 +142,13 @@ impl<'p> Runner<'p> {
         if self.context.stop.is_requested() {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
-        let blocks = std::mem::take(&mut packed.captured.log_blocks);
+        let kept = std::mem::take(&mut packed.captured.kept_logs);
         let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
         self.tell_forks(&stored, &logs)?;
-        self.keep_blocks(&stored, &lineage, blocks);
+        self.keep_logs(&stored, &lineage, kept);
         Ok(stored)
     }
 

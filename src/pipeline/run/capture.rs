@@ -15,11 +15,11 @@ use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
 use crate::redact::Redactor;
-use crate::source::{Amount, Before, Blocks, CaptureContext, Captured, History, SinkError, Source, SourceError};
+use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError};
 use crate::steps::redact::{Binary, Redacted, RedactingSink};
 
 use super::backup::{NO_BACKUP, Pending};
-use super::logs::Logs;
+use super::logs::{KeptLogs, Logs};
 use super::{Failure, Runner};
 
 /// What a capture of all sources gave.
@@ -27,7 +27,7 @@ pub(super) struct Captures {
     pub(super) sources: Vec<SourceRecord>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) warning_count: u64,
-    pub(super) log_blocks: BTreeMap<SourceName, Blocks>,
+    pub(super) kept_logs: KeptLogs,
     redacted: BTreeMap<SourceName, Redacted>,
     fingerprint: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Capture {
             sources: Vec::new(),
             warnings: Vec::new(),
             warning_count: 0,
-            log_blocks: BTreeMap::new(),
+            kept_logs: KeptLogs::default(),
             redacted: BTreeMap::new(),
             fingerprint: self
                 .redaction
@@ -84,9 +84,12 @@ impl Capture {
                 .check_amount(&self.project, Amount { entries, bytes }, self.before.get(&source.name))
                 .map_err(|error| CaptureError::Source(source.name.clone(), error))?;
             captures.warning_count += captured.warning_count;
-            captures
-                .log_blocks
-                .extend(captured.log_blocks.map(|blocks| (source.name.clone(), blocks)));
+            let name = &source.name;
+            let kept = &mut captures.kept_logs;
+            kept.blocks
+                .extend(captured.log_blocks.map(|blocks| (name.clone(), blocks)));
+            kept.memories
+                .extend(captured.log_memory.map(|memory| (name.clone(), memory)));
             captures.sources.push(SourceRecord {
                 name: source.name.clone(),
                 kind: source.kind.name().to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::limits;
 use crate::source::append_log::PrefixCheck;
 use crate::source::lineage::{self, LineageEntry};
 use crate::source::log_head::{Fork, ForkReason};
-use crate::source::{Blocks, History, LogHead, Past, Rewrite, Sample, Source, SourceKind};
+use crate::source::{Blocks, History, LogHead, LogMemory, Past, Rewrite, Sample, Source, SourceKind};
 use crate::steps::snapshot::Snapshot;
 
 use super::stores::state_path;
@@ -48,6 +48,26 @@ impl Logs {
     }
 }
 
+/// What the state folder keeps of the logs of a backup.
+#[derive(Default)]
+pub(super) struct KeptLogs {
+    /// For those of which only a part is compared.
+    pub(super) blocks: BTreeMap<SourceName, Blocks>,
+    /// For all of them.
+    pub(super) memories: BTreeMap<SourceName, LogMemory>,
+}
+
+/// Ends of the names of what is kept.
+const BLOCKS: &str = "blocks";
+const MEMORY: &str = "memory";
+
+fn read_kept(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(limits::LOG_BLOCKS_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The log of a source in a backup.
 fn head_in<'b>(backup: &'b Backup, name: &SourceName) -> Option<&'b LogHead> {
     let source = backup.record.sources.iter().find(|source| source.name == *name)?;
@@ -74,6 +94,7 @@ impl Runner<'_> {
                         head: head_in(backup, &source.name)?.clone(),
                     })
                 }),
+                memory: self.log_memory(source, backup, lineage),
                 sample: None,
                 restored,
                 rewrite: if accepted { Rewrite::Accepted } else { Rewrite::Refused },
@@ -107,11 +128,7 @@ impl Runner<'_> {
         if history.restored.is_some() || history.rewrite == Rewrite::Accepted {
             return Ok(None);
         }
-        let blocks = std::fs::File::open(self.blocks_path(&source.name, lineage)).and_then(|file| {
-            let mut bytes = Vec::new();
-            file.take(limits::LOG_BLOCKS_MAX).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
+        let blocks = read_kept(&self.kept_path(&source.name, lineage, BLOCKS));
         // They only let a rewritten log be found early, so where they cannot be read it is found later.
         let (Ok(bytes), Some(backup)) = (blocks, &past.backup) else {
             return Ok(None);
@@ -125,31 +142,41 @@ impl Runner<'_> {
         }
     }
 
-    /// Where the state folder keeps the blocks of a log.
-    fn blocks_path(&self, source: &SourceName, lineage: &Lineage) -> PathBuf {
+    /// What this host remembers of a log in its newest backup. It saves time, so where it cannot be read nothing is lost.
+    fn log_memory(&self, source: &Source, backup: Option<&Backup>, lineage: &Lineage) -> Option<LogMemory> {
+        let bytes = read_kept(&self.kept_path(&source.name, lineage, MEMORY)).ok()?;
+        LogMemory::parse(&bytes, backup?.record.id.as_str())
+    }
+
+    /// Where the state folder keeps something of a log.
+    fn kept_path(&self, source: &SourceName, lineage: &Lineage, what: &str) -> PathBuf {
         let line = format!("{}/{}", lineage.pipeline, lineage.instance);
         let line = blake3::hash(line.as_bytes()).to_hex();
-        let name = format!("{source}.{}.blocks", line.get(..16).unwrap_or_default());
+        let name = format!("{source}.{}.{what}", line.get(..16).unwrap_or_default());
         state_path(self.plan).join("logs").join(name)
     }
 
-    /// Keeps the blocks of the logs of a stored backup.
-    pub(super) fn keep_blocks(&mut self, stored: &Stored, lineage: &Lineage, blocks: BTreeMap<SourceName, Blocks>) {
-        for (source, blocks) in blocks {
-            let path = self.blocks_path(&source, lineage);
-            let bytes = blocks.to_bytes(stored.record().id.as_str());
+    /// Keeps what the next backup needs of the logs of a stored one.
+    pub(super) fn keep_logs(&mut self, stored: &Stored, lineage: &Lineage, kept: KeptLogs) {
+        let id = stored.record().id.as_str();
+        let blocks = kept
+            .blocks
+            .iter()
+            .map(|(source, blocks)| (source, BLOCKS, blocks.to_bytes(id)));
+        let memories = kept.memories.iter();
+        let memories = memories.map(|(source, memory)| (source, MEMORY, memory.to_bytes(id)));
+        for (source, what, bytes) in blocks.chain(memories) {
+            let path = self.kept_path(source, lineage, what);
             let folder = path.parent().unwrap_or(&path);
             let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder);
             if let Err(error) = made.and_then(|()| atomic::write(&path, 0o600, &bytes)) {
                 self.warn(
                     Diagnostic::warning(
                         Code::StateFailed,
-                        format!(
-                            "what `prefix-check = \"tail\"` needs of `{source}` cannot be kept in the state folder"
-                        ),
+                        format!("what the next backup needs of `{source}` cannot be kept in the state folder"),
                     )
                     .why(error.to_string())
-                    .state("the backup stands; the next one looks at the log only while it reads it"),
+                    .state("the backup stands; the next one reads all of the log"),
                 );
             }
         }

@@ -19,6 +19,7 @@ mod judge;
 mod log_broken;
 mod logs;
 mod preview;
+mod put_back;
 mod ready;
 mod recovery;
 mod retain;

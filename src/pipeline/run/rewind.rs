@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::record::{Record, SourceRecord};
-use crate::archive::repository::{self, Backup, Lineage};
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::id::SourceName;
 use crate::limits;
 use crate::source::append_log::AppendLog;
-use crate::source::lineage::{self, LineageEntry, Newest};
+use crate::source::lineage::{self, LineageEntry};
 use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
 use crate::units::ByteCount;
 
 use super::destination::sources_here;
-use super::stores::{Keys, open_targets};
-use super::{Failure, Runner};
+use super::scope::Scope;
+use super::{Failure, Runner, put_back};
 
 const UNTOUCHED: &str = "nothing present was touched";
 
@@ -199,7 +198,7 @@ impl Runner<'_> {
         if logs.is_empty() {
             return;
         }
-        let newest = self.newest().await;
+        let (_, newest) = put_back::lineages(Scope::of(self.plan), self.context).await;
         for (name, destination, head) in logs {
             let entry = LineageEntry {
                 source: name.clone(),
@@ -212,41 +211,9 @@ impl Runner<'_> {
                 newest: newest.clone(),
             };
             if let Err(error) = lineage::write(destination, entry) {
-                self.warn(
-                    Diagnostic::warning(
-                        Code::RestoreIncomplete,
-                        format!("that the log `{name}` was restored could not be noted beside it"),
-                    )
-                    .why(error.to_string())
-                    .state("the log is in place")
-                    .help(format!(
-                        "where the next backup says that it shrank or was rewritten, run it with \
-                         `--accept-log-rewrite {name}`"
-                    )),
-                );
+                self.warn(put_back::not_noted(name, &error));
             }
         }
-    }
-
-    /// The newest backup of each lineage of this environment, as far as its targets can be read.
-    async fn newest(&mut self) -> Vec<Newest> {
-        let environment = self.plan.environment();
-        let mut keys = Keys::unread(environment, self.plan.project(), self.context);
-        let opened = open_targets(environment, self.plan.project(), (&[], &[]), &mut keys, None).await;
-        let targets = opened.map(|opened| opened.targets).unwrap_or_default();
-        let listing = repository::list(&targets, self.plan.environment_name()).await;
-        let mut lineages: Vec<Lineage> = listing.backups.iter().map(Backup::lineage).collect();
-        lineages.sort();
-        lineages.dedup();
-        let newest = lineages.into_iter().filter_map(|lineage| {
-            let sequence = listing.newest(&lineage)?.record.sequence;
-            Some(Newest {
-                pipeline: lineage.pipeline,
-                instance: lineage.instance,
-                sequence,
-            })
-        });
-        newest.collect()
     }
 }
 

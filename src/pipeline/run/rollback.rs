@@ -24,7 +24,7 @@ use super::fence::{self, Act, Asked, REPLACE};
 use super::recovery::{known_destinations, remember, settle};
 use super::scope::Scope;
 use super::swap::{about, describe, drop_point, kept_in, look_for_use, refuse_in_use, run_swap};
-use super::{Context, Failure, UNTOUCHED, destination, with_state};
+use super::{Context, Failure, UNTOUCHED, destination, put_back, with_state};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,6 +260,10 @@ impl Run<'_> {
         let about = about(self.context, self.scope, None, Some(point));
         let done = run_swap(items.collect(), about).await?;
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
+        let placed = done.swapped.iter();
+        let placed = placed.map(|swapped| (swapped.source.clone(), swapped.destination.clone()));
+        let warnings = put_back::note(self.scope, self.context, placed.collect()).await;
+        self.outcome.diagnostics.extend(warnings);
         let name = self.scope.name;
         self.outcome.headline = format!("`{name}` is as it was before {}", point.record.made);
         self.outcome.field(

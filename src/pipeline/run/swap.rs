@@ -40,6 +40,14 @@ impl Runner<'_> {
             staged: Staged { record, items, .. },
             rules,
         } = ready;
+        if items.is_empty() {
+            self.outcome.headline = format!(
+                "backup {} holds no source: nothing was there when it was made",
+                record.id
+            );
+            self.outcome.json.insert("restored".into(), serde_json::json!([]));
+            return Ok("nothing to put in place".to_owned());
+        }
         let mut facts: BTreeMap<SourceName, (u64, u64)> = BTreeMap::new();
         let (mut swaps, mut stages) = (Vec::new(), Vec::new());
         for item in items {

@@ -120,6 +120,31 @@ impl Gathering {
         self.hasher.reset();
     }
 
+    /// Goes on at `length` bytes, of which `blocks` has the digests; `read` reads the bytes from an offset to there. `None` where
+    /// the blocks do not reach that far.
+    pub(super) fn resume(
+        blocks: &Blocks,
+        length: u64,
+        read: impl FnOnce(u64) -> io::Result<Vec<u8>>,
+    ) -> io::Result<Option<Self>> {
+        let whole = length / BLOCK;
+        let digests = usize::try_from(whole)
+            .ok()
+            .and_then(|whole| blocks.digests.get(..whole));
+        let Some(digests) = digests.filter(|_| blocks.length >= length) else {
+            return Ok(None);
+        };
+        let mut gathering = Self {
+            blocks: Blocks {
+                length: whole * BLOCK,
+                digests: digests.to_vec(),
+            },
+            hasher: blake3::Hasher::new(),
+        };
+        gathering.update(&read(whole * BLOCK)?);
+        Ok(Some(gathering))
+    }
+
     pub(super) fn finish(mut self) -> Blocks {
         if !self.blocks.length.is_multiple_of(BLOCK) {
             self.end_block();

@@ -2,17 +2,22 @@
 //! backup has of it.
 
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 use super::blocks::Gathering;
-use super::proof::{Breach, History, Origin, Proof, Rotation};
+use super::memory::{self, LogMemory, Remembered};
+use super::proof::{Breach, BreachKind, History, Origin, Proof, Rewrite, Rotation};
+use super::reader::LogReader;
+use super::whole::Whole;
 use super::{AppendLog, END, PrefixCheck, ends};
 use crate::crypto::Digest;
+use crate::crypto::resumable::Resumable;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
+use crate::fs::entry::{Entry, Kind, Metadata, Stat, TreePath};
 use crate::fs::folder;
 use crate::fs::metadata;
 use crate::fs::selection::Choice;
-use crate::fs::walk::{FileSystems, Found, NoteKind, SecondNames, Step};
+use crate::fs::walk::{FileSystems, Found, Look, NoteKind, SecondNames, Step, Walk};
 use crate::limits;
 use crate::source::feed::{self, Feed};
 use crate::source::log_head::{LogFile, LogHead, Rows};
@@ -26,13 +31,21 @@ pub(in crate::source) fn capture(
     history: &History,
     feed: &mut Feed<'_>,
 ) -> Result<(), SourceError> {
-    let mut walk = feed::walk(place, feed.context, FileSystems::All, SecondNames::Linked)?;
     let mut log = Log::new(place, Proof::new(history, settings.rotate));
     log.blocks = (settings.prefix_check == PrefixCheck::Tail).then(Gathering::default);
-    for step in &mut walk {
+    if let Some(memory) = usable(history, feed) {
+        log.lead(memory, history)?;
+    }
+    let look = if log.leading.is_empty() {
+        Look::Whole
+    } else {
+        feed.look()
+    };
+    let mut walk = feed::walk(place, feed.context, look, FileSystems::All, SecondNames::Linked)?;
+    while let Some(step) = walk.next() {
         feed.check_stop()?;
         match step {
-            Step::Found(found) => log.found(feed, *found)?,
+            Step::Found(found) => log.meet(feed, &mut walk, *found)?,
             // A log with a gap is not a log.
             Step::Note(note) => match note.what {
                 NoteKind::Unreadable(cause) => {
@@ -50,6 +63,15 @@ pub(in crate::source) fn capture(
     log.finish(feed)
 }
 
+/// The memory of the very log that this one must go on from; nothing where it may have become something else, or where the sink takes
+/// every file anew.
+fn usable<'h>(history: &'h History, feed: &Feed<'_>) -> Option<&'h LogMemory> {
+    let (memory, head) = (history.memory.as_ref()?, &history.head.as_ref()?.head);
+    let alone = history.restored.is_none() && history.rewrite == Rewrite::Refused;
+    let same = memory.blake3 == Some(head.blake3) && memory.length() == head.length;
+    (alone && same && feed.look() == Look::Glimpse).then_some(memory)
+}
+
 /// A log under way. Only the last file may end in the middle of a record, and which one is the last is known when no
 /// other follows: so one file waits, with what stands behind it that is no part of the log.
 struct Log<'a> {
@@ -60,11 +82,16 @@ struct Log<'a> {
     files: u64,
     length: u64,
     records: u64,
+    /// Files at the beginning that are as they were.
+    leading: &'a [Remembered],
     /// Of all bytes so far.
-    whole: blake3::Hasher,
+    whole: Whole<'a>,
     /// Of the file under way, where neither the sink hashes it nor `whole` has nothing else.
     own: Option<blake3::Hasher>,
     rows: Rows,
+    remembered: Vec<Remembered>,
+    /// In seconds since 1970.
+    began: i64,
     blocks: Option<Gathering>,
     buffer: Vec<u8>,
 }
@@ -92,18 +119,153 @@ impl<'a> Log<'a> {
             files: 0,
             length: 0,
             records: 0,
-            whole: blake3::Hasher::new(),
+            leading: &[],
+            whole: Whole::Hashing(Resumable::default()),
             own: None,
             rows: Rows::default(),
+            remembered: Vec::new(),
+            began: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(i64::MAX, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX)),
             blocks: None,
             buffer: vec![0; limits::READ_BLOCK],
         }
     }
 
+    /// Finds out which files need not be read.
+    fn lead(&mut self, memory: &'a LogMemory, history: &History) -> Result<(), SourceError> {
+        let unreadable = |cause| self.place.unreadable(cause);
+        let files = LogReader::open(self.place.open()?, &self.place.selection).map_err(unreadable)?;
+        let root = self.place.open()?;
+        let Some(leading) = memory.leading(&root, files.files()) else {
+            return Ok(());
+        };
+        let leading = memory.files.get(..leading).unwrap_or_default();
+        let length = leading.iter().map(|file| file.row.length).sum();
+        if self.blocks.is_some() {
+            // Their blocks are not seen again: without those of the last backup they must be read after all.
+            let Some(sample) = &history.sample else { return Ok(()) };
+            let read = |from| memory.bytes(&root, from, length);
+            self.blocks = Gathering::resume(&sample.blocks, length, read).map_err(unreadable)?;
+            if self.blocks.is_none() {
+                self.blocks = Some(Gathering::default());
+                return Ok(());
+            }
+        }
+        self.leading = leading;
+        self.whole = Whole::known(memory);
+        Ok(())
+    }
+
+    /// Takes what the walk has found; a glimpse is completed unless the sink knows the entry.
+    fn meet(&mut self, feed: &mut Feed<'_>, walk: &mut Walk<'_>, found: Found) -> Result<(), SourceError> {
+        if matches!(found.entry.kind, Kind::File { .. })
+            && let Some(file) = usize::try_from(self.files)
+                .ok()
+                .and_then(|number| self.leading.get(number))
+        {
+            return self.leading_file(feed, walk, found, file);
+        }
+        let on_the_way = found.choice == Choice::OnTheWay && !found.entry.path.is_root();
+        let is_file = matches!(found.entry.kind, Kind::File { .. });
+        if found.glimpsed && !is_file && !on_the_way && self.waiting.is_none() {
+            if feed.known(&found.entry, None)?.is_some() {
+                return Ok(());
+            }
+        }
+        match walk.complete(found) {
+            Some(found) => {
+                if walk.is_doubtful() {
+                    feed.doubt();
+                }
+                self.found(feed, found)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a file that is as it was. Where the sink wants it all the same it is read, and must prove to be that.
+    fn leading_file(
+        &mut self,
+        feed: &mut Feed<'_>,
+        walk: &mut Walk<'_>,
+        found: Found,
+        file: &Remembered,
+    ) -> Result<(), SourceError> {
+        let row = &file.row;
+        let path = found.entry.path.clone();
+        let (place, sound_records) = (self.place, self.records);
+        let differs = || {
+            let breach = Breach {
+                kind: BreachKind::Differs,
+                file: Some(path.clone()),
+                sound_records,
+            };
+            broken(place, breach)
+        };
+        if row.path != path {
+            return Err(differs());
+        }
+        if feed.known(&found.entry, Some(row.length))?.is_none() {
+            let unreadable = |cause| self.place.unreadable(cause);
+            let whole = walk.complete(found);
+            let Some((whole, Some(content))) = whole.map(|mut found| (found.entry.clone(), found.content.take()))
+            else {
+                return Err(unreadable(std::io::ErrorKind::NotFound.into()));
+            };
+            let mut entry = whole;
+            entry.kind = Kind::File {
+                size: row.length,
+                extents: None,
+            };
+            let shown = self.place.shown(&path);
+            if self.reread(feed, &content, &entry, &shown)? != row.blake3 {
+                return Err(differs());
+            }
+        }
+        self.proof.begin(&path);
+        self.whole.pass(row.length);
+        self.proof.read(row.length, || self.whole.digest(), || row.blake3);
+        self.proof.end(row.blake3);
+        self.check_proof()?;
+        self.take(row.clone(), file.stat, file.racy);
+        Ok(())
+    }
+
+    /// Hands on a file that was proven before; gives its digest.
+    fn reread(
+        &mut self,
+        feed: &mut Feed<'_>,
+        file: &OwnedFd,
+        entry: &Entry,
+        path: &str,
+    ) -> Result<Digest, SourceError> {
+        feed.begin(entry)?;
+        let (mut at, mut hasher) = (0, blake3::Hasher::new());
+        let length = entry.kind.data_bytes();
+        while at < length {
+            let read = self.fill(file, at, length - at, path)?;
+            let block = self.buffer.get(..read).unwrap_or_default();
+            hasher.update(block);
+            feed.write(block)?;
+            at += read as u64;
+        }
+        feed.end(Verdict::Kept)?;
+        Ok(hasher.finalize().into())
+    }
+
+    /// Counts a file in.
+    fn take(&mut self, row: LogFile, stat: Stat, racy: bool) {
+        self.files += 1;
+        self.length += row.length;
+        self.records += row.records;
+        self.rows.push(row.clone());
+        self.remembered.push(Remembered { row, stat, racy });
+    }
+
     fn found(&mut self, feed: &mut Feed<'_>, found: Found) -> Result<(), SourceError> {
         if let Some(file) = found.content {
             self.flush(feed, Standing::Earlier)?;
-            self.files += 1;
             self.waiting = Some(Segment {
                 file,
                 entry: found.entry,
@@ -137,10 +299,15 @@ impl<'a> Log<'a> {
         if rotation == Rotation::Gap {
             feed.warn(gap(&self.place.shown(&TreePath::root())));
         }
+        feed.captured.log_memory = Some(LogMemory {
+            files: self.remembered,
+            aside: self.whole.aside(),
+            blake3: Some(self.whole.digest()),
+        });
         feed.captured.log_head = Some(LogHead {
             length: self.length,
             records: self.records,
-            blake3: self.whole.finalize().into(),
+            blake3: self.whole.digest(),
             generation,
             fork,
             rotated,
@@ -209,14 +376,15 @@ impl<'a> Log<'a> {
         feed.end(Verdict::Kept)?;
         self.proof.end(blake3);
         self.check_proof()?;
-        self.length += cut;
-        self.records += records;
-        self.rows.push(LogFile {
+        let stat = entry.stat.unwrap_or_default();
+        let racy = memory::is_racy(&stat, self.began);
+        let row = LogFile {
             path: entry.path,
             length: cut,
             records,
             blake3,
-        });
+        };
+        self.take(row, stat, racy);
         Ok(())
     }
 
@@ -224,20 +392,26 @@ impl<'a> Log<'a> {
     fn stream(&mut self, feed: &mut Feed<'_>, file: &OwnedFd, cut: u64, path: &str) -> Result<u64, SourceError> {
         let (mut at, mut records) = (0, 0);
         while at < cut {
-            let wanted = usize::try_from(cut - at).map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
-            let block = self.buffer.get_mut(..wanted).unwrap_or_default();
-            let read = feed::read_at(file, block, at).map_err(|cause| SourceError::Unreadable {
-                path: path.to_owned(),
-                cause,
-            })?;
-            if read < wanted {
-                return Err(SourceError::LogShrank { path: path.to_owned() });
-            }
-            records += ends(block);
-            self.block(feed, wanted)?;
-            at += wanted as u64;
+            let read = self.fill(file, at, cut - at, path)?;
+            records += ends(self.buffer.get(..read).unwrap_or_default());
+            self.block(feed, read)?;
+            at += read as u64;
         }
         Ok(records)
+    }
+
+    /// Reads the next bytes of a file into the buffer, as many as it holds and at most `left`.
+    fn fill(&mut self, file: &OwnedFd, at: u64, left: u64, path: &str) -> Result<usize, SourceError> {
+        let wanted = usize::try_from(left).map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
+        let block = self.buffer.get_mut(..wanted).unwrap_or_default();
+        let read = feed::read_at(file, block, at).map_err(|cause| SourceError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
+        if read < wanted {
+            return Err(SourceError::LogShrank { path: path.to_owned() });
+        }
+        Ok(read)
     }
 
     /// Hands on what is in the buffer, and looks at the digests wherever a past head ended.
@@ -248,6 +422,7 @@ impl<'a> Log<'a> {
             own,
             blocks,
             buffer,
+            place,
             ..
         } = self;
         if let Some(blocks) = blocks {
@@ -257,7 +432,8 @@ impl<'a> Log<'a> {
         while !rest.is_empty() {
             let stop = proof.until_stop().and_then(|left| usize::try_from(left).ok());
             let (now, later) = rest.split_at(stop.map_or(rest.len(), |stop| stop.min(rest.len())));
-            whole.update(now);
+            let root = || place.open().map_err(std::io::Error::other);
+            whole.update(now, root).map_err(|cause| place.unreadable(cause))?;
             if let Some(own) = own.as_mut() {
                 own.update(now);
             }
@@ -265,7 +441,7 @@ impl<'a> Log<'a> {
             let own = own.as_ref();
             proof.read(
                 now.len() as u64,
-                || whole.finalize().into(),
+                || whole.at_past_end(file_digest(own, feed, whole)),
                 || file_digest(own, feed, whole),
             );
             rest = later;
@@ -296,9 +472,9 @@ impl<'a> Log<'a> {
 }
 
 /// The digest of the file under way: its own, the sink's, or that of the log where nothing came before the file.
-fn file_digest(own: Option<&blake3::Hasher>, feed: &Feed<'_>, whole: &blake3::Hasher) -> Digest {
+fn file_digest(own: Option<&blake3::Hasher>, feed: &Feed<'_>, whole: &Whole<'_>) -> Digest {
     let digest = own.map(blake3::Hasher::finalize).or_else(|| feed.digest());
-    digest.unwrap_or_else(|| whole.finalize()).into()
+    digest.map_or_else(|| whole.digest(), Digest::from)
 }
 
 /// Bytes looked at in one step backwards.

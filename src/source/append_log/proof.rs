@@ -7,6 +7,7 @@
 use super::Rotate;
 use super::blocks::Sample;
 use super::claim::{Claim, Course, Standing};
+use super::memory::LogMemory;
 use crate::crypto::Digest;
 use crate::fs::entry::TreePath;
 use crate::id::BackupId;
@@ -30,6 +31,8 @@ pub struct History {
     pub restored: Option<Past>,
     /// What becomes of a log that continues neither.
     pub rewrite: Rewrite,
+    /// What this host remembers of the log of `head`.
+    pub memory: Option<LogMemory>,
     /// What is looked at before the log is read, where one is wanted and nothing else may have become of the log.
     pub sample: Option<Sample>,
 }

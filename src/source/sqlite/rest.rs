@@ -56,6 +56,35 @@ impl DatabaseStat {
         })
     }
 
+    /// All of it as if it were one file: any change of any part shows, and the times are the latest.
+    pub fn as_one(&self) -> Stat {
+        let Self { database, wal, journal } = self;
+        let mut hasher = blake3::Hasher::new();
+        for part in [Some(database), wal.as_ref(), journal.as_ref()] {
+            let Some(stat) = part else {
+                hasher.update(&[0]);
+                continue;
+            };
+            hasher.update(&[1]);
+            for number in [stat.inode, stat.size] {
+                hasher.update(&number.to_le_bytes());
+            }
+            for time in [stat.mtime, stat.ctime] {
+                hasher.update(&time.seconds.to_le_bytes());
+                hasher.update(&time.nanoseconds.to_le_bytes());
+            }
+        }
+        let mut inode = [0; 8];
+        hasher.finalize_xof().fill(&mut inode);
+        let last = self.last_change();
+        Stat {
+            inode: u64::from_le_bytes(inode),
+            mtime: last,
+            ctime: last,
+            ..*database
+        }
+    }
+
     /// When any of it was changed last.
     fn last_change(&self) -> Moment {
         let all = [Some(self.database), self.wal, self.journal];

@@ -158,27 +158,23 @@ impl Keeper<'_> {
         let doubtful = !survey.doubts().is_empty();
         let held = survey.held().filter(|held| is_among(held, &here));
         let needed: BTreeSet<String> = held.flat_map(Held::needs).collect();
-        for victim in &here {
-            self.check_stop("the backups removed so far are gone, the others are as they were")?;
-            let object = layout::record(self.upkeep.name, &victim.id);
-            self.evidence
-                .delete_intended(target.name(), &victim.id, "the operator lets it go")?;
-            target.delete(&object).await.map_err(|error| {
-                let state = format!("`{}` is whole or gone in target `{}`", victim.id, target.name());
-                vec![Diagnostic::of(&error).state(state)]
-            })?;
-            self.evidence.deleted(target.name(), &victim.id)?;
-            sweeper.record_removed(&object);
+        let mut swept = Ok(());
+        if !doubtful {
+            let mut told = Told::new(&mut self.evidence, target.name());
+            swept = sweeper.void_lists(&mut told).await;
         }
-        if doubtful && sweeper.survey_again().await.map_err(unusable)? {
-            self.warn(held_back(target.name(), sweeper.survey().doubts()));
-            return Ok((Amount::default(), Amount::default()));
+        if swept.is_ok() {
+            self.remove(&here, &mut sweeper).await?;
+            if doubtful && sweeper.survey_again().await.map_err(unusable)? {
+                self.warn(held_back(target.name(), sweeper.survey().doubts()));
+                return Ok((Amount::default(), Amount::default()));
+            }
+            let mut told = Told::new(&mut self.evidence, target.name());
+            swept = match objects {
+                Objects::Purged => sweeper.purge(&needed, &mut told).await,
+                Objects::Listed | Objects::Told => sweeper.list_unneeded(&mut told).await,
+            };
         }
-        let mut told = Told::new(&mut self.evidence, target.name());
-        let swept = match objects {
-            Objects::Purged => sweeper.purge(&needed, &mut told).await,
-            Objects::Listed | Objects::Told => sweeper.list_unneeded(&mut told).await,
-        };
         let done = (sweeper.swept().deleted, sweeper.swept().listed);
         match swept {
             Ok(()) => Ok(done),
@@ -197,6 +193,23 @@ impl Keeper<'_> {
                 &settings,
             )),
         }
+    }
+
+    async fn remove(&mut self, victims: &[&Victim], sweeper: &mut Sweeper<'_>) -> Result<(), Failure> {
+        let target = sweeper.survey().target().clone();
+        for victim in victims {
+            self.check_stop("the backups removed so far are gone, the others are as they were")?;
+            let object = layout::record(self.upkeep.name, &victim.id);
+            self.evidence
+                .delete_intended(target.name(), &victim.id, "the operator lets it go")?;
+            target.delete(&object).await.map_err(|error| {
+                let state = format!("`{}` is whole or gone in target `{}`", victim.id, target.name());
+                vec![Diagnostic::of(&error).state(state)]
+            })?;
+            self.evidence.deleted(target.name(), &victim.id)?;
+            sweeper.record_removed(&object);
+        }
+        Ok(())
     }
 }
 
