@@ -222,6 +222,8 @@ codes! {
     // Reading backups.
     /// No such backup.
     BackupUnknown = "backup-unknown" => NotFound;
+    /// Nothing in the backup has this path.
+    PathUnknown = "path-unknown" => NotFound;
     /// More than one backup fits.
     BackupAmbiguous = "backup-ambiguous" => Usage;
     /// A stored object is missing, cut or changed.

@@ -87,17 +87,19 @@ impl Typed<'_> {
                 &verb.pipeline,
                 mode(verb.dry_run),
                 (verb.options, verb.backups, verb.restore),
+                Vec::new(),
             ),
             Verb::Backup(verb) => self.run(
                 command,
                 "backup",
                 mode(verb.dry_run),
                 (verb.options, verb.backups, RestoreOptions::default()),
+                Vec::new(),
             ),
             Verb::Restore(verb) => {
                 let options = self.with_backup(verb.options, &verb.backup)?;
                 let options = (options, BackupOptions::default(), verb.restore);
-                self.run(command, "restore", mode(verb.dry_run), options)
+                self.run(command, "restore", mode(verb.dry_run), options, verb.paths)
             }
             Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {
@@ -106,7 +108,8 @@ impl Typed<'_> {
                     None => verb.options,
                 };
                 let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
-                self.run(command, &verb.pipeline, mode, (options, verb.backups, verb.restore))
+                let options = (options, verb.backups, verb.restore);
+                self.run(command, &verb.pipeline, mode, options, verb.paths)
             }
             Verb::Validate(verb) => Ok(Request::Validate(ValidateRequest {
                 pipelines: verb.pipelines.iter().map(|name| self.pipeline(name)).collect(),
@@ -150,6 +153,7 @@ impl Typed<'_> {
         pipeline: &str,
         mode: Mode,
         (options, backup, restore): (RunOptions, BackupOptions, RestoreOptions),
+        paths: Vec<String>,
     ) -> Result<Request, Refused> {
         let environment = self.environment()?;
         let owner = match (restore.no_owner, restore.numeric_owner) {
@@ -167,6 +171,7 @@ impl Typed<'_> {
             confirm: options.confirm,
             targets: options.targets,
             to: restore.to.map(|to| self.folder.join(to)),
+            paths,
             include: restore.include,
             exclude: restore.exclude,
             owner,

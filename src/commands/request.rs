@@ -35,6 +35,8 @@ pub struct RunRequest {
     pub to: Option<PathBuf>,
     /// Restore only what matches one of these; empty for everything.
     pub include: Vec<String>,
+    /// Restore only what these paths or globs name, from the backup's root; empty for everything.
+    pub paths: Vec<String>,
     /// Do not restore what matches one of these.
     pub exclude: Vec<String>,
     /// Whom restored files belong to, where the command line says so.

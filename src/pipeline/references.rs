@@ -181,7 +181,9 @@ fn refuse_encrypt(step: &ResolvedStep, problems: &mut Problems) {
             step.span_of("type"),
         )
         .why("what the step would pass on would be stored in clear, against what the manifest says")
-        .help("remove the step, or wait for a version that has it; until then choose targets that encrypt by themselves"),
+        .help(
+            "remove the step, or wait for a version that has it; until then choose targets that encrypt by themselves",
+        ),
     );
 }
 

@@ -32,6 +32,7 @@ mod manifests;
 mod namespace;
 mod offsite;
 mod pages;
+mod partial;
 mod projects;
 mod proxy;
 mod restore_tree;

@@ -50,6 +50,9 @@ pub struct RestoreVerb {
     /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
     #[arg(value_name = "BACKUP")]
     pub backup: String,
+    /// Only these, with everything in them: paths or globs that begin with the name of a source, `config/service.toml`.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
     /// Say what would be done, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -70,6 +73,9 @@ pub struct PlanVerb {
     /// For a restore: the backup; the same as `--arg backup=BACKUP`.
     #[arg(value_name = "BACKUP")]
     pub backup: Option<String>,
+    /// For a restore: only these paths or globs.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
     /// Start no process, open no socket, read no secret and no source.
     #[arg(long)]
     pub offline: bool,

@@ -1,5 +1,7 @@
 //! `Chosen → Verified`: finds the backup that is asked for and checks it. Nothing present is touched.
 
+use std::sync::Arc;
+
 use crate::archive::keys::Opening;
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup};
@@ -11,7 +13,8 @@ use crate::steps::verify::Level;
 use crate::target::Target;
 
 use super::stores::{Keys, open_targets};
-use super::{Failure, Runner, UNTOUCHED, with_state};
+use super::wanted::Wanted;
+use super::{Failure, Runner, UNTOUCHED, part, with_state};
 
 /// A backup to work on.
 pub(super) struct Chosen {
@@ -66,7 +69,26 @@ impl Runner<'_> {
         self.outcome
             .field("made", "made", record.started.clone(), &record.started);
         self.evidence.chosen(&backup.record)?;
+        self.choose_part(&backup).await?;
         Ok(Chosen { backup })
+    }
+
+    /// Looks for the part that is wanted before hours go into a check of the whole.
+    async fn choose_part(&mut self, backup: &Backup) -> Result<(), Failure> {
+        let wanted = Wanted::new(self.options)?;
+        if wanted.is_everything() {
+            return Ok(());
+        }
+        let surveyed = tokio::select! {
+            surveyed = part::survey(backup, wanted) => surveyed,
+            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
+        };
+        let (part, warnings) = surveyed?;
+        for warning in warnings {
+            self.warn(warning);
+        }
+        self.part = Some(Arc::new(part));
+        Ok(())
     }
 
     /// Checks the backup in its targets, one after the other until one is whole.

@@ -121,6 +121,8 @@ pub struct Options {
     pub targets: Vec<TargetName>,
     /// Restore into this folder instead of in place.
     pub to: Option<PathBuf>,
+    /// Restore only what these paths or globs name, from the backup's root `<source>/<path>`; empty for everything.
+    pub paths: Vec<String>,
     /// Restore only what matches one of these globs over `<source>/<path>`; empty for everything.
     pub include: Vec<String>,
     /// Do not restore what matches one of these.
@@ -135,6 +137,15 @@ pub struct Options {
     pub wait: Option<Duration>,
     /// Whether files are replaced that other processes use.
     pub while_running: bool,
+}
+
+impl Options {
+    /// Whether only a part of a backup is asked for.
+    pub fn names_a_part(&self) -> bool {
+        [&self.paths, &self.include, &self.exclude]
+            .iter()
+            .any(|texts| !texts.is_empty())
+    }
 }
 
 #[cfg(test)]

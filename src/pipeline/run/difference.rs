@@ -27,11 +27,13 @@ use crate::units::ByteCount;
 
 use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
+use super::part::Part;
 use super::recovery::known_destinations;
 use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
-use super::{Context, Failure, Options};
+use super::wanted::Wanted;
+use super::{Context, Failure, Options, part};
 
 /// Paths of each kind that a report lists.
 const LISTED: usize = 20;
@@ -67,7 +69,11 @@ async fn try_tell(
 ) -> Result<(), Failure> {
     let record = &backup.record;
     if let Some(to) = &options.to {
-        return room(&[(to.clone(), record.source_bytes())], outcome);
+        let bytes = match part(options, backup, outcome).await? {
+            Some(part) => part.bytes,
+            None => record.source_bytes(),
+        };
+        return room(&[(to.clone(), bytes)], outcome);
     }
     if settings.to.is_some() {
         return room(&[(Scope::of(plan).state(), record.source_bytes())], outcome);
@@ -94,6 +100,20 @@ async fn try_tell(
     // A plan replaces nothing, so what is in use is only shown.
     let in_use = look_for_use(paths).await?;
     refuse_in_use(&in_use, true, outcome)
+}
+
+/// Tells which part of the backup is wanted; nothing where everything is.
+async fn part(options: &Options, backup: &Backup, outcome: &mut Outcome) -> Result<Option<Part>, Failure> {
+    let wanted = Wanted::new(options)?;
+    if wanted.is_everything() {
+        return Ok(None);
+    }
+    let (part, warnings) = part::survey(backup, wanted).await?;
+    outcome.diagnostics.extend(warnings);
+    let text = format!("{} entries, {}", part.entries, ByteCount(part.bytes));
+    let json = json!({ "entries": part.entries, "bytes": part.bytes, "sources": part.sources });
+    outcome.field("part", "would restore", text, json);
+    Ok(Some(part))
 }
 
 fn room(needs: &[(PathBuf, u64)], outcome: &mut Outcome) -> Result<(), Failure> {

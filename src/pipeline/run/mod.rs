@@ -14,10 +14,12 @@ mod destination;
 mod difference;
 mod evidence;
 mod fence;
+mod filtered;
 mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod part;
 mod preview;
 mod put_back;
 mod ready;
@@ -36,11 +38,13 @@ pub(crate) mod upkeep;
 mod wanted;
 mod withdraw;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
+pub use stage::part_in_place;
 pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
@@ -58,6 +62,7 @@ use chain::Achieved;
 use choose::{Chosen, Verified};
 use evidence::{Evidence, Needed};
 use guard::Guarded;
+use part::Part;
 use scope::Scope;
 use stage::Staged;
 use swap::Ready;
@@ -99,6 +104,8 @@ struct Runner<'p> {
     /// The programs that were run.
     ran: Vec<command::Ran>,
     achieved: Achieved,
+    /// The part of the backup that is wanted; nothing where everything is.
+    part: Option<Arc<Part>>,
     /// When it began, by the host's clock that runs on while it sleeps.
     began: Duration,
 }
@@ -187,6 +194,7 @@ impl<'p> Runner<'p> {
             skipped: Vec::new(),
             ran: Vec::new(),
             achieved: Achieved::Nothing,
+            part: None,
             began,
         })
     }

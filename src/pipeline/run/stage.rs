@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::archive::catalog::Listed;
 use crate::archive::keys::Opening;
 use crate::archive::record::{Record, SourceRecord};
-use crate::archive::unpack::{self, BackupSink, UnpackError};
+use crate::archive::unpack::{self, BackupSink, Filter, UnpackError};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Kind, TreePath};
 use crate::fs::owners::Owners;
@@ -25,7 +25,8 @@ use crate::units::ByteCount;
 
 use super::choose::Verified;
 use super::destination::{Destination, destinations};
-use super::wanted::{Filtered, Wanted};
+use super::filtered::Filtered;
+use super::part::Part;
 use super::{Failure, Runner, UNTOUCHED, failed, with_state};
 
 /// What is kept of the entries of these sources is judged file by file.
@@ -101,7 +102,7 @@ impl Runner<'_> {
         let Verified { mut record, target, .. } = verified;
         // A source that was not there when the backup was made replaces nothing.
         record.sources.retain(|source| source.entries > 0);
-        let wanted = self.wanted()?;
+        let part = self.wanted()?;
         let into = self.unpack_into(settings)?;
         let destinations = match into {
             Into::Beside => destinations(self.plan, self.context, &record, settings)?,
@@ -116,22 +117,18 @@ impl Runner<'_> {
             redacted: BTreeMap::new(),
             judged: judged(&record),
             files: BTreeMap::new(),
-            wanted,
+            part: part.clone(),
             stop,
         };
         for (name, stage) in &stages {
             let writer = writer(stage, options.clone()).map_err(|error| failed(&error))?;
-            sink.writers
-                .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
+            let filtered = Filtered::new(name.clone(), writer, part.clone(), stage.path());
+            sink.writers.insert(name.clone(), filtered);
         }
         self.evidence.restore_started(&record)?;
         let unpacked = unpack::unpack(&target, &record, &Opening::Plain, &self.context.events, sink).await;
         let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
-        let extent = if sink.wanted.is_everything() {
-            Extent::Whole
-        } else {
-            Extent::Part
-        };
+        let extent = if part.is_none() { Extent::Whole } else { Extent::Part };
         let mut items = Vec::new();
         for (name, stage) in stages {
             let Some(filtered) = sink.writers.remove(&name) else {
@@ -160,15 +157,11 @@ impl Runner<'_> {
     }
 
     /// Which part of the backup is wanted; a part has no place of its own.
-    fn wanted(&self) -> Result<Wanted, Failure> {
-        let wanted = Wanted::new(&self.options.include, &self.options.exclude)
-            .map_err(|error| vec![Diagnostic::error(Code::Usage, error.to_string()).state(UNTOUCHED)])?;
-        if wanted.is_everything() || self.options.to.is_some() {
-            return Ok(wanted);
+    fn wanted(&self) -> Result<Option<Arc<Part>>, Failure> {
+        match &self.part {
+            Some(_) if self.options.to.is_none() => Err(vec![part_in_place()]),
+            part => Ok(part.clone()),
         }
-        let what = "a part of a backup cannot replace the whole of a destination";
-        let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
-        Err(vec![problem.help("add `--to DIR` and take what you need from there")])
     }
 
     fn unpack_into(&self, settings: &Restore) -> Result<Into, Failure> {
@@ -270,7 +263,11 @@ impl Runner<'_> {
             Into::Folder(to) | Into::Scratch(to) => {
                 prepare_to(to).map_err(|error| failed(&error))?;
                 let inside = |source: &SourceRecord| Ok((source.name.clone(), Stage::inside(to, &source.name)?));
-                record.sources.iter().map(inside).collect()
+                let is_wanted = |source: &&SourceRecord| {
+                    let part = self.part.as_ref();
+                    part.is_none_or(|part| part.sources.contains(&source.name))
+                };
+                record.sources.iter().filter(is_wanted).map(inside).collect()
             }
             Into::Beside => {
                 let run = &self.context.run;
@@ -335,6 +332,13 @@ impl Staged {
     }
 }
 
+/// The problem of a part that is to be put in place.
+pub fn part_in_place() -> Diagnostic {
+    let what = "a part of a backup cannot replace the whole of a destination";
+    let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
+    problem.help("add `--to DIR` and take what you need from there")
+}
+
 fn writer(stage: &Stage, options: WriteOptions) -> Result<TreeWriter, RestoreError> {
     TreeWriter::new(stage.root()?, options)?.with_branches(stage.branches()?)
 }
@@ -354,7 +358,7 @@ struct StageSink {
     redacted: BTreeMap<SourceName, BTreeSet<TreePath>>,
     judged: BTreeSet<SourceName>,
     files: BTreeMap<SourceName, Vec<TreePath>>,
-    wanted: Wanted,
+    part: Option<Arc<Part>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -364,6 +368,10 @@ impl BackupSink for StageSink {
             return Err(SinkError::Stopped);
         }
         Ok(self.writers.get_mut(source).map(|writer| writer as &mut dyn TreeSink))
+    }
+
+    fn filter(&self) -> Option<Filter> {
+        self.part.as_ref().map(Part::filter)
     }
 
     fn listed(&mut self, listed: &Listed) -> Result<(), SinkError> {
