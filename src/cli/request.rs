@@ -21,7 +21,7 @@ use super::input;
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// `run`, `backup`, `restore`, `plan`.
+    /// `run`, `backup`, `restore`, `drill`, `plan`.
     Run(RunRequest),
     /// `rollback`.
     Rollback(RollbackRequest),
@@ -100,6 +100,14 @@ impl Typed<'_> {
                 let options = self.with_backup(verb.options, &verb.backup)?;
                 let options = (options, BackupOptions::default(), verb.restore);
                 self.run(command, "restore", mode(verb.dry_run), options, verb.paths)
+            }
+            Verb::Drill(verb) => {
+                let options = match &verb.backup {
+                    Some(backup) => self.with_backup(verb.options, backup)?,
+                    None => verb.options,
+                };
+                let options = (options, BackupOptions::default(), RestoreOptions::default());
+                self.run(command, "drill", mode(verb.dry_run), options, Vec::new())
             }
             Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {

@@ -90,6 +90,8 @@ words! {
         SwapIntended = "swap_intended",
         /// Destinations were replaced.
         Swapped = "swapped",
+        /// A backup was restored into nowhere and judged.
+        Drilled = "drilled",
         /// Destinations were put back as they were.
         RolledBack = "rolled_back",
         /// Objects that no backup needs are about to be listed for a later deletion.

@@ -21,6 +21,7 @@ mod cli;
 mod commands;
 mod databases;
 mod docs;
+mod drill;
 mod fidelity;
 mod generated;
 mod guards;

@@ -64,6 +64,20 @@ pub struct RestoreVerb {
     pub restore: RestoreOptions,
 }
 
+/// `drill`.
+#[derive(Debug, Args)]
+pub struct DrillVerb {
+    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`. Default: the newest.
+    #[arg(value_name = "BACKUP")]
+    pub backup: Option<String>,
+    /// Say what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What to run it with.
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanVerb {

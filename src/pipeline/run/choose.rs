@@ -68,6 +68,9 @@ impl Runner<'_> {
             .field("backup", "backup", record.id.to_string(), &record.id);
         self.outcome
             .field("made", "made", record.started.clone(), &record.started);
+        if let Some(drill) = &mut self.drill {
+            drill.backup = Some(record.id.clone());
+        }
         self.evidence.chosen(&backup.record)?;
         self.choose_part(&backup).await?;
         Ok(Chosen { backup })

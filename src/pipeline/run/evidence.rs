@@ -163,7 +163,7 @@ impl Evidence {
     }
 
     /// Writes a record. What follows `Sync::Now` happens only when the record is on the disk.
-    fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };

@@ -19,8 +19,18 @@ use super::{Failure, Runner, UNTOUCHED, failed};
 const FAULTS_SHOWN: usize = 3;
 
 impl Runner<'_> {
+    /// Judges the stage, and keeps what held for the report.
+    pub(super) async fn judged(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
+        let held = self.judge(staged, settings).await?;
+        self.outcome.field("judged", "judged", held.clone(), &held);
+        if let Some(drill) = &mut self.drill {
+            drill.judged.clone_from(&held);
+        }
+        Ok(held)
+    }
+
     /// Judges the stage; says in one line what held.
-    pub(super) async fn judge(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
+    async fn judge(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
         let (mut held, mut faults): (Vec<String>, Failure) = (Vec::new(), Vec::new());
         let mut note = |result: Result<String, Failure>| match result {
             Ok(text) => held.push(text),

@@ -12,6 +12,7 @@ mod command;
 pub mod context;
 mod destination;
 mod difference;
+mod drill;
 mod evidence;
 mod fence;
 mod filtered;
@@ -60,6 +61,7 @@ use crate::steps::confirm::By;
 use backup::Pending;
 use chain::Achieved;
 use choose::{Chosen, Verified};
+use drill::Drill;
 use evidence::{Evidence, Needed};
 use guard::Guarded;
 use part::Part;
@@ -106,6 +108,8 @@ struct Runner<'p> {
     achieved: Achieved,
     /// The part of the backup that is wanted; nothing where everything is.
     part: Option<Arc<Part>>,
+    /// How far a drill has come, where the run is one.
+    drill: Option<Drill>,
     /// When it began, by the host's clock that runs on while it sleeps.
     began: Duration,
 }
@@ -195,6 +199,7 @@ impl<'p> Runner<'p> {
             ran: Vec::new(),
             achieved: Achieved::Nothing,
             part: None,
+            drill: Drill::begin(plan, options),
             began,
         })
     }
@@ -211,6 +216,13 @@ impl<'p> Runner<'p> {
                 self.steps().await
             }
             Err(failure) => Err(failure),
+        };
+        let result = match self.drill.take() {
+            Some(drill) => {
+                let told = self.evidence.drilled(&drill, result.as_ref().err().map(Vec::as_slice));
+                result.and(told)
+            }
+            None => result,
         };
         let mut outcome = std::mem::take(&mut self.outcome);
         command::tell(&self.ran, &mut outcome);
@@ -328,11 +340,11 @@ impl<'p> Runner<'p> {
                 Ok((State::Ready(Box::new(Ready { staged, rules })), summary))
             }
             (Step::Assert(settings), State::Staged(staged)) => {
-                let summary = self.judge(&staged, settings).await?;
+                let summary = self.judged(&staged, settings).await?;
                 Ok((State::Staged(staged), summary))
             }
             (Step::Assert(settings), State::Ready(ready)) => {
-                let summary = self.judge(&ready.staged, settings).await?;
+                let summary = self.judged(&ready.staged, settings).await?;
                 Ok((State::Ready(ready), summary))
             }
             (Step::Swap(_), State::Ready(ready)) => {

@@ -299,6 +299,9 @@ impl Runner<'_> {
             };
             self.outcome
                 .field("entries", "entries", staged.summary(), staged.entries());
+            if let Some(drill) = &mut self.drill {
+                (drill.entries, drill.bytes) = (staged.entries(), staged.items.iter().map(|item| item.bytes).sum());
+            }
             return staged.discard();
         };
         self.outcome.headline = format!("backup {} restored into {}", staged.record.id, to.display());
