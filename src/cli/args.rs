@@ -14,9 +14,10 @@ use crate::id::EnvName;
 use crate::report::Format;
 
 pub use verbs::{
-    BackupOptions, BackupVerb, CompletionsVerb, DrillVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, GenerateVerb,
-    JournalAction, JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb, RollbackVerb,
-    RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel, VerifyVerb,
+    BackupOptions, BackupVerb, CompletionsVerb, DrillVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, FromOptions,
+    GenerateVerb, JournalAction, JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb,
+    RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel,
+    VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
-use super::args::{self, BackupOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::args::{self, BackupOptions, FromOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
 use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
@@ -97,22 +97,26 @@ impl Typed<'_> {
                 Vec::new(),
             ),
             Verb::Restore(verb) => {
-                let options = self.with_backup(verb.options, &verb.backup)?;
+                let options = self.with_backup(verb.options, &verb.backup, &verb.restore.origin)?;
                 let options = (options, BackupOptions::default(), verb.restore);
                 self.run(command, "restore", mode(verb.dry_run), options, verb.paths)
             }
             Verb::Drill(verb) => {
                 let options = match &verb.backup {
-                    Some(backup) => self.with_backup(verb.options, backup)?,
+                    Some(backup) => self.with_backup(verb.options, backup, &verb.origin)?,
                     None => verb.options,
                 };
-                let options = (options, BackupOptions::default(), RestoreOptions::default());
+                let restore = RestoreOptions {
+                    origin: verb.origin,
+                    ..RestoreOptions::default()
+                };
+                let options = (options, BackupOptions::default(), restore);
                 self.run(command, "drill", mode(verb.dry_run), options, Vec::new())
             }
             Verb::Rollback(verb) => self.rollback(verb),
             Verb::Plan(verb) => {
                 let options = match &verb.backup {
-                    Some(backup) => self.with_backup(verb.options, backup)?,
+                    Some(backup) => self.with_backup(verb.options, backup, &verb.restore.origin)?,
                     None => verb.options,
                 };
                 let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
@@ -178,6 +182,8 @@ impl Typed<'_> {
             args: arguments(&options.args)?,
             confirm: options.confirm,
             targets: options.targets,
+            from: restore.origin.from,
+            allow_unredacted: restore.origin.allow_unredacted,
             to: restore.to.map(|to| self.folder.join(to)),
             paths,
             include: restore.include,
@@ -325,21 +331,27 @@ impl Typed<'_> {
                     Code::Usage,
                     format!("backup `{text}` is of environment `{named}`, not of `{given}`"),
                 )
-                .help(format!("leave `--env` out, or write `--env {named}`")),
+                .help(format!(
+                    "write `--env {named}`; a restore into another environment takes it by `--from {named}`"
+                )),
             )),
             _ => Ok((named, backup.to_owned())),
         }
     }
 
     /// Adds the backup as the argument that a restore pipeline declares.
-    fn with_backup(&self, mut options: RunOptions, backup: &str) -> Result<RunOptions, Refused> {
+    fn with_backup(&self, mut options: RunOptions, backup: &str, origin: &FromOptions) -> Result<RunOptions, Refused> {
         if options.args.iter().any(|pair| pair.starts_with("backup=")) {
             let what = "the backup is named twice: as an argument of the verb and by `--arg backup=`";
             return Err(Box::new(
                 Diagnostic::error(Code::Usage, what).help("leave `--arg backup=` out"),
             ));
         }
-        let (_, backup) = self.backup(backup)?;
+        let named_by = Typed {
+            environment: origin.from.clone().or_else(|| self.environment.clone()),
+            ..*self
+        };
+        let (_, backup) = named_by.backup(backup)?;
         options.args.push(format!("backup={backup}"));
         Ok(options)
     }

@@ -62,6 +62,8 @@ words! {
         Warned = "warned",
         /// Something was refused: a fence, a guard, a missing confirmation.
         Refused = "refused",
+        /// The operator let data of a protected environment pass as it is.
+        FenceLifted = "fence_lifted",
         /// An operator said yes.
         Confirmed = "confirmed",
         /// A secret was read, by name.
@@ -154,6 +156,8 @@ words! {
         Backup = "backup",
         /// The backup before it.
         Parent = "parent",
+        /// The environment that a backup was made in, where it is another one.
+        MadeIn = "made_in",
         /// A target's name.
         Target = "target",
         /// Targets' names.

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::files::list_environments;
 use super::problem::{Problem, Problems, suggest};
 use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::Code;
-use crate::id::TargetName;
+use crate::id::{EnvName, SourceName, TargetName};
 use crate::source::SourceKind;
 use crate::source::append_log::PrefixCheck;
 use crate::steps::command::Command;
 use crate::steps::compress::{Codec, Compress};
+use crate::steps::redact::Redact;
+use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
@@ -25,7 +28,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_targets(resolved, step, &upload.targets, problems);
                 check_require(step, upload, problems);
             }
-            Step::Select(select) => check_targets(resolved, step, &select.targets, problems),
+            Step::Select(select) => check_select(resolved, step, select, problems),
             Step::Retain(retain) => {
                 check_targets(resolved, step, &retain.targets, problems);
                 check_keeps(step, retain, problems);
@@ -208,6 +211,22 @@ fn check_redacted(resolved: &Resolved, step: &ResolvedStep, problems: &mut Probl
     let Step::Redact(redact) = &step.step else {
         return;
     };
+    let captures = |other: &ResolvedStep| matches!(other.step, Step::Snapshot(_));
+    if !resolved.steps.iter().any(captures) {
+        return check_redacted_restore(step, redact, problems);
+    }
+    if !redact.omit.is_empty() {
+        problems.push(
+            problem(
+                step,
+                Code::InvalidValue,
+                "`omit` is for restores, and this pipeline makes backups".to_owned(),
+                step.span_of("omit"),
+            )
+            .why("what is not captured is no source of the pipeline")
+            .help("remove it; take the source out of the `snapshot` step, or use `exclude`"),
+        );
+    }
     let mut kinds: BTreeMap<&str, &SourceKind> = BTreeMap::new();
     for other in &resolved.steps {
         if let Step::Snapshot(snapshot) = &other.step {
@@ -253,6 +272,43 @@ fn check_redacted(resolved: &Resolved, step: &ResolvedStep, problems: &mut Probl
             ),
         }
     }
+}
+
+/// In a restore the sources are those of the backup, which is known when the run begins.
+fn check_redacted_restore(step: &ResolvedStep, redact: &Redact, problems: &mut Problems) {
+    let named = redact.sources.iter().enumerate().map(|at| ("sources", at));
+    let omitted = redact.omit.iter().enumerate().map(|at| ("omit", at));
+    let mut seen: Vec<&SourceName> = Vec::new();
+    for (key, (position, name)) in named.chain(omitted) {
+        if seen.contains(&name) {
+            let what = format!("the source `{name}` is named twice");
+            problems.push(
+                problem(step, Code::DuplicateName, what, step.span_of_item(key, position))
+                    .why("a source is redacted or left out, once")
+                    .help("remove one of the two"),
+            );
+        }
+        seen.push(name);
+    }
+}
+
+/// Targets are those of the environment that the backup is from.
+fn check_select(resolved: &Resolved, step: &ResolvedStep, select: &Select, problems: &mut Problems) {
+    let Some(from) = &select.from else {
+        return check_targets(resolved, step, &select.targets, problems);
+    };
+    // What cannot be listed is told where environments are asked for.
+    let known = list_environments(&resolved.located.project).unwrap_or_default();
+    if known.contains(from) {
+        return;
+    }
+    let what = format!("there is no environment `{from}`");
+    let names = known.iter().map(EnvName::as_str);
+    problems.push(
+        problem(step, Code::ReferenceUnknown, what, step.span_of("from"))
+            .why("its file says where its backups are: `pipelines/environments/<name>.toml`")
+            .help(suggest(from.as_str(), names, "write the file, or remove `from`")),
+    );
 }
 
 fn check_level(step: &ResolvedStep, compress: &Compress, problems: &mut Problems) {

@@ -115,7 +115,7 @@ impl Step {
         use Signature::{Any, Takes};
         match self {
             Self::Snapshot(_) => Takes(&[(Nothing, Tree)]),
-            Self::Redact(_) => Takes(&[(Tree, Tree)]),
+            Self::Redact(_) => Takes(&[(Tree, Tree), (Verified, Verified)]),
             Self::Deduplicate(_) => Takes(&[(Tree, Chunks)]),
             Self::Compress(_) => Takes(&[(Tree, Packed), (Chunks, Packed)]),
             Self::Encrypt(_) => Takes(&[(Packed, Sealed)]),

@@ -19,6 +19,7 @@ mod architecture;
 mod archive;
 mod cli;
 mod commands;
+mod crossing;
 mod databases;
 mod docs;
 mod drill;

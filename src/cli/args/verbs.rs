@@ -76,6 +76,9 @@ pub struct DrillVerb {
     /// What to run it with.
     #[command(flatten)]
     pub options: RunOptions,
+    /// Where the backup comes from.
+    #[command(flatten)]
+    pub origin: FromOptions,
 }
 
 /// `plan`.
@@ -133,10 +136,25 @@ pub struct BackupOptions {
     pub accept_log_rewrites: Vec<SourceName>,
 }
 
+/// Where a restored backup comes from.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Restore options")]
+pub struct FromOptions {
+    /// Take the backup from this environment, and from its targets, instead of the one it goes to.
+    #[arg(long, value_name = "ENV")]
+    pub from: Option<EnvName>,
+    /// Let data of a protected environment come into another one without redaction. The journal says so.
+    #[arg(long)]
+    pub allow_unredacted: bool,
+}
+
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
 pub struct RestoreOptions {
+    /// Where the backup comes from.
+    #[command(flatten)]
+    pub origin: FromOptions,
     /// Restore into this empty or absent folder instead of in place.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,

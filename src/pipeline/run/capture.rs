@@ -15,7 +15,7 @@ use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
 use crate::redact::Redactor;
-use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError};
+use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError, TreeSink};
 use crate::steps::redact::{Binary, Redacted, RedactingSink};
 
 use super::backup::{NO_BACKUP, Pending};
@@ -135,7 +135,8 @@ impl Capture {
                 .capture_after(&self.project, sink, &context, history)
                 .map_err(failed);
         };
-        let mut redacting = RedactingSink::new(sink, redactor, *binary);
+        let inner: &mut dyn TreeSink = sink;
+        let mut redacting = RedactingSink::new(inner, redactor, *binary);
         let mut captured = source
             .capture(&self.project, &mut redacting, &context)
             .map_err(failed)?;

@@ -12,6 +12,8 @@ use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
 
+use super::crossing::Origin;
+use super::redaction::Redaction;
 use super::stores::{Keys, open_targets};
 use super::wanted::Wanted;
 use super::{Failure, Runner, UNTOUCHED, part, with_state};
@@ -25,6 +27,8 @@ pub(super) struct Chosen {
 pub(super) struct Verified {
     pub(super) record: Record,
     pub(super) target: Target,
+    /// What is taken out of it on its way.
+    pub(super) redaction: Redaction,
     level: Level,
 }
 
@@ -49,16 +53,28 @@ impl Verified {
 impl Runner<'_> {
     /// Chooses a backup.
     pub(super) async fn select(&mut self, select: &Select) -> Result<Chosen, Failure> {
-        let environment = self.plan.environment();
+        let origin = Origin::of(self.plan, select, self.options, self.context)?;
         let meant = (select.targets.as_slice(), self.options.targets.as_slice());
-        let mut keys = Keys::Known(self.evidence.secrets());
-        let opened = open_targets(environment, self.plan.project(), meant, &mut keys, None).await;
+        let project = self.plan.project();
+        let opened = match &origin {
+            Some(origin) => {
+                let mut keys = Keys::unread(&origin.environment, project, self.context);
+                open_targets(&origin.environment, project, meant, &mut keys, None).await
+            }
+            None => {
+                let mut keys = Keys::Known(self.evidence.secrets());
+                open_targets(self.plan.environment(), project, meant, &mut keys, None).await
+            }
+        };
         let opened = opened.map_err(|failure| with_state(failure, UNTOUCHED))?;
         let (targets, warnings) = opened.with_warnings();
         for warning in warnings {
             self.warn(warning);
         }
-        let backup = choose(&targets, self.plan.environment_name(), select).await;
+        let name = origin
+            .as_ref()
+            .map_or(self.plan.environment_name(), |origin| &origin.name);
+        let backup = choose(&targets, name, select).await;
         let (backup, warnings) = backup.map_err(|failure| with_state(failure, UNTOUCHED))?;
         for warning in warnings {
             self.warn(warning);
@@ -71,7 +87,15 @@ impl Runner<'_> {
         if let Some(drill) = &mut self.drill {
             drill.backup = Some(record.id.clone());
         }
-        self.evidence.chosen(&backup.record)?;
+        self.evidence.chosen(&backup.record, self.plan.environment_name())?;
+        let misfits = Redaction::of(self.plan).misfits(&backup.record);
+        if !misfits.is_empty() {
+            return Err(misfits);
+        }
+        if let Some(origin) = &origin {
+            self.from = Some(origin.name.clone());
+            self.cross(origin, &backup.record)?;
+        }
         self.choose_part(&backup).await?;
         Ok(Chosen { backup })
     }
@@ -110,7 +134,12 @@ impl Runner<'_> {
                         self.warn(problem);
                     }
                     self.evidence.verified(&record, target.name())?;
-                    return Ok(Verified { record, target, level });
+                    return Ok(Verified {
+                        record,
+                        target,
+                        redaction: Redaction::default(),
+                        level,
+                    });
                 }
                 Err(mut problem) => {
                     problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
@@ -132,9 +161,9 @@ pub(super) async fn choose(
     if let Some((prefix, rest)) = wanted.split_once('/') {
         if prefix != environment.as_str() {
             let what = format!("`{wanted}` is a backup of another environment than `{environment}`");
-            return Err(vec![
-                Diagnostic::error(Code::Fenced, what).help(format!("run it with `--env {prefix}`")),
-            ]);
+            return Err(vec![Diagnostic::error(Code::Fenced, what).help(format!(
+                "run it with `--env {prefix}`, or take the backup from there: `--from {prefix}`"
+            ))]);
         }
         wanted = rest;
     }

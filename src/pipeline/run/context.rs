@@ -119,6 +119,10 @@ pub struct Options {
     pub confirm: Option<EnvName>,
     /// Only these targets; empty for all that the manifest names.
     pub targets: Vec<TargetName>,
+    /// Take the backup from this environment, whatever the manifest says.
+    pub from: Option<EnvName>,
+    /// Whether data of a protected environment may come into another one as it is.
+    pub allow_unredacted: bool,
     /// Restore into this folder instead of in place.
     pub to: Option<PathBuf>,
     /// Restore only what these paths or globs name, from the backup's root `<source>/<path>`; empty for everything.

@@ -29,6 +29,7 @@ use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
 use super::part::Part;
 use super::recovery::known_destinations;
+use super::redaction::Redaction;
 use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
@@ -78,7 +79,8 @@ async fn try_tell(
     if settings.to.is_some() {
         return room(&[(Scope::of(plan).state(), record.source_bytes())], outcome);
     }
-    let destinations = destinations(plan, context, record, settings)?;
+    let restored = Redaction::of(plan).restored(record);
+    let destinations = destinations(plan, context, &restored, settings)?;
     let changes = changes(plan, backup, destinations).await?;
     changes_table(&changes, outcome);
     for change in &changes {
@@ -227,6 +229,8 @@ fn compare_all(
     let mut changes = Vec::new();
     for source in &record.sources {
         let Some(destination) = destinations.get(&source.name) else {
+            let mut skip = || catalog.next_of(&source.name);
+            while skip().map_err(|error| Diagnostic::of(&error))?.is_some() {}
             continue;
         };
         let selects = match &destination.source {

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, PipelineName, SourceName, StepId, TargetName};
+use crate::id::{BackupId, EnvName, PipelineName, SourceName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
@@ -28,6 +28,7 @@ use super::stores::origins;
 use super::{Context, Failure, StopSignal};
 
 mod commands;
+mod fences;
 mod keeping;
 mod swaps;
 
@@ -324,10 +325,13 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
-    pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::BackupChosen)
+    pub(super) fn chosen(&mut self, record: &Record, environment: &EnvName) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::BackupChosen)
             .status(Status::Ok)
             .with(Field::Backup, record.id.as_str());
+        if record.environment != *environment {
+            entry = entry.with(Field::MadeIn, record.environment.as_str());
+        }
         self.write(&entry, Sync::Grouped)
     }
 

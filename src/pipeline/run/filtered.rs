@@ -15,16 +15,16 @@ use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::id::SourceName;
 use crate::limits::READ_BLOCK;
 use crate::restore::error::RestoreError;
-use crate::restore::writer::{TreeWriter, Written};
 use crate::source::{SinkError, TreeSink, Verdict};
 
 use super::UNTOUCHED;
+use super::output::{Finished, Output};
 use super::part::Part;
 
 /// Lets the wanted entries through.
 pub(super) struct Filtered {
     source: SourceName,
-    writer: TreeWriter,
+    writer: Output,
     /// Nothing where everything is wanted.
     part: Option<Arc<Part>>,
     /// A folder where content may wait.
@@ -53,7 +53,7 @@ enum First {
 }
 
 impl Filtered {
-    pub(super) fn new(source: SourceName, writer: TreeWriter, part: Option<Arc<Part>>, spool: PathBuf) -> Self {
+    pub(super) fn new(source: SourceName, writer: Output, part: Option<Arc<Part>>, spool: PathBuf) -> Self {
         Self {
             source,
             writer,
@@ -65,7 +65,7 @@ impl Filtered {
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<Written, RestoreError> {
+    pub(super) fn finish(mut self) -> Result<Finished, RestoreError> {
         // The root is there in any case: an empty folder says that nothing of this source was wanted.
         if let Some(root) = self.waiting.iter().find(|folder| folder.path.is_root()).cloned() {
             self.writer

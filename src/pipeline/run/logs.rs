@@ -212,7 +212,7 @@ impl Runner<'_> {
         let named = listing.backups.iter().find(|backup| {
             entry.made_in == backup.record.environment && entry.backup.as_ref() == Some(&backup.record.id)
         });
-        match named {
+        match named.filter(|_| !entry.redacted) {
             Some(backup) => head_in(backup, &entry.source) == Some(&entry.head),
             None => !self.plan.environment().protected,
         }

@@ -10,6 +10,7 @@ mod choose;
 mod chunked;
 mod command;
 pub mod context;
+mod crossing;
 mod destination;
 mod difference;
 mod drill;
@@ -20,11 +21,13 @@ mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod output;
 mod part;
 mod preview;
 mod put_back;
 mod ready;
 mod recovery;
+mod redaction;
 mod retain;
 mod rewind;
 mod rewound;
@@ -51,6 +54,7 @@ pub use stores::{Keys, open_targets, state_of};
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::event::Event;
+use crate::id::EnvName;
 use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
@@ -108,6 +112,8 @@ struct Runner<'p> {
     achieved: Achieved,
     /// The part of the backup that is wanted; nothing where everything is.
     part: Option<Arc<Part>>,
+    /// The environment that the backup is from, where it is another one.
+    from: Option<EnvName>,
     /// How far a drill has come, where the run is one.
     drill: Option<Drill>,
     /// When it began, by the host's clock that runs on while it sleeps.
@@ -199,6 +205,7 @@ impl<'p> Runner<'p> {
             ran: Vec::new(),
             achieved: Achieved::Nothing,
             part: None,
+            from: None,
             drill: Drill::begin(plan, options),
             began,
         })
@@ -323,6 +330,12 @@ impl<'p> Runner<'p> {
                 let verified = self.verify(*chosen, verify.level).await?;
                 let summary = verified.summary();
                 Ok((State::Verified(Box::new(verified)), summary))
+            }
+            (Step::Redact(settings), State::Verified(mut verified)) => {
+                verified.redaction.push(settings);
+                let (sources, omitted) = (settings.sources.len(), settings.omit.len());
+                let summary = format!("{sources} sources on their way to the stage, {omitted} left out");
+                Ok((State::Verified(verified), summary))
             }
             (Step::RollbackPoint(settings), State::Verified(verified)) => {
                 let (guarded, summary) = self.guard(*verified, settings)?;

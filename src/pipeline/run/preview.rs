@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
 use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Plan, Provenance, Roots, overlapping_roots};
+use crate::pipeline::{Environment, Plan, Provenance, Roots, overlapping_roots};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -15,6 +15,8 @@ use crate::steps::{Signature, Step};
 use crate::target::Target;
 use crate::units::ByteCount;
 
+use super::crossing::Origin;
+use super::redaction::Redaction;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
 use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, ready, recovery};
@@ -164,7 +166,7 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
 }
 
 async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upload, outcome: &mut Outcome) {
-    let opened = match open(plan, options, context, &upload.targets, outcome).await {
+    let opened = match open(plan, plan.environment(), options, context, &upload.targets, outcome).await {
         Ok(opened) => opened,
         Err(failure) => return outcome.diagnostics.extend(failure),
     };
@@ -220,14 +222,15 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
 /// Opens targets; those that cannot be are told.
 async fn open(
     plan: &Plan,
+    environment: &Environment,
     options: &Options,
     context: &Context,
     named: &[TargetName],
     outcome: &mut Outcome,
 ) -> Result<Vec<Target>, Failure> {
-    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
+    let mut keys = Keys::unread(environment, plan.project(), context);
     let meant = (named, options.targets.as_slice());
-    let opened = open_targets(plan.environment(), plan.project(), meant, &mut keys, None).await?;
+    let opened = open_targets(environment, plan.project(), meant, &mut keys, None).await?;
     let (targets, warnings) = opened.with_warnings();
     outcome.diagnostics.extend(warnings);
     Ok(targets)
@@ -240,17 +243,23 @@ async fn backup(
     select: &Select,
     outcome: &mut Outcome,
 ) -> Option<Backup> {
-    let opened = match open(plan, options, context, &select.targets, outcome).await {
-        Ok(opened) => opened,
-        Err(failure) => {
-            outcome.diagnostics.extend(failure);
-            return None;
-        }
-    };
-    match choose::choose(&opened, plan.environment_name(), select).await {
+    let origin = Origin::of(plan, select, options, context);
+    let origin = origin.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
+    let environment = origin.as_ref().map_or(plan.environment(), |origin| &origin.environment);
+    let opened = open(plan, environment, options, context, &select.targets, outcome).await;
+    let opened = opened.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
+    let name = origin.as_ref().map_or(plan.environment_name(), |origin| &origin.name);
+    match choose::choose(&opened, name, select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);
+            outcome.diagnostics.extend(Redaction::of(plan).misfits(record));
+            if let Some(origin) = &origin {
+                let uncovered = origin.uncovered(plan, record);
+                let refusal = || origin.refusal(plan, record, &uncovered);
+                let holds = !uncovered.is_empty() && !options.allow_unredacted;
+                outcome.diagnostics.extend(holds.then(refusal));
+            }
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
             outcome.field(

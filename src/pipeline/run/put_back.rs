@@ -61,6 +61,7 @@ pub(super) async fn note(scope: Scope<'_>, context: &Context, placed: Vec<(Sourc
             backup: Some(backup.record.id.clone()),
             made_in: backup.record.environment.clone(),
             head,
+            redacted: false,
             newest: newest.clone(),
         };
         if let Err(error) = lineage::write(&destination, entry) {

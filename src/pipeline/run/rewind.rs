@@ -1,6 +1,7 @@
 //! Logs in a restore: one is rewound openly or not at all, and what was put in its place is noted beside it, so that the
 //! next backup knows where it goes on from.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -190,7 +191,12 @@ impl Runner<'_> {
 
     /// Notes beside each log what was put in its place. Where that cannot be done the restore stands, and the next backup
     /// asks what became of the log.
-    pub(super) async fn note_lineage(&mut self, record: &Record, placed: &[(&SourceName, &Path)]) {
+    pub(super) async fn note_lineage(
+        &mut self,
+        record: &Record,
+        placed: &[(&SourceName, &Path)],
+        rewritten: &BTreeSet<SourceName>,
+    ) {
         let logs: Vec<_> = placed
             .iter()
             .filter_map(|(name, destination)| Some((*name, *destination, log_in(record, name)?.1)))
@@ -208,6 +214,7 @@ impl Runner<'_> {
                 backup: Some(record.id.clone()),
                 made_in: record.environment.clone(),
                 head: head.clone(),
+                redacted: rewritten.contains(name),
                 newest: newest.clone(),
             };
             if let Err(error) = lineage::write(destination, entry) {

@@ -20,12 +20,14 @@ use crate::restore::error::RestoreError;
 use crate::restore::stage::{Stage, prepare_to};
 use crate::restore::writer::{OwnerMapping, TreeWriter, WriteOptions};
 use crate::source::{SinkError, TreeSink};
+use crate::steps::redact::log::RedactedLog;
 use crate::steps::restore::{Owner, Restore, To};
 use crate::units::ByteCount;
 
 use super::choose::Verified;
 use super::destination::{Destination, destinations};
 use super::filtered::Filtered;
+use super::output::{Finished, Output};
 use super::part::Part;
 use super::{Failure, Runner, UNTOUCHED, failed, with_state};
 
@@ -36,6 +38,8 @@ const JUDGED: [&str; 2] = ["sqlite", "append-log"];
 pub(super) struct Staged {
     pub(super) record: Record,
     pub(super) items: Vec<StagedSource>,
+    /// Logs that are not what was captured, because secrets were taken out of them.
+    pub(super) rewritten: BTreeSet<SourceName>,
     pub(super) extent: Extent,
     into: Into,
 }
@@ -99,7 +103,13 @@ impl Staged {
 impl Runner<'_> {
     /// Unpacks beside the destinations, into the folder of `--to`, or into a scratch folder.
     pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
-        let Verified { mut record, target, .. } = verified;
+        let Verified {
+            record: whole,
+            target,
+            redaction,
+            ..
+        } = verified;
+        let mut record = redaction.restored(&whole);
         // A source that was not there when the backup was made replaces nothing.
         record.sources.retain(|source| source.entries > 0);
         let part = self.wanted()?;
@@ -110,6 +120,7 @@ impl Runner<'_> {
         };
         self.refuse_early(&destinations).await?;
         let options = self.write_options(settings)?;
+        let redactors = self.redactors(&redaction).await?;
         let stages = self.stages(&record, &destinations, &into)?;
         let stop = Arc::clone(self.context.stop.flag());
         let mut sink = StageSink {
@@ -122,19 +133,35 @@ impl Runner<'_> {
         };
         for (name, stage) in &stages {
             let writer = writer(stage, options.clone()).map_err(|error| failed(&error))?;
-            let filtered = Filtered::new(name.clone(), writer, part.clone(), stage.path());
+            let Some(source) = record.sources.iter().find(|source| source.name == *name) else {
+                continue;
+            };
+            let output = Output::of(source, writer, &redactors, stage.path());
+            let filtered = Filtered::new(name.clone(), output, part.clone(), stage.path());
             sink.writers.insert(name.clone(), filtered);
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &record, &Opening::Plain, &self.context.events, sink).await;
+        let unpacked = unpack::unpack(&target, &whole, &Opening::Plain, &self.context.events, sink).await;
         let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
         let extent = if part.is_none() { Extent::Whole } else { Extent::Part };
-        let mut items = Vec::new();
+        let (mut items, mut rewritten) = (Vec::new(), BTreeSet::new());
+        let (mut values, mut files) = (0, 0);
         for (name, stage) in stages {
             let Some(filtered) = sink.writers.remove(&name) else {
                 continue;
             };
-            let (entries, bytes) = self.finish_writer(&name, filtered)?;
+            let Finished { written, redacted, log } = self.finish_writer(&name, filtered)?;
+            values += redacted.findings;
+            files += redacted.changed.len() as u64;
+            if let Some(log) = log {
+                rewrite_head(&mut record, &name, log);
+                rewritten.insert(name.clone());
+            } else {
+                // What was taken out here stays in a present file too, as does one that is not restored.
+                let stay = redacted.changed.into_iter().chain(redacted.left_out);
+                sink.redacted.entry(name.clone()).or_default().extend(stay);
+            }
+            let (entries, bytes) = (written.entries, written.bytes);
             let destination = destinations.get(&name).map(|d| d.path.clone());
             if let Some(destination) = destinations.get(&name) {
                 self.carry_over(&name, destination, &stage, sink.redacted.get(&name))?;
@@ -148,9 +175,11 @@ impl Runner<'_> {
                 bytes,
             });
         }
+        self.tell_redaction(values, files, &redaction);
         Ok(Staged {
             record,
             items,
+            rewritten,
             extent,
             into,
         })
@@ -172,13 +201,14 @@ impl Runner<'_> {
         }
     }
 
-    fn finish_writer(&mut self, name: &SourceName, filtered: Filtered) -> Result<(u64, u64), Failure> {
-        let written = filtered.finish().map_err(|error| failed(&error))?;
-        for mut warning in written.warnings {
+    fn finish_writer(&mut self, name: &SourceName, filtered: Filtered) -> Result<Finished, Failure> {
+        let mut finished = filtered.finish().map_err(|error| failed(&error))?;
+        let warnings = std::mem::take(&mut finished.written.warnings);
+        for mut warning in warnings.into_iter().chain(finished.redacted.warnings.drain(..)) {
             warning.what = format!("source `{name}`: {}", warning.what);
             self.warn(warning);
         }
-        Ok((written.entries, written.bytes))
+        Ok(finished)
     }
 
     fn carry_over(
@@ -340,6 +370,14 @@ pub fn part_in_place() -> Diagnostic {
     let what = "a part of a backup cannot replace the whole of a destination";
     let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
     problem.help("add `--to DIR` and take what you need from there")
+}
+
+/// Says of a log what is true of it without its secrets: that is what is judged, and what the next backup goes on from.
+fn rewrite_head(record: &mut Record, name: &SourceName, log: RedactedLog) {
+    let source = record.sources.iter_mut().find(|source| source.name == *name);
+    if let Some(head) = source.and_then(|source| source.log_head.as_mut()) {
+        *head = log.head(head);
+    }
 }
 
 fn writer(stage: &Stage, options: WriteOptions) -> Result<TreeWriter, RestoreError> {

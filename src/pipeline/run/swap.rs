@@ -37,7 +37,13 @@ impl Runner<'_> {
         self.confirm_operator().await?;
         self.check_stop()?;
         let Ready {
-            staged: Staged { record, items, .. },
+            staged:
+                Staged {
+                    record,
+                    items,
+                    rewritten,
+                    ..
+                },
             rules,
         } = ready;
         if items.is_empty() {
@@ -84,8 +90,15 @@ impl Runner<'_> {
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let placed = done.swapped.iter();
         let placed = placed.map(|swapped| (&swapped.source, swapped.destination.as_path()));
-        self.note_lineage(&record, &placed.collect::<Vec<_>>()).await;
-        self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
+        self.note_lineage(&record, &placed.collect::<Vec<_>>(), &rewritten)
+            .await;
+        let name = self.plan.environment_name();
+        let of = if record.environment == *name {
+            String::new()
+        } else {
+            format!(" of `{}`", record.environment)
+        };
+        self.outcome.headline = format!("backup {}{of} restored to `{name}`", record.id);
         self.outcome.field(
             "point",
             "rollback point",
