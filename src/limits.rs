@@ -87,6 +87,8 @@ pub const LOG_RECORD_SHOWN: usize = 160;
 pub const LOG_BLOCKS_DRAWN: usize = 64;
 /// States of a log in backups that one put back is compared with: each is a look at its first file, most of them no more.
 pub const LOG_HEADS_COMPARED: usize = 64;
+/// Bytes of an identity file that are read: many keys with their comments.
+pub const IDENTITY_MAX: u64 = 64 << 10;
 /// Bytes that are read of what is kept of a log: its blocks' digests up to two TiB, its files' rows up to some hundred thousand.
 pub const LOG_BLOCKS_MAX: u64 = 64 << 20;
 /// Plain bytes of a stored backup that are unpacked to find the first record in which a log differs: about a minute.

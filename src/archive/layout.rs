@@ -11,6 +11,8 @@ pub const REPOSITORY: &str = "repository.json";
 
 /// The folder of records of all environments.
 pub const RECORDS: &str = "backups/";
+/// The folder of the sealed keys of epochs.
+pub const KEYS: &str = "keys/";
 /// The folder of lists of objects that may be deleted later.
 pub const SWEEP: &str = "sweep/";
 
@@ -79,6 +81,20 @@ pub fn sums(environment: &EnvName, id: &BackupId) -> String {
     format!("sums/{environment}/{id}.b3")
 }
 
+/// `keys/<epoch>-<8 hex>.age`.
+pub fn key(epoch: &str, recipients: &str) -> String {
+    format!("{KEYS}{epoch}-{recipients}.age")
+}
+
+/// The epoch in the name of a key object, and the digits that tell for whom it was sealed; `None` for any other object.
+pub fn parse_key(object: &str) -> Option<(&str, &str)> {
+    let stem = object.strip_prefix(KEYS)?.strip_suffix(".age")?;
+    let (epoch, recipients) = stem.split_once('-')?;
+    let is_hex =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hex(epoch, 16) && is_hex(recipients, 8)).then_some((epoch, recipients))
+}
+
 /// The kinds of objects of the format, as far as their names tell. What is of none of them is never touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -100,6 +116,8 @@ pub enum Kind {
     Refs,
     /// A list of objects that may be deleted later.
     SweepList,
+    /// The sealed keys of an epoch.
+    Key,
 }
 
 impl Kind {
@@ -128,6 +146,7 @@ impl Kind {
                 let fits = shelf.len() == 2 && file.starts_with(shelf) && is_digest(unsealed(file), ".tar.zst");
                 fits.then_some(Self::Pack)
             }
+            "keys" => parse_key(object).map(|_| Self::Key),
             "sweep" => is_sweep_list(rest).then_some(Self::SweepList),
             _ => None,
         }
@@ -137,7 +156,7 @@ impl Kind {
     pub const fn is_swept(self) -> bool {
         match self {
             Self::Signature | Self::Archive | Self::Sums | Self::Catalog | Self::Pack | Self::Refs => true,
-            Self::Repository | Self::Record | Self::SweepList => false,
+            Self::Repository | Self::Record | Self::SweepList | Self::Key => false,
         }
     }
 }
@@ -207,6 +226,7 @@ mod tests {
             (refs(&digest), Kind::Refs),
             (sweep_list(run, 1), Kind::SweepList),
             (sweep_list(run, 12), Kind::SweepList),
+            (key("0123456789abcdef", "89abcdef"), Kind::Key),
         ] {
             assert_eq!(Kind::of(&name), Some(kind), "{name}");
         }
@@ -221,6 +241,8 @@ mod tests {
             "RECOVERY.md",
             "recover-1.0.0.py",
             "keys/0123.age",
+            "keys/0123456789abcdef.age",
+            "keys/0123456789abcdef-89ABCDEF.age",
             "journal/checkpoints/a/1.note",
             "backups/live/notes.json",
             "backups/Live/20261121T215100Z-9c41.json",

@@ -5,6 +5,7 @@
 pub mod acl;
 pub mod catalog;
 pub mod chunks;
+pub mod epoch;
 pub mod fan;
 pub mod keys;
 pub mod layout;
@@ -16,6 +17,7 @@ pub mod record;
 pub mod refs;
 pub mod repository;
 pub mod retention;
+pub mod signature;
 pub mod sink;
 pub mod survey;
 pub mod sweep;

@@ -18,15 +18,17 @@ use crate::codec::frames::{self, Buffers, FrameError, StoredFrame};
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
-use crate::crypto::age::AgeError;
-use crate::diagnostic::Diagnostic;
+use crate::crypto::age::{self, AgeError, Sealer};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
 use crate::id::{SourceName, TargetName};
 use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::source::SinkError;
 use crate::target::{Target, TargetError};
 
+use super::chunks::packer::{Naming, Sealing};
 use super::chunks::publish::PublishError;
+use super::epoch::HostEpoch;
 use super::fan::{Fan, Item, Queue, fan_out};
 use super::layout;
 use super::record::{ArchiveRecord, ObjectRecord, PacksRecord, SegmentRecord};
@@ -52,6 +54,8 @@ pub struct Packing {
     pub required: usize,
     /// Objects that must not be relied on where they are there already.
     pub doomed: Arc<Doomed>,
+    /// What everything is sealed to.
+    pub epoch: Option<Arc<HostEpoch>>,
     /// Ends the capture once it is set.
     pub stop: Arc<AtomicBool>,
 }
@@ -62,8 +66,8 @@ pub struct Packed<T> {
     pub captured: T,
     /// The content.
     pub content: Content,
-    /// The name of the key that content and catalog are sealed to.
-    pub epoch: Option<String>,
+    /// What content and catalog are sealed to.
+    pub epoch: Option<Arc<HostEpoch>>,
     /// The catalog.
     pub segments: Vec<SegmentRecord>,
     /// What has changed since the segments were written.
@@ -215,16 +219,22 @@ where
     let (plain, stored) = encoder(packing.codec, packing.level, &buffers).map_err(PackError::Stream)?;
     let complete = Arc::new(AtomicBool::new(false));
     let (collector_fan, collector_complete) = (fan.clone(), Arc::clone(&complete));
-    let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, &collector_complete));
+    let sealing = Sealing::of(packing.epoch.as_deref());
+    let collector = tokio::task::spawn_blocking(move || collect(stored, collector_fan, sealing, &collector_complete));
     let stop = Arc::clone(&packing.stop);
-    let (doomed, salt) = (Arc::clone(&packing.doomed), packing.archive.clone());
+    let naming = Naming {
+        sealing,
+        doomed: Arc::clone(&packing.doomed),
+        salt: packing.archive.clone(),
+    };
+    let epoch = packing.epoch.clone();
     let capturer = tokio::task::spawn_blocking(move || {
         let outlet = Outlet {
             plain,
             fan,
             segments: Vec::new(),
-            doomed,
-            salt,
+            naming,
+            epoch,
         };
         let mut sink = TarSink::new(outlet, buffers, first, stop);
         let captured = capture(&mut sink)?;
@@ -246,6 +256,7 @@ where
         Err(CollectError::Frame(error)) => return Err(PackError::Compress(error)),
         Err(CollectError::Stream(error)) => return Err(PackError::Stream(error)),
         Err(CollectError::Table(error)) => return Err(PackError::Table(error)),
+        Err(CollectError::Seal(error)) => return Err(PackError::Seal(error)),
         Err(CollectError::Gone) => None,
         Ok(collected) => Some(collected),
     };
@@ -261,7 +272,7 @@ where
             plain_bytes,
             blake3,
         }),
-        epoch: None,
+        epoch: packing.epoch,
         patch: Vec::new(),
         segments,
         reused: uploaded
@@ -340,9 +351,14 @@ pub struct Outlet {
     plain: PlainIn,
     fan: Fan,
     segments: Vec<SegmentRecord>,
-    doomed: Arc<Doomed>,
-    /// What makes an object this backup's own where one of the same name is doomed.
-    salt: String,
+    naming: Naming,
+    epoch: Option<Arc<HostEpoch>>,
+}
+
+/// Sealing failed, which only a system without randomness can cause.
+fn unsealed(error: AgeError) -> SinkError {
+    let what = Diagnostic::error(Code::Internal, "the catalog cannot be sealed").why(error.to_string());
+    SinkError::Failed(Box::new(what))
 }
 
 impl Outlet {
@@ -363,14 +379,14 @@ impl Pieces for Outlet {
     fn segment(&mut self, plain: Vec<u8>, lines: u64) -> Result<(), SinkError> {
         let failed = |_| SinkError::Stopped;
         let stored = frames::compress_whole(&plain, SMALL_OBJECT_LEVEL).map_err(failed)?;
-        let (name, stored) = self
-            .doomed
-            .avoid(stored, &self.salt, |stored| layout::catalog(&Digest::of(stored)));
+        let named = self.naming.seal(stored, layout::catalog);
+        let (name, stored) = named.map_err(unsealed)?;
+        let epoch = self.epoch.as_deref();
         self.segments.push(SegmentRecord {
             name: name.clone(),
             bytes: stored.len() as u64,
             plain_bytes: plain.len() as u64,
-            blake3: Digest::of(&plain),
+            blake3: epoch.map_or_else(|| Digest::of(&plain), |epoch| epoch.chunk_key.digest(&plain)),
             lines,
         });
         self.fan
@@ -383,7 +399,14 @@ enum CollectError {
     Frame(FrameError),
     Stream(std::io::Error),
     Table(SeekTableError),
+    Seal(AgeError),
     Gone,
+}
+
+impl From<AgeError> for CollectError {
+    fn from(error: AgeError) -> Self {
+        Self::Seal(error)
+    }
 }
 
 impl From<Gone> for CollectError {
@@ -395,42 +418,89 @@ impl From<Gone> for CollectError {
 /// Digests the stored bytes in order and gives them to the targets; the mark of the end comes only after everything.
 ///
 /// A queue that ends without the mark `complete` is a capture that failed: nothing of it becomes an archive.
-fn collect(stored: StoredOut, mut fan: Fan, complete: &AtomicBool) -> Result<(u64, Digest), CollectError> {
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = 0_u64;
-    let mut give = |piece: Bytes, fan: &mut Fan| {
-        hasher.update(&piece);
-        bytes += piece.len() as u64;
-        fan.send(&Item::Archive(piece))
-    };
+fn collect(
+    stored: StoredOut,
+    fan: Fan,
+    sealing: Sealing,
+    complete: &AtomicBool,
+) -> Result<(u64, Digest), CollectError> {
+    let mut out = ArchiveOut::new(fan, sealing)?;
     match stored {
         StoredOut::Frames(mut results) => {
             let mut lengths: Vec<FrameLength> = Vec::new();
             for frame in results.by_ref() {
                 let frame = frame?.map_err(CollectError::Frame)?;
                 lengths.push(frame.length);
-                give(frame.bytes, &mut fan)?;
+                out.give(frame.bytes)?;
             }
             whole(complete)?;
-            give(
-                seek_table::write(&lengths).map_err(CollectError::Table)?.into(),
-                &mut fan,
-            )?;
+            out.give(seek_table::write(&lengths).map_err(CollectError::Table)?.into())?;
         }
         StoredOut::Stream(pieces) => {
             while let Ok(piece) = pieces.recv() {
-                give(piece, &mut fan)?;
+                out.give(piece)?;
             }
         }
         StoredOut::Gzip(mut pieces) => {
             while let Some(piece) = pieces.blocking_recv() {
-                give(piece.map_err(CollectError::Stream)?, &mut fan)?;
+                out.give(piece.map_err(CollectError::Stream)?)?;
             }
         }
     }
     whole(complete)?;
-    fan.send(&Item::ArchiveEnd)?;
-    Ok((bytes, hasher.finalize().into()))
+    out.finish()
+}
+
+/// The way of an archive to the targets: sealed where it is to be, and digested as it is stored.
+struct ArchiveOut {
+    fan: Fan,
+    sealer: Option<Sealer>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl ArchiveOut {
+    fn new(fan: Fan, sealing: Sealing) -> Result<Self, CollectError> {
+        let mut out = Self {
+            fan,
+            sealer: None,
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+        };
+        if let Sealing::To(recipient) = sealing {
+            let (head, sealer) = age::sealer(&[recipient])?;
+            out.store(head.into())?;
+            out.sealer = Some(sealer);
+        }
+        Ok(out)
+    }
+
+    fn give(&mut self, piece: Bytes) -> Result<(), CollectError> {
+        let sealed = match &mut self.sealer {
+            Some(sealer) => sealer.update(&piece)?.into(),
+            None => piece,
+        };
+        Ok(self.store(sealed)?)
+    }
+
+    fn store(&mut self, piece: Bytes) -> Result<(), Gone> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.hasher.update(&piece);
+        self.bytes += piece.len() as u64;
+        self.fan.send(&Item::Archive(piece))
+    }
+
+    /// The mark of the end comes only after everything.
+    fn finish(mut self) -> Result<(u64, Digest), CollectError> {
+        if let Some(sealer) = self.sealer.take() {
+            let last = sealer.finish()?;
+            self.store(last.into())?;
+        }
+        self.fan.send(&Item::ArchiveEnd)?;
+        Ok((self.bytes, self.hasher.finalize().into()))
+    }
 }
 
 fn whole(complete: &AtomicBool) -> Result<(), Gone> {

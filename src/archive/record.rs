@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::crypto::Digest;
+use crate::crypto::locked::{self, NotUnlocked};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, RunId, SourceName};
 use crate::source::{Form, LogHead};
 
+use super::keys::ChunkKey;
 use super::layout::FORMAT;
 
 /// A backup, complete. Every field is explained in `docs/FORMAT.md`.
@@ -87,6 +91,23 @@ pub struct SourceRecord {
     /// Where a log ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_head: Option<LogHead>,
+    /// The same in a backup that is sealed: it has digests of what was captured, and names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_head: Option<LockedHead>,
+}
+
+/// Where a log ended, locked for whoever has the chunk key of the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedHead {
+    /// Bytes of the log.
+    pub length: u64,
+    /// Whole records.
+    pub records: u64,
+    /// Generation.
+    pub generation: u32,
+    /// The whole head as JSON, locked, in base64.
+    pub locked: String,
 }
 
 /// The archive of a backup.
@@ -241,6 +262,44 @@ impl Record {
         }
     }
 
+    /// The record as it is written where the backup is sealed: what tells of content is locked.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn locked(&self, key: &ChunkKey) -> Result<Self, NotUnlocked> {
+        let mut record = self.clone();
+        let id = record.id.clone();
+        for source in &mut record.sources {
+            let Some(head) = source.log_head.take() else { continue };
+            // A head is strings and numbers, which always serialize.
+            let text = serde_json::to_vec(&head).unwrap_or_default();
+            let locked = locked::lock(key.expose(), &head_place(&id, &source.name), &text)?;
+            source.locked_head = Some(LockedHead {
+                length: head.length,
+                records: head.records,
+                generation: head.generation,
+                locked: BASE64.encode(locked),
+            });
+        }
+        Ok(record)
+    }
+
+    /// Unlocks what is locked; where the key does not fit it stays so.
+    pub fn unlock(&mut self, key: &ChunkKey) {
+        let id = self.id.clone();
+        for source in &mut self.sources {
+            let Some(locked) = &source.locked_head else { continue };
+            let place = head_place(&id, &source.name);
+            let text = BASE64.decode(&locked.locked).ok();
+            let text = text.and_then(|bytes| locked::unlock(key.expose(), &place, &bytes).ok());
+            let head: Option<LogHead> = text.and_then(|text| serde_json::from_slice(&text).ok());
+            if head.is_some() {
+                source.log_head = head;
+                source.locked_head = None;
+            }
+        }
+    }
+
     /// Apparent bytes of all files.
     pub fn source_bytes(&self) -> u64 {
         self.sources.iter().map(|s| s.bytes).sum()
@@ -258,6 +317,11 @@ impl Record {
         let segments: u64 = self.segments.iter().chain(&self.patch).map(|s| s.bytes).sum();
         content + packs + self.refs.bytes + segments
     }
+}
+
+/// What a locked head is bound to.
+fn head_place(id: &BackupId, source: &SourceName) -> String {
+    format!("log head of {source} in {id}")
 }
 
 impl SegmentRecord {

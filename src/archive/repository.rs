@@ -7,16 +7,20 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Digest;
+use crate::crypto::note::Signer;
 use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
 use crate::limits::{CHECKS_AT_ONCE, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
 
+use super::epoch::KEY_OBJECT_MAX;
+use super::keys::ChunkKey;
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
 use super::record::{ObjectRecord, Record, RecordError};
 use super::refs::{self, Refs, RefsError};
+use super::signature::statement;
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,6 +317,15 @@ impl Backup {
 }
 
 impl Listing {
+    /// Unlocks what is locked in records, as far as `key` has the chunk keys of their epochs.
+    pub fn unlock(&mut self, key: impl Fn(&str) -> Option<ChunkKey>) {
+        for backup in &mut self.backups {
+            if let Some(key) = backup.record.epoch.as_deref().and_then(&key) {
+                backup.record.unlock(&key);
+            }
+        }
+    }
+
     /// The newest backup of a line: the highest sequence, ties by id.
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
@@ -513,6 +526,7 @@ pub async fn complete<T>(
     packed: Packed<T>,
     required: usize,
     salt: &str,
+    signer: &Signer,
     describe: impl FnOnce(&Packed<T>, ObjectRecord) -> Record,
 ) -> Result<Completed, RepositoryError> {
     let refs = packed.refs();
@@ -523,7 +537,13 @@ pub async fn complete<T>(
     let needed = refs.iter().map(|one| one.name.clone());
     let needed = needed.chain([refs_object.name.clone()]).collect();
     let record = describe(&packed, refs_object);
-    let bytes: Bytes = record.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
+    let written = match &packed.epoch {
+        Some(epoch) => record
+            .locked(&epoch.chunk_key)
+            .map_err(|error| RepositoryError::Write(error.into()))?,
+        None => record.clone(),
+    };
+    let bytes: Bytes = written.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
     let record_name = layout::record(&record.environment, &record.id);
     let mut sums = String::new();
     let own = (record_name.clone(), bytes.len() as u64, Some(Digest::of(&bytes)));
@@ -533,14 +553,21 @@ pub async fn complete<T>(
         }
     }
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
-    let small: [(&str, Bytes); 2] = [
+    let signature = layout::signature(&record.environment, &record.id);
+    let small: [(&str, Bytes); 3] = [
         (&record.refs.name, refs_bytes.into()),
         (&sums_object.name, Bytes::from(sums)),
+        (&signature, signer.sign(&statement(&written, &bytes)).into()),
     ];
     let (mut targets, mut left_out) = (Vec::new(), Vec::new());
     let mut reused = packed.reused;
     for target in &packed.targets {
-        match complete_target(target, &small).await {
+        let keys = packed.epoch.as_ref().map_or(&[][..], |epoch| &epoch.objects);
+        let completed = match put_keys(target, keys).await {
+            Ok(()) => complete_target(target, &small).await,
+            Err(error) => Err(error),
+        };
+        match completed {
             Ok(had) => {
                 reused.entry(target.name().clone()).or_default().extend(had);
                 targets.push(target.clone());
@@ -594,6 +621,24 @@ async fn write_record(
         }
     }
     with_record
+}
+
+/// Makes sure that a target has the keys of the epoch, just as this host knows them: without them nobody opens the backup.
+async fn put_keys(target: &Target, keys: &[(String, Bytes)]) -> Result<(), RepositoryError> {
+    for (name, bytes) in keys {
+        if target.create(name, bytes.clone()).await.map_err(failed(target))? == Created::New {
+            continue;
+        }
+        let there = target.read(name, KEY_OBJECT_MAX).await.map_err(failed(target))?;
+        if there != *bytes {
+            return Err(RepositoryError::Damaged {
+                target: target.name().clone(),
+                object: name.clone(),
+                what: "is not what this host put there: nobody might open the backup",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Stores the small objects, and says which of them were there before.

@@ -1,4 +1,4 @@
-//! Cuts content into chunks (FastCDC, Xia et al., USENIX ATC 2016 and 2020): a cut depends on the content since the cut before
+//! Cuts content into chunks (`FastCDC`, Xia et al., USENIX ATC 2016 and 2020): a cut depends on the content since the cut before
 //! it, so an insertion moves only the cuts beside it. Databases are cut at their own pages.
 //!
 //! Where a cut falls is part of the format: it decides what a later backup has in common with an earlier one. The vectors

@@ -193,6 +193,8 @@ impl Typed<'_> {
             rewind_logs: restore.rewind_logs,
             wait: options.wait.map(|span| span.0),
             while_running: restore.while_running,
+            identity: restore.identity.map(|path| self.folder.join(path)),
+            trust_unsigned: restore.trust_unsigned,
         }))
     }
 
@@ -241,6 +243,8 @@ impl Typed<'_> {
             level: verb.level.into(),
             pipeline: verb.pipeline,
             targets: verb.targets,
+            identity: verb.identity.map(|path| self.folder.join(path)),
+            trust_unsigned: verb.trust_unsigned,
         }))
     }
 

@@ -1,10 +1,13 @@
 //! The backups of an environment, as the verbs that only read find them.
 
+use std::path::{Path, PathBuf};
+
+use crate::archive::keys::Opening;
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
 use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, Keys, open_targets, report_unfinished, state_of};
+use crate::pipeline::run::{Context, Keys, Opener, check_signed, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -15,6 +18,8 @@ pub(super) struct Found {
     pub(super) name: EnvName,
     pub(super) context: Context,
     pub(super) targets: Vec<Target>,
+    environment: Environment,
+    project: PathBuf,
     /// Targets that could not be opened, and what must be known of the environment's data, whatever is asked for.
     warnings: Vec<Diagnostic>,
 }
@@ -32,6 +37,8 @@ pub(super) async fn open(session: &Session, name: &EnvName, only: &[TargetName])
         name: name.clone(),
         context,
         targets,
+        environment,
+        project: session.project.clone(),
         warnings,
     })
 }
@@ -41,6 +48,25 @@ impl Found {
         let mut listing = repository::list(&self.targets, &self.name).await;
         listing.warnings.extend(self.warnings.iter().cloned());
         listing
+    }
+
+    /// Checks who made a backup, where the environment says who may; with `trusting` that is a warning.
+    pub(super) async fn check_signed(
+        &self,
+        target: &Target,
+        backup: &Backup,
+        trusting: bool,
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
+        check_signed(&self.environment, target, (&backup.record, &backup.bytes), trusting).await
+    }
+
+    /// How the objects of a backup are opened; `identity` is a file that stands for what the environment says.
+    pub(super) async fn opening(&self, backup: &Backup, identity: Option<&Path>) -> Result<Opening, Diagnostic> {
+        let mut keys = Keys::unread(&self.environment, &self.project, &self.context);
+        let mut opener = Opener::new(&self.environment, identity);
+        opener
+            .open(&backup.targets, backup.record.epoch.as_deref(), &mut keys)
+            .await
     }
 
     /// The backup that `wanted` names, and what was wrong on the way.

@@ -53,6 +53,10 @@ pub struct RunRequest {
     pub wait: Option<Duration>,
     /// Whether files are replaced that other processes use.
     pub while_running: bool,
+    /// A file with the identity that opens backups.
+    pub identity: Option<PathBuf>,
+    /// Whether a backup is used that nobody trusted signed.
+    pub trust_unsigned: bool,
 }
 
 /// Whether a run does anything.
@@ -136,6 +140,10 @@ pub struct VerifyRequest {
     pub pipeline: Option<PipelineName>,
     /// Only in these targets; empty for all of the environment.
     pub targets: Vec<TargetName>,
+    /// A file with the identity that opens the backup.
+    pub identity: Option<PathBuf>,
+    /// Whether a backup passes that nobody trusted signed.
+    pub trust_unsigned: bool,
 }
 
 /// Lets single backups go.

@@ -48,6 +48,8 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         rewind_logs: request.rewind_logs,
         wait: request.wait,
         while_running: request.while_running,
+        identity: request.identity,
+        trust_unsigned: request.trust_unsigned,
     };
     if let Some(problem) = misplaced(&options, &plan) {
         return Outcome::failed(request.command, "", vec![problem]);
@@ -72,6 +74,8 @@ fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
         ("--no-owner` or `--numeric-owner", options.owner.is_some()),
         ("--rewind-log", !options.rewind_logs.is_empty()),
         ("--while-running", options.while_running),
+        ("--trust-unsigned", options.trust_unsigned),
+        ("--identity", options.identity.is_some()),
     ];
     let for_backups = [("--accept-log-rewrite", !options.accept_log_rewrites.is_empty())];
     let given = |options: &[(&'static str, bool)]| options.iter().find(|(_, given)| *given).map(|(option, _)| *option);

@@ -22,6 +22,17 @@ pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
         Err(failure) => return Outcome::failed("verify", "", failure),
     };
     let record = &backup.record;
+    let opening = match request.level {
+        Level::Objects => Ok(Opening::Plain),
+        Level::Content => found.opening(&backup, request.identity.as_deref()).await,
+    };
+    let opening = match opening {
+        Ok(opening) => opening,
+        Err(problem) => {
+            let state = "nothing was checked; `--level objects` needs no key";
+            return Outcome::failed("verify", "", vec![problem.state(state)]);
+        }
+    };
     let mut outcome = Outcome::failed("verify", "", warnings);
     let mut table = Table {
         title: String::new(),
@@ -30,7 +41,13 @@ pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
     };
     let (mut sound, mut results) = (0, Vec::new());
     for target in &backup.targets {
-        let result = check(target, record, request.level, &found.context.events).await;
+        let result = match found.check_signed(target, &backup, request.trust_unsigned).await {
+            Ok(accepted) => {
+                outcome.diagnostics.extend(accepted);
+                check(target, record, (request.level, &opening), &found.context.events).await
+            }
+            Err(problem) => Err(problem),
+        };
         let text = match &result {
             Ok(()) => {
                 sound += 1;
@@ -70,14 +87,14 @@ pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
 async fn check(
     target: &crate::target::Target,
     record: &crate::archive::record::Record,
-    level: Level,
+    (level, opening): (Level, &Opening),
     events: &crate::event::Events,
 ) -> Result<(), Diagnostic> {
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
+        unpack::unpack(target, record, opening, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }

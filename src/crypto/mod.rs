@@ -2,6 +2,8 @@
 
 pub mod age;
 mod bech32;
+pub mod locked;
+pub mod note;
 pub mod resumable;
 
 use std::borrow::Cow;
@@ -23,6 +25,15 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The digest of what `parts` are together.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize().into()
     }
 
     /// The digest itself.

@@ -70,6 +70,12 @@ words! {
         SecretUsed = "secret_used",
         /// A source was captured.
         SourceCaptured = "source_captured",
+        /// Keys were made that backups are sealed to from now on.
+        EpochBegun = "epoch_begun",
+        /// This host made the key that it signs with.
+        SignerMade = "signer_made",
+        /// The keys of an epoch were sealed to other recipients.
+        KeysSealed = "keys_sealed",
         /// A log began a generation: it does not go on from the last backup of it.
         LogForked = "log_forked",
         /// A log is about to be replaced by one with fewer or other records.
@@ -192,6 +198,10 @@ words! {
         Secret = "secret",
         /// The kind of a problem.
         Code = "code",
+        /// The name of keys that backups are sealed to.
+        Epoch = "epoch",
+        /// A signer's public key.
+        Signer = "signer",
         /// A log's generation.
         Generation = "generation",
         /// Records of a log.

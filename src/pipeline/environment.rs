@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::age::Recipient;
+use crate::crypto::note::Verifier;
 use crate::id::{ArgName, Instance, TargetName};
 use crate::limits::{GRACE_HOURS, GRACE_MARGIN_HOURS, MAX_RUN_HOURS};
 use crate::secret::SecretRef;
@@ -47,6 +48,10 @@ pub struct Environment {
     /// Whom backups are sealed to, and who opens them.
     #[serde(default, skip_serializing_if = "Encryption::is_default")]
     pub encryption: Encryption,
+    /// The hosts that make backups of this environment, each with the public key that `strongroom keys show` prints there. Where any
+    /// is named, a backup that none of them signed is not restored.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signers: BTreeMap<Instance, Verifier>,
     /// Where backups are kept, by name.
     #[serde(default)]
     pub target: BTreeMap<TargetName, TargetSettings>,

@@ -38,10 +38,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_level(step, compress, problems);
                 check_codec(resolved, step, compress, problems);
             }
-            Step::Encrypt(_) => {
-                check_recipients(resolved, step, problems);
-                refuse_encrypt(step, problems);
-            }
+            Step::Encrypt(_) => check_recipients(resolved, step, problems),
             Step::Snapshot(snapshot) => check_prefixes(resolved, step, snapshot, problems),
             Step::Assert(assert) if assert.is_empty() => problems.push(
                 problem(
@@ -167,25 +164,6 @@ fn check_recipients(resolved: &Resolved, step: &ResolvedStep, problems: &mut Pro
         .help(
             "add `recipients = [\"age1…\", \"age1…\"]` under `[encryption]` in the environment file; \
              `strongroom keys new` makes a key",
-        ),
-    );
-}
-
-/// Sealing is not built to its end: no run may store in clear what the manifest says is sealed.
-fn refuse_encrypt(step: &ResolvedStep, problems: &mut Problems) {
-    if !step.enabled {
-        return;
-    }
-    problems.push(
-        problem(
-            step,
-            Code::UnknownType,
-            format!("`{}` is to encrypt, and this version does not encrypt yet", step.id),
-            step.span_of("type"),
-        )
-        .why("what the step would pass on would be stored in clear, against what the manifest says")
-        .help(
-            "remove the step, or wait for a version that has it; until then choose targets that encrypt by themselves",
         ),
     );
 }

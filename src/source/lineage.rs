@@ -4,6 +4,8 @@
 //! `.<name>.strongroom-lineage.json` stands beside the source's root and holds an entry for each log restored there. An entry
 //! counts until the next backup of its lineage, and never longer: whoever could bring an old log back later, and an entry
 //! with it, would bring it back unseen.
+//!
+//! While a swap is under way a source has two: the first is that of the swap, the other counts again where it is undone.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -132,19 +134,50 @@ pub fn read(root: &Path, source: &SourceName) -> Result<Option<LineageEntry>, Li
     Ok(entries.into_iter().find(|entry| entry.source == *source))
 }
 
-/// Writes an entry in the place of an earlier one of the same source; gives the file's path.
+/// Writes an entry in the place of earlier ones of the same source; gives the file's path.
 pub fn write(root: &Path, entry: LineageEntry) -> Result<PathBuf, LineageError> {
     let path = beside(root)?;
-    // What cannot be read now could not be read by a backup either, so nothing is lost with it.
-    let mut entries = open(&path)
-        .ok()
-        .flatten()
-        .and_then(|file| parse(file, &path).ok())
-        .unwrap_or_default();
+    let mut entries = present(&path);
     entries.retain(|other| other.source != entry.source);
     entries.push(entry);
+    write_all(&path, entries)?;
+    Ok(path)
+}
+
+/// Writes an entry ahead of the swap that it speaks of. The one that counted until now stays behind it.
+pub fn write_ahead(root: &Path, entry: LineageEntry) -> Result<(), LineageError> {
+    let path = beside(root)?;
+    let (mut same, mut entries): (Vec<_>, Vec<_>) = present(&path)
+        .into_iter()
+        .partition(|other| other.source == entry.source);
+    same.truncate(1);
+    entries.push(entry);
+    entries.append(&mut same);
+    write_all(&path, entries)
+}
+
+/// Takes back what `run` wrote ahead of a swap that was undone. A file that says nothing any more goes.
+pub fn withdraw(root: &Path, run: &RunId) -> Result<(), LineageError> {
+    let path = beside(root)?;
+    let mut entries = present(&path);
+    let before = entries.len();
+    entries.retain(|entry| entry.run != *run);
+    match entries.len() {
+        left if left == before => Ok(()),
+        0 => std::fs::remove_file(&path).map_err(|cause| LineageError::Io { path, cause }),
+        _ => write_all(&path, entries),
+    }
+}
+
+/// The entries that are there. What cannot be read now could not be read by a backup either, so nothing is lost with it.
+fn present(path: &Path) -> Vec<LineageEntry> {
+    let file = open(path).ok().flatten();
+    file.and_then(|file| parse(file, path).ok()).unwrap_or_default()
+}
+
+fn write_all(path: &Path, entries: Vec<LineageEntry>) -> Result<(), LineageError> {
     let failed = |cause| LineageError::Io {
-        path: path.clone(),
+        path: path.to_owned(),
         cause,
     };
     let file = LineageFile {
@@ -153,16 +186,24 @@ pub fn write(root: &Path, entry: LineageEntry) -> Result<PathBuf, LineageError> 
     };
     let mut bytes = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
     bytes.push(b'\n');
-    atomic::write(&path, 0o644, &bytes).map_err(failed)?;
-    Ok(path)
+    atomic::write(path, 0o644, &bytes).map_err(failed)
 }
 
-/// `.<name>.strongroom-lineage.json` beside the real path of `root`.
+/// `.<name>.strongroom-lineage.json` beside the real path of `root`, which may not be there yet.
 fn beside(root: &Path) -> Result<PathBuf, LineageError> {
-    let real = std::fs::canonicalize(root).map_err(|cause| LineageError::Io {
+    let failed = |cause| LineageError::Io {
         path: root.to_owned(),
         cause,
-    })?;
+    };
+    let real = match std::fs::canonicalize(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (Some(above), Some(name)) = (root.parent(), root.file_name()) else {
+                return Err(failed(error));
+            };
+            std::fs::canonicalize(above).map_err(failed)?.join(name)
+        }
+        other => other.map_err(failed)?,
+    };
     let (Some(above), Some(name)) = (real.parent(), real.file_name()) else {
         return Err(LineageError::NoPlace(real));
     };
@@ -285,6 +326,33 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn what_was_written_ahead_of_a_swap_goes_with_it_and_the_earlier_entry_counts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("events");
+        let name = "events".parse().unwrap();
+        let of = |run: u64, length| LineageEntry {
+            run: RunId::new(run, [1; 10]),
+            ..entry("events", length)
+        };
+        let counts = || read(&root, &name).unwrap().map(|entry| entry.head.length);
+        // The log may not be there yet.
+        write_ahead(&root, of(1, 1)).unwrap();
+        assert_eq!(counts(), Some(1));
+        std::fs::create_dir(&root).unwrap();
+        withdraw(&root, &of(1, 1).run).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        write(&root, of(2, 2)).unwrap();
+        write_ahead(&root, of(3, 3)).unwrap();
+        write_ahead(&root, of(4, 4)).unwrap();
+        assert_eq!(counts(), Some(4));
+        withdraw(&root, &of(4, 4).run).unwrap();
+        assert_eq!(counts(), Some(3));
+        write(&root, of(5, 5)).unwrap();
+        withdraw(&root, &of(3, 3).run).unwrap();
+        assert_eq!(counts(), Some(5));
     }
 
     #[test]

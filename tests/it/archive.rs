@@ -9,6 +9,7 @@ use strongroom::archive::record::Record;
 use strongroom::archive::repository::{self, Listing, Stored};
 use strongroom::archive::unpack::{BackupSink, NoSink, UnpackError, unpack};
 use strongroom::codec::Codec;
+use strongroom::crypto::note::Signer;
 use strongroom::event::Events;
 use strongroom::fs::entry::{Entry, Kind, Metadata, TreePath};
 use strongroom::id::SourceName;
@@ -76,6 +77,7 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
         targets: targets.to_vec(),
         required: targets.len(),
         doomed: Arc::default(),
+        epoch: None,
         stop: Arc::default(),
     };
     for target in targets {
@@ -116,7 +118,8 @@ async fn store(targets: &[Target], codec: Codec) -> Stored {
     })
     .await
     .unwrap_or_else(|_| panic!("not packed"));
-    let completed = repository::complete(packed, targets.len(), "salt", |packed: &Packed<()>, refs| {
+    let signer = Signer::generate("host").unwrap();
+    let completed = repository::complete(packed, targets.len(), "salt", &signer, |packed: &Packed<()>, refs| {
         let bytes: u64 = files().iter().map(|(_, data)| data.len() as u64).sum();
         let source = |name: &str, entries: u64, bytes: u64| {
             serde_json::json!({ "name": name, "type": "files", "root": "/x", "entries": entries, "bytes": bytes, "warnings": 0 })
@@ -206,6 +209,7 @@ async fn a_capture_that_fails_leaves_no_archive_and_no_record() {
             targets: vec![target.clone()],
             required: 1,
             doomed: Arc::default(),
+            epoch: None,
             stop: Arc::default(),
         };
         let result = pack(packing, name("one"), &Events::none(), |sink| {

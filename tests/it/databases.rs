@@ -77,10 +77,7 @@ fn databases_are_copied_whole_and_what_lies_beside_them_is_no_entry() {
     assert_eq!(rows(&sink.get("closed.db").data), 5);
     assert_eq!(rows(&sink.get("deep/in.sqlite").data), 7);
     let entry = &sink.get("open.db").entry;
-    assert_eq!(
-        (entry.metadata.mode, entry.metadata.mtime.seconds, entry.stat),
-        (0o604, 1000, None)
-    );
+    assert_eq!((entry.metadata.mode, entry.metadata.mtime.seconds), (0o604, 1000));
     assert_eq!(
         fs::read_dir(scene.spool.path()).unwrap().count(),
         0,

@@ -171,6 +171,6 @@ fn the_scripts_end_with_the_exit_code_that_make_turns_into_2() {
     expect(0, "make restore ENV=dev BACKUP=latest");
     expect(10, "scripts/restore.sh dev 1999");
     expect(2, "make restore ENV=dev BACKUP=1999");
-    // From anywhere.
-    expect(0, "cd / && \"$OLDPWD\"/scripts/backup.sh dev");
+    // From anywhere. What the restores laid beside present files is left out, and told.
+    expect(3, "cd / && \"$OLDPWD\"/scripts/backup.sh dev");
 }

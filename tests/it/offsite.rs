@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proxy::{Fate, Proxy};
@@ -149,7 +150,7 @@ fn the_short_names_of_make_work_on_a_bucket() {
     let text = this.expect(
         0,
         "make backup ENV=dev && make list ENV=dev && make show ENV=dev BACKUP=latest && make verify ENV=dev && \
-         make plan ENV=dev && make restore ENV=dev BACKUP=latest && scripts/backup.sh dev",
+         make plan ENV=dev && make restore ENV=dev BACKUP=latest",
     );
     for part in [
         "stored in offsite and read back",
@@ -159,18 +160,19 @@ fn the_short_names_of_make_work_on_a_bucket() {
     ] {
         assert!(text.contains(part), "`{part}` is missing: {text}");
     }
+    // What the restore laid beside present files is left out, and told.
+    let text = this.expect(3, "scripts/backup.sh dev");
+    assert!(text.contains("stored in offsite and read back"), "{text}");
     assert_eq!(this.ids().len(), 2);
 }
 
 #[test]
-fn retention_lets_old_backups_go_from_a_bucket_with_their_objects() {
+fn retention_lets_old_backups_go_from_a_bucket_and_a_sweep_their_objects() {
     let this = Offsite::new();
-    let pipeline = std::fs::read_to_string(this.scratch.project().join("pipelines/backup.toml")).unwrap();
-    let retain = "\n[[step]]\nid = \"retention\"\ntype = \"retain\"\nkeep-last = 2\nmax-remove = \"60%\"\n";
-    this.scratch.write(&BTreeMap::from([(
-        "pipelines/backup.toml".to_owned(),
-        pipeline + retain,
-    )]));
+    let rules = "[pipeline.backup.step.retention]\nkeep-last = 2\nkeep-within = \"0h\"\nkeep-daily = 0\n\
+                 keep-weekly = 0\nkeep-monthly = 0\nmax-remove = \"60%\"\n";
+    let through = |endpoint: &str| this.environment("offsite", &(target("offsite", "service/dev", endpoint) + rules));
+    through(&this.server.endpoint());
     let made: Vec<String> = (0..4)
         .map(|_| {
             json(&this.expect(0, "strongroom backup -e dev --json"))["backup"]
@@ -180,13 +182,39 @@ fn retention_lets_old_backups_go_from_a_bucket_with_their_objects() {
         })
         .collect();
     assert_eq!(this.ids(), made[2..]);
-    let objects = this.objects();
-    for (id, kept) in made.iter().zip([false, false, true, true]) {
-        assert_eq!(
-            objects.iter().any(|object| object.contains(id.as_str())),
-            kept,
-            "{id}: {objects:?}"
-        );
+    let there = |folder: &str| -> Vec<bool> {
+        let objects = this.objects();
+        let of = |id: &String| format!("service/dev/{folder}/dev/{id}");
+        made.iter()
+            .map(|id| objects.iter().any(|object| object.starts_with(&of(id))))
+            .collect()
+    };
+    assert_eq!(there("backups"), [false, false, true, true]);
+    // What they needed has its time of grace.
+    this.expect(0, "strongroom sweep -e dev");
+    assert_eq!((there("archives"), there("sums")), (vec![true; 4], vec![true; 4]));
+    // The store's time stamps decide: here it says of every object that it is four years older.
+    let proxy = Proxy::before(this.server.address());
+    let aged = |answer: &str| {
+        let mut stamps = answer.split("<LastModified>");
+        let mut changed = stamps.next().unwrap().to_owned();
+        for stamp in stamps {
+            let year: u32 = stamp[..4].parse().unwrap();
+            changed.push_str(&format!("<LastModified>{:04}{}", year - 4, &stamp[4..]));
+        }
+        changed
+    };
+    let lists = |request: &crate::proxy::Request| request.method == "GET" && request.path.contains("list-type=2");
+    proxy.befall(0, usize::MAX, Fate::Change(Arc::new(aged)), lists);
+    through(&proxy.endpoint());
+    let swept = json(&this.expect(0, "strongroom sweep -e dev --json"));
+    assert!(
+        swept["targets"][0]["deleted"]["objects"].as_u64().unwrap() >= 4,
+        "{swept:#}"
+    );
+    through(&this.server.endpoint());
+    for folder in ["backups", "archives", "sums"] {
+        assert_eq!(there(folder), [false, false, true, true], "{folder}");
     }
     this.expect(
         0,

@@ -21,6 +21,8 @@ pub(crate) enum Fate {
     StallAfter(usize),
     /// This is answered instead; the server hears nothing.
     Answer(u16, String),
+    /// The answer is another one than the server's, as long as that was.
+    Change(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Something is done before the server hears of it.
     First(Arc<dyn Fn(&Request) + Send + Sync>),
 }
@@ -169,7 +171,11 @@ fn serve(mut client: TcpStream, server: SocketAddr, rules: &Mutex<Vec<Rule>>, se
         .head
         .lines()
         .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-    let head: String = kept.flat_map(|line| [line, "\r\n"]).collect();
+    let mut head: String = kept.flat_map(|line| [line, "\r\n"]).collect();
+    if matches!(fate, Some(Fate::Change(_))) {
+        // So that the answer comes in one piece.
+        head = head.replacen("HTTP/1.1", "HTTP/1.0", 1);
+    }
     upstream
         .write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())
         .ok()?;
@@ -183,6 +189,11 @@ fn serve(mut client: TcpStream, server: SocketAddr, rules: &Mutex<Vec<Rule>>, se
         Some(Fate::StallAfter(keep)) => {
             client.write_all(&answer[..answer.len().min(body + keep)]).ok()?;
             stay(&mut client)
+        }
+        Some(Fate::Change(change)) => {
+            let changed = change(std::str::from_utf8(&answer).ok()?);
+            assert_eq!(changed.len(), answer.len());
+            client.write_all(changed.as_bytes()).ok()
         }
         _ => client.write_all(&answer).ok(),
     }

@@ -262,7 +262,12 @@ fn points_are_listed_named_and_removed() {
     project.run(0, "rollback --drop");
     assert!(project.points().is_empty());
     project.run(10, "rollback");
-    assert_eq!(project.beside(), ["log", "tree"], "nothing is left");
+    let note = ".log.strongroom-lineage.json";
+    assert_eq!(
+        project.beside(),
+        [note, "log", "tree"],
+        "nothing is left but what the next backup must know of the log"
+    );
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! A restore over four destinations, killed at any moment: one of them is a mount point with a database that a service
 //! writes to. After the next command all four are old or all four are new, and the database is sound.
+//!
+//! A moment is a call of the kernel, counted in the folders of the destinations: strace ends the restore where the call of
+//! that number begins. So it does not matter how fast the machine is, and a call that no kill met can be named.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +12,19 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::namespace::Namespace;
 use crate::transcript::{Scratch, program};
 
 /// Files beside the database in the volume: each is a rename of its own, so that a kill has something to hit.
 const PADS: usize = 400;
+
+/// The folders in which the swap works: those that hold three of the destinations, and the fourth itself.
+const FOLDERS: [&str; 4] = ["three", "one", "two", "volume"];
+
+/// The calls at which a restore is killed: what changes names, what makes that last, and what looks before it does.
+const CALLS: [&str; 3] = ["renameat2", "fsync", "openat2"];
 
 /// A project with four sources, and the namespace in which one of them is a volume.
 struct World {
@@ -79,13 +88,18 @@ targets = ["local"]
             fs::create_dir_all(world.at(folder)).unwrap();
         }
         world.set(Holds::Base);
-        for pad in 0..PADS {
-            fs::write(world.volume().join(format!("pad-{pad}")), "not captured").unwrap();
-        }
+        world.pad();
         let output = world.run(&["backup", "--json"]);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         world.base.push_str(report["backup"].as_str().unwrap());
         world
+    }
+
+    /// Puts the pads into the volume.
+    fn pad(&self) {
+        for pad in 0..PADS {
+            fs::write(self.volume().join(format!("pad-{pad}")), "not captured").unwrap();
+        }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -101,6 +115,26 @@ targets = ["local"]
         let mut command = self.namespace.command(&self.scratch.project(), program());
         command.args(arguments).args(["--env", "dev"]);
         command
+    }
+
+    /// A command of the program under strace, which looks at what it does in the folders of the destinations.
+    fn watched(&self, arguments: &[&str], options: &[&str]) -> Command {
+        let mut command = self.namespace.command(&self.scratch.project(), Path::new("strace"));
+        command.args(["-f", "-qq", "-s", "256", "-o"]).arg(self.log());
+        for folder in FOLDERS {
+            command.arg("-P").arg(self.at(folder));
+        }
+        command
+            .args(options)
+            .arg(program())
+            .args(arguments)
+            .args(["--env", "dev"]);
+        command
+    }
+
+    /// What strace writes.
+    fn log(&self) -> PathBuf {
+        self.scratch.project().join("calls")
     }
 
     /// Runs a command of the program that must be done, with warnings at most.
@@ -127,14 +161,16 @@ targets = ["local"]
         left
     }
 
-    /// Brings all four destinations to a state of their own.
+    /// Brings all four destinations to a state of their own. The log only grows, as a log does.
     fn set(&self, holds: Holds) {
         let text = match holds {
             Holds::Base => "base".to_owned(),
             Holds::Round(round) => round.to_string(),
         };
         fs::write(self.at("one/config/file"), &text).unwrap();
-        fs::write(self.at("two/events/log"), format!("{text}\n")).unwrap();
+        let path = self.at("two/events/log");
+        let mut log = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(log, "{text}").unwrap();
         fs::write(self.at("three/artifacts/file"), &text).unwrap();
         self.sql(&format!(
             "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (a TEXT); DELETE FROM t; INSERT INTO t VALUES ('{text}');"
@@ -164,7 +200,7 @@ targets = ["local"]
         let read = |path: &str| fs::read_to_string(self.at(path)).unwrap();
         [
             of(read("one/config/file")),
-            of(read("two/events/log")),
+            of(read("two/events/log").lines().last().unwrap().to_owned()),
             of(read("three/artifacts/file")),
             // The service adds rows of its own, which say nothing.
             of(self.sql("SELECT a FROM t WHERE a NOT LIKE 'row%'")),
@@ -198,13 +234,25 @@ targets = ["local"]
         }
     }
 
-    /// Begins a restore and gives its process.
-    fn restore(&self) -> Child {
-        self.command(&["restore", &self.base, "--while-running"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+    /// Restores the backup and gives the calls that it made in the folders of the destinations.
+    fn calls(&self) -> Calls {
+        let trace = format!("trace={}", CALLS.join(","));
+        let restore = ["restore", &self.base, "--while-running", "-q"];
+        let output = self.watched(&restore, &["-e", &trace]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "strace is needed, and leave to use it: apt-get install -y strace\n{said}"
+        );
+        let log = fs::read_to_string(self.log()).unwrap();
+        let of_thread = |line: &str| Some((line.split_once(' ')?.0.to_owned(), line.to_owned()));
+        let mut threads: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (thread, line) in log.lines().filter_map(of_thread) {
+            threads.entry(thread).or_default().push(line);
+        }
+        // The swap has a thread of its own, and each thread counts by itself.
+        Calls(threads.into_values().max_by_key(Vec::len).unwrap())
     }
 
     /// The swap journal of a restore under way, in the folder that decides.
@@ -239,9 +287,10 @@ targets = ["local"]
                 .starts_with("pad-")
         });
         assert_eq!(pads.count(), PADS, "round {round}, killed {moment}");
+        let settled = [".strongroom-point-", ".strongroom-replaced-", ".strongroom-lineage."];
         let unsettled = |path: &&PathBuf| {
             let name = path.to_str().unwrap();
-            !name.contains(".strongroom-point-") && !name.contains(".strongroom-replaced-")
+            !settled.iter().any(|word| name.contains(word))
         };
         let left = self.left();
         assert_eq!(
@@ -282,75 +331,75 @@ fn write(mut input: ChildStdin, stop: &AtomicBool) {
     }
 }
 
+/// The calls of the thread that swaps, as strace shows them.
+struct Calls(Vec<String>);
+
+impl Calls {
+    /// The calls of this name, in order.
+    fn named<'c>(&'c self, call: &'c str) -> impl Iterator<Item = &'c String> {
+        self.0.iter().filter(move |line| {
+            let shown = line.split_once(' ').unwrap().1.trim_start();
+            shown.strip_prefix(call).is_some_and(|rest| rest.starts_with('('))
+        })
+    }
+
+    fn count(&self, call: &str) -> u64 {
+        self.named(call).count() as u64
+    }
+
+    /// The number of the first rename that names all of these.
+    fn rename(&self, names: &[&str]) -> u64 {
+        let is_it = |line: &String| names.iter().all(|name| line.contains(name));
+        1 + self.named("renameat2").position(is_it).unwrap() as u64
+    }
+
+    /// The number of the rename that commits.
+    fn commit(&self) -> u64 {
+        self.rename(&["\".strongroom-swap-", "\".strongroom-swapped-"])
+    }
+}
+
 /// When a restore is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     /// So many milliseconds after it was begun.
     Begun(u64),
-    /// So many milliseconds after it said that it replaces.
-    Replacing(u64),
-    /// So many microseconds after its journal was there.
-    Journalled(u64),
-    /// When the first destination was new.
-    FirstIsNew,
-    /// So many microseconds after its journal was committed.
-    Committed(u64),
+    /// When a call of this name begins, counted from 1.
+    At(&'static str, u64),
 }
 
 impl Moment {
-    fn of(round: u64) -> Self {
+    /// Goes through the renames from the first and from the last on, and through the other calls; every fifth is any moment of
+    /// the whole run.
+    fn of(round: u64, calls: &Calls) -> Self {
         let number = round / 5;
+        let at = |call, step: u64| Self::At(call, 1 + number * step % calls.count(call));
         match round % 5 {
-            0 => Self::Begun(number * 137 % 1500),
-            1 => Self::Replacing(number * 29 % 150),
-            2 => Self::Journalled(number * 311 % 6000),
-            3 => Self::FirstIsNew,
-            _ => Self::Committed(number * 173 % 9000),
+            0 => at("renameat2", 61),
+            1 => Self::At("renameat2", calls.count("renameat2").saturating_sub(number % 8)),
+            2 => at("fsync", 3),
+            3 => at("openat2", 97),
+            _ => Self::Begun(number * 137 % 1500),
         }
     }
 }
 
-/// Kills the restore at a moment; a restore that ends before it is let go.
-fn kill_at(world: &World, mut restore: Child, moment: Moment) {
-    let stderr = restore.stderr.take().unwrap();
-    let (sender, lines) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            // Nobody listens any more once the moment has come.
-            let _ = sender.send(line);
-        }
-    });
-    let mut over = || restore.try_wait().unwrap().is_some();
+/// Kills a command of the program at a moment; one that ends before it is let go.
+fn kill_at(world: &World, arguments: &[&str], moment: Moment) {
+    let quiet = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     match moment {
-        Moment::Begun(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
-        Moment::Replacing(milliseconds) => {
-            if lines.iter().any(|line| line.contains("replace: started")) {
-                std::thread::sleep(Duration::from_millis(milliseconds));
-            }
+        Moment::Begun(milliseconds) => {
+            let mut child = quiet(&mut world.command(arguments));
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            drop(child.kill());
+            child.wait().unwrap();
         }
-        Moment::Journalled(microseconds) => {
-            while world.journal().is_none() && !over() {}
-            wait(microseconds);
-        }
-        Moment::Committed(microseconds) => {
-            while world.journal().is_none() && !over() {}
-            while world.journal().is_some() && !over() {}
-            wait(microseconds);
-        }
-        Moment::FirstIsNew => {
-            let first = world.at("three/artifacts/file");
-            while world.journal().is_none() && !over() {}
-            while fs::read_to_string(&first).map_or(true, |text| text != "base") && !over() {}
+        Moment::At(call, number) => {
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let options = ["-e", &format!("trace={call}"), "-e", &inject];
+            quiet(&mut world.watched(arguments, &options)).wait().unwrap();
         }
     }
-    drop(restore.kill());
-    restore.wait().unwrap();
-    reader.join().unwrap();
-}
-
-fn wait(microseconds: u64) {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_micros(microseconds) {}
 }
 
 fn rounds() -> u64 {
@@ -364,23 +413,24 @@ fn rounds() -> u64 {
 #[test]
 fn a_restore_that_is_killed_at_any_moment_leaves_all_destinations_old_or_all_new() {
     let world = World::new();
+    let service = world.service();
+    world.set(Holds::Round(0));
+    let calls = world.calls();
+    drop(service);
     let (mut old, mut recovered) = (0, 0);
     for round in 0..rounds() {
-        let moment = Moment::of(round);
+        let moment = Moment::of(round, &calls);
         world.set(Holds::Round(round));
         let service = world.service();
-        kill_at(&world, world.restore(), moment);
+        kill_at(&world, &["restore", &world.base, "--while-running", "-q"], moment);
         recovered += u32::from(world.left().iter().any(|path| {
             let name = path.to_str().unwrap();
             name.contains("-swap-") || name.contains("-swapped-") || name.contains("-drop-")
         }));
         if round % 3 == 0 {
             // The one that comes to settle it is killed too.
-            let mut settling = world.command(&["rollback", "--list"]);
-            let mut settling = settling.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(round * 53 % 200));
-            drop(settling.kill());
-            settling.wait().unwrap();
+            let number = 1 + round * 53 % calls.count("renameat2");
+            kill_at(&world, &["rollback", "--list", "-q"], Moment::At("renameat2", number));
         }
         // A backup does as well, and is one of either state.
         if round % 4 == 1 {
@@ -407,13 +457,48 @@ fn a_restore_that_is_killed_at_any_moment_leaves_all_destinations_old_or_all_new
 }
 
 #[test]
+fn a_log_that_a_killed_restore_has_put_in_place_is_known_to_the_next_backup() {
+    let world = World::new();
+    world.set(Holds::Round(0));
+    let calls = world.calls();
+    let (commit, last) = (calls.commit(), calls.count("renameat2"));
+    // From the commit to the rename after which nothing is left to settle.
+    for (round, at) in [(1, commit), (2, commit + 1), (3, last)] {
+        world.set(Holds::Round(round));
+        world.run(&["backup", "-q"]);
+        let restore = ["restore", &world.base, "--while-running", "-q"];
+        kill_at(&world, &restore, Moment::At("renameat2", at));
+        world.run(&["backup", "-q"]);
+        world.assert_whole(round, &format!("at rename {at} of {last}"));
+    }
+    // What was noted of a restore that was undone is taken back: the log may not shrink to what it would have put there.
+    world.set(Holds::Round(4));
+    world.run(&["backup", "-q"]);
+    let restore = ["restore", &world.base, "--while-running", "-q"];
+    kill_at(&world, &restore, Moment::At("renameat2", commit - 1));
+    world.run(&["rollback", "--list", "-q"]);
+    assert_eq!(world.holds(), [Holds::Round(4); 4]);
+    fs::write(world.at("two/events/log"), "base\n").unwrap();
+    let output = world.command(&["backup", "-q"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(5) && said.contains("log-shrank"), "{said}");
+}
+
+#[test]
 fn what_kills_a_restore_would_find_a_swap_without_a_journal() {
     let world = World::new();
-    // Without its journal a swap that was cut short is what a swap without one would have left.
-    for round in 0..100 {
+    world.set(Holds::Round(0));
+    let calls = world.calls();
+    // Anywhere between the first destination that is new and the commit.
+    let first = calls.rename(&["\"artifacts\"", "RENAME_EXCHANGE"]);
+    let commit = calls.commit();
+    for (round, at) in [(1, first + 1), (2, u64::midpoint(first, commit)), (3, commit - 10)] {
+        world.pad();
         world.set(Holds::Round(round));
-        kill_at(&world, world.restore(), Moment::FirstIsNew);
-        let unfinished = world.journal().is_some();
+        let restore = ["restore", &world.base, "--while-running", "-q"];
+        kill_at(&world, &restore, Moment::At("renameat2", at));
+        assert!(world.journal().is_some(), "rename {at} of {commit} was not met");
+        // Without its journal a swap that was cut short is what a swap without one would have left.
         for path in world.left() {
             if path.to_str().unwrap().contains(".strongroom-swap-") {
                 fs::remove_file(path).unwrap();
@@ -421,10 +506,9 @@ fn what_kills_a_restore_would_find_a_swap_without_a_journal() {
         }
         world.run(&["rollback", "--list", "-q"]);
         let holds = world.holds();
-        if holds.iter().any(|other| *other != holds[0]) {
-            assert!(unfinished, "a swap that was committed is mixed: {holds:?}");
-            return;
-        }
+        assert!(
+            holds.iter().any(|other| *other != holds[0]),
+            "killed at rename {at} of {commit} without a journal, and nobody would see it: {holds:?}"
+        );
     }
-    panic!("in a hundred rounds no kill has left some destinations old and some new");
 }

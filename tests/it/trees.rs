@@ -63,6 +63,12 @@ pub(crate) fn build(dir: &Path) {
     set_time(dir, YEAR_2300, 999_999_999);
 }
 
+/// Builds such a tree in a folder that is not there yet.
+pub(crate) fn build_into(dir: &Path) {
+    fs::create_dir_all(dir).unwrap();
+    build(dir);
+}
+
 /// Makes `levels` folders, one in another, and a file at the bottom, however long the path becomes.
 pub(crate) fn deep(dir: &Path, levels: usize, name: &[u8]) {
     fs::create_dir(dir).unwrap();

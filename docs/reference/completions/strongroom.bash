@@ -320,7 +320,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__drill)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --from --allow-unredacted --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -343,6 +343,10 @@ _strongroom() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1207,7 +1211,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__plan)
-            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1237,6 +1241,10 @@ _strongroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --to)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1254,6 +1262,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1317,7 +1340,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__restore)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --from --allow-unredacted --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1343,6 +1366,10 @@ _strongroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --to)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1360,6 +1387,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1600,7 +1642,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__run)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1630,6 +1672,10 @@ _strongroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --to)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1647,6 +1693,21 @@ _strongroom() {
                     ;;
                 --rewind-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)
@@ -1994,7 +2055,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__verify)
-            opts="-e -o -q -v -h -V --level --pipeline --target --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --level --pipeline --target --identity --trust-unsigned --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2010,6 +2071,21 @@ _strongroom() {
                     ;;
                 --target)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --env)

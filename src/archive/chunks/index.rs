@@ -24,7 +24,7 @@ use crate::limits::READ_BLOCK;
 const MAGIC: &[u8; 8] = b"SRINDEX1";
 const DIGEST: u64 = 32;
 /// Offset of the footer and the digest.
-const TAIL: u64 = 8 + DIGEST;
+const TAIL: usize = 8 + 32;
 
 /// What the items belong to and refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ impl Index {
 /// Compares the file with its digest; gives the offset of the footer.
 fn check(file: &File, hashed: u64) -> Result<u64, IndexError> {
     let (mut hasher, mut block, mut at) = (blake3::Hasher::new(), vec![0; READ_BLOCK], 0);
-    let mut tail = [0; TAIL as usize];
+    let mut tail = [0; TAIL];
     while at < hashed {
         let wanted = usize::try_from(hashed - at).map_or(READ_BLOCK, |left| left.min(READ_BLOCK));
         let now = block.get_mut(..wanted).unwrap_or_default();
@@ -234,7 +234,7 @@ fn check(file: &File, hashed: u64) -> Result<u64, IndexError> {
         hasher.update(now);
         at += wanted as u64;
     }
-    let from = (hashed + DIGEST).checked_sub(TAIL).ok_or(IndexError::Damaged)?;
+    let from = (hashed + DIGEST).checked_sub(TAIL as u64).ok_or(IndexError::Damaged)?;
     std::os::unix::fs::FileExt::read_exact_at(file, &mut tail, from)?;
     let (offset, digest) = tail.split_at(8);
     if hasher.finalize().as_bytes() != digest {

@@ -86,6 +86,8 @@ pub struct Item {
     pub marks: Marks,
     /// The backup, by its sequence, whose catalog has the entry's line.
     pub written: u64,
+    /// That line is in the patch and stands for another one that the base has for this path.
+    pub covers: bool,
 }
 
 /// Marks of an item.
@@ -199,6 +201,7 @@ const GONE: u8 = 8;
 const WITH_STAT: u8 = 16;
 const WITH_DIGEST: u8 = 32;
 const WITH_XATTRS: u8 = 64;
+const COVERS: u8 = 128;
 
 /// What of an item is needed to see whether its file is unchanged: cheap to read, without the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +216,8 @@ pub struct Glance {
     pub size: u64,
     /// The backup whose catalog has the entry's line.
     pub written: u64,
+    /// That line stands for another one of the base.
+    pub covers: bool,
 }
 
 /// A number for each kind of entry.
@@ -238,6 +243,7 @@ impl Item {
             content,
             marks,
             written,
+            covers,
         } = self;
         let mut flags = 0;
         for (set, flag) in [
@@ -248,6 +254,7 @@ impl Item {
             (entry.stat.is_some(), WITH_STAT),
             (blake3.is_some(), WITH_DIGEST),
             (!entry.metadata.xattrs.is_empty(), WITH_XATTRS),
+            (*covers, COVERS),
         ] {
             flags |= if set { flag } else { 0 };
         }
@@ -293,6 +300,7 @@ impl Item {
             content: Content::Nothing,
             marks: glance.marks,
             written: glance.written,
+            covers: glance.covers,
         };
         if glance.marks.gone {
             return Ok(item);
@@ -361,6 +369,7 @@ fn glance(taker: &mut Taker<'_>) -> Result<(u8, Glance), NotAnItem> {
         stat,
         size,
         written,
+        covers: flags & COVERS != 0,
     };
     Ok((flags, glance))
 }
@@ -505,7 +514,9 @@ fn write_content(content: &Content, into: &mut Vec<u8>) {
             into.push(3);
             put(into, (*page).into());
             put(into, runs.len() as u64);
-            runs.iter().for_each(|run| put_piece(*run, into));
+            for run in runs {
+                put_piece(*run, into);
+            }
         }
     }
 }
@@ -574,6 +585,7 @@ pub(super) mod tests {
                 ..Marks::default()
             },
             written: 300,
+            covers: is_file,
         }
     }
 

@@ -198,21 +198,20 @@ impl Chunks {
                 self.made.push(place);
                 continue;
             }
-            let piece = match stores.find(&id, length)? {
-                Some(piece) => piece,
-                None => {
-                    let part = Part {
-                        source,
-                        path,
-                        offset: at + (taken - length) as u64,
-                        id,
-                        data,
-                        parts: Parts::Touching,
-                    };
-                    let piece = stores.part(&part)?;
-                    stores.lookup.remember(id, piece);
-                    piece
-                }
+            let piece = if let Some(piece) = stores.find(&id, length)? {
+                piece
+            } else {
+                let part = Part {
+                    source,
+                    path,
+                    offset: at + (taken - length) as u64,
+                    id,
+                    data,
+                    parts: Parts::Touching,
+                };
+                let piece = stores.part(&part)?;
+                stores.lookup.remember(id, piece);
+                piece
             };
             self.made.push((piece, id));
         }

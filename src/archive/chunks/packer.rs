@@ -1,13 +1,16 @@
 //! From frames to stored packs: frames → compressors → packs → sealed → targets. A pack is named by the digest of its stored bytes, so its
 //! name is known when it is full.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::archive::epoch::HostEpoch;
 use crate::archive::fan::{Fan, Item as Sent};
 use crate::archive::layout;
+use crate::archive::sweep::doomed::Doomed;
 use crate::archive::tar_header;
-use crate::codec::frames::{Buffers, Compressor, FrameError, StoredFrame, compress_whole, compressors};
+use crate::codec::frames::{self, Buffers, Compressor, FrameError, StoredFrame, compress_whole, compressors};
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
@@ -27,6 +30,11 @@ pub enum Sealing {
 }
 
 impl Sealing {
+    /// To the key of an epoch, where there is one.
+    pub fn of(epoch: Option<&HostEpoch>) -> Self {
+        epoch.map_or(Self::Open, |epoch| Self::To(epoch.recipient))
+    }
+
     /// What the object's name ends with, behind the codec's own suffix.
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -116,16 +124,41 @@ pub struct Packs {
     pub frames: Vec<Option<(u32, u32)>>,
 }
 
+/// What decides the names of a backup's objects, beside what they hold.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// How they are sealed.
+    pub sealing: Sealing,
+    /// Names that no object must have. What is sealed is another object each time, so none that is doomed can have its name.
+    pub doomed: Arc<Doomed>,
+    /// What makes an object this backup's own where one of the same name is doomed.
+    pub salt: String,
+}
+
+impl Naming {
+    /// Seals a whole object and names it.
+    pub fn seal(&self, plain: Vec<u8>, name: impl Fn(&Digest) -> String) -> Result<(String, Vec<u8>), AgeError> {
+        let named = |stored: &[u8]| name(&Digest::of(stored)) + self.sealing.suffix();
+        match self.sealing {
+            Sealing::Open => Ok(self.doomed.avoid(plain, &self.salt, named)),
+            Sealing::To(_) => {
+                let sealed = self.sealing.seal(plain)?;
+                Ok((named(&sealed), sealed))
+            }
+        }
+    }
+}
+
 /// Gathers frames into packs and sends these to the targets. A queue that ends without the mark `complete` is a capture that failed: its
 /// last pack is not stored.
-pub fn collect(inlet: Inlet, fan: &mut Fan, sealing: Sealing, complete: &AtomicBool) -> Result<Packs, PackingError> {
+pub fn collect(inlet: Inlet, fan: &mut Fan, naming: &Naming, complete: &AtomicBool) -> Result<Packs, PackingError> {
     let mut open = Open::default();
     let mut made = Packs::default();
     for frame in inlet.results {
         let frame = frame?.map_err(PackingError::Frame)?;
         let number = inlet.numbers.recv().map_err(|_| PackingError::Gone)?;
         if !open.has_room_for(&frame) {
-            open.close(fan, sealing, &mut made)?;
+            open.close(fan, naming, &mut made)?;
         }
         open.add(number, &frame, &mut made);
     }
@@ -133,7 +166,7 @@ pub fn collect(inlet: Inlet, fan: &mut Fan, sealing: Sealing, complete: &AtomicB
         return Err(PackingError::Gone);
     }
     if !open.lengths.is_empty() {
-        open.close(fan, sealing, &mut made)?;
+        open.close(fan, naming, &mut made)?;
     }
     Ok(made)
 }
@@ -169,17 +202,20 @@ impl Open {
     }
 
     /// Ends the tar archive and the table of frames, seals, names and sends the pack.
-    fn close(&mut self, fan: &mut Fan, sealing: Sealing, made: &mut Packs) -> Result<(), PackingError> {
-        let end = compress_whole(&tar_header::END, 1)?;
-        self.lengths.push(FrameLength {
-            stored: u32::try_from(end.len()).unwrap_or(u32::MAX),
-            plain: u32::try_from(tar_header::END.len()).unwrap_or(u32::MAX),
-        });
-        self.stored.extend_from_slice(&end);
-        self.plain += tar_header::END.len() as u64;
-        self.stored.extend_from_slice(&seek_table::write(&self.lengths)?);
+    fn close(&mut self, fan: &mut Fan, naming: &Naming, made: &mut Packs) -> Result<(), PackingError> {
+        self.push(&compress_whole(&tar_header::END, 1)?, tar_header::END.len());
+        let mut table = seek_table::write(&self.lengths)?;
+        if naming.sealing == Sealing::Open {
+            let name = Digest::of_parts(&[&self.stored, &table]);
+            if naming.doomed.contains(&layout::pack(&name)) {
+                self.push(&frames::skippable(naming.salt.as_bytes()), 0);
+                table = seek_table::write(&self.lengths)?;
+            }
+        }
+        self.stored.extend_from_slice(&table);
         let room = self.stored.capacity();
-        let stored = sealing.seal(std::mem::replace(&mut self.stored, Vec::with_capacity(room)))?;
+        let stored = std::mem::replace(&mut self.stored, Vec::with_capacity(room));
+        let stored = naming.sealing.seal(stored)?;
         let name = Digest::of(&stored);
         made.packs.push(PackInfo {
             name,
@@ -188,6 +224,17 @@ impl Open {
         });
         self.lengths.clear();
         self.plain = 0;
-        Ok(fan.send(&Sent::Object(layout::pack(&name) + sealing.suffix(), stored.into()))?)
+        let object = layout::pack(&name) + naming.sealing.suffix();
+        Ok(fan.send(&Sent::Object(object, stored.into()))?)
+    }
+
+    /// Appends a frame of so many plain bytes.
+    fn push(&mut self, frame: &[u8], plain: usize) {
+        self.lengths.push(FrameLength {
+            stored: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            plain: u32::try_from(plain).unwrap_or(u32::MAX),
+        });
+        self.stored.extend_from_slice(frame);
+        self.plain += plain as u64;
     }
 }

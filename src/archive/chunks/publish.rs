@@ -11,6 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::archive::catalog::{InPacks, Line, Listed, PackRun, Place, SegmentText, ends_segment};
+use crate::archive::keys::ChunkKey;
 use crate::archive::layout;
 use crate::archive::pack::Origin;
 use crate::archive::record::{Record, SegmentRecord};
@@ -24,7 +25,7 @@ use crate::id::SourceName;
 use super::base::Base;
 use super::index::{Footer, Index, IndexError, IndexWriter, PackInfo};
 use super::item::{Content, Item, Piece};
-use super::packer::{Packs, Sealing};
+use super::packer::{Naming, Packs};
 use super::shelf::PROVISIONAL;
 use super::sink::Totals;
 
@@ -71,10 +72,10 @@ pub struct Making<'a> {
     pub base: Option<(&'a Base, &'a Record)>,
     /// The new backup's sequence.
     pub sequence: u64,
-    /// How segments are sealed.
-    pub sealing: Sealing,
+    /// How segments are sealed and named.
+    pub naming: &'a Naming,
     /// Key of the digests of segments, where those are sealed.
-    pub key: Option<&'a [u8; 32]>,
+    pub key: Option<ChunkKey>,
     /// The key's name.
     pub epoch: Option<String>,
     /// Where the index will stand.
@@ -253,6 +254,8 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
                 *live += u64::from(piece.length);
             }
         }
+        // A base that begins with this backup covers nothing.
+        item.covers &= self.base.is_some();
         self.body.clear();
         item.write(&mut self.body);
         self.index.item(item.entry.path.as_bytes(), &self.body)?;
@@ -364,11 +367,11 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Segments<F> {
             return Ok(());
         };
         let blake3 = match making.key {
-            Some(key) => blake3::keyed_hash(key, &plain).into(),
+            Some(key) => key.digest(&plain),
             None => Digest::of(&plain),
         };
-        let stored = making.sealing.seal(frames::compress_whole(&plain, SEGMENT_LEVEL)?)?;
-        let name = layout::catalog(&Digest::of(&stored)) + making.sealing.suffix();
+        let stored = frames::compress_whole(&plain, SEGMENT_LEVEL)?;
+        let (name, stored) = making.naming.seal(stored, layout::catalog)?;
         self.made.push(SegmentRecord {
             name: name.clone(),
             bytes: stored.len() as u64,

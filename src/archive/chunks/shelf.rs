@@ -306,7 +306,7 @@ mod tests {
             .collect()
     }
 
-    fn found<'a>(frames: &'a Frames, piece: Piece) -> &'a [u8] {
+    fn found(frames: &Frames, piece: Piece) -> &[u8] {
         let number = piece.pack & !PROVISIONAL;
         let (_, plain) = frames.0.iter().find(|(n, _)| *n == number).unwrap();
         &plain[piece.offset as usize..][..piece.length as usize]
@@ -318,9 +318,10 @@ mod tests {
         let mut shelf = Shelf::new(Frames::default());
         let mut placed = Vec::new();
         for n in 0..400_u64 {
-            let path = format!("{}/{n}", "long".repeat((n as usize % 40) * 2));
+            let number = usize::try_from(n).unwrap();
+            let path = format!("{}/{n}", "long".repeat((number % 40) * 2));
             let path = TreePath::parse(path.trim_start_matches('/').as_bytes()).unwrap();
-            let length = (n as usize * 7919) % 60_000;
+            let length = (number * 7919) % 60_000;
             let data = if n % 3 == 0 {
                 noise(n, length)
             } else {
@@ -331,7 +332,7 @@ mod tests {
                     source: &source,
                     path: &path,
                     offset: n * 100,
-                    id: [n as u8; 16],
+                    id: [n.to_le_bytes()[0]; 16],
                     data: &data,
                     parts: Parts::Touching,
                 };

@@ -206,7 +206,7 @@ impl<O: FrameOut> ChunkSink<O> {
                 self.spool.item(path, body)?;
                 self.totals.items += body.len() as u64;
                 self.totals.patch += body.len() as u64;
-            } else if glance.written <= base {
+            } else if glance.written <= base || glance.covers {
                 let (path, _) = cursor.raw();
                 self.body.clear();
                 gone(self.settings.sequence).write(&mut self.body);
@@ -383,6 +383,7 @@ impl<O: FrameOut> ChunkSink<O> {
             content,
             marks,
             written: self.settings.sequence,
+            covers: false,
         };
         self.push(item)
     }
@@ -400,16 +401,21 @@ impl<O: FrameOut> ChunkSink<O> {
             return Err(SinkError::Stopped);
         }
         let path = item.entry.path.clone();
+        let base = self.settings.base.as_ref().map_or(0, |base| base.index.footer().base);
         let old = self.old(path.as_bytes()).map_err(|error| broken(&error))?;
         if let Some(old) = old {
             if old.has_line_of(&item) {
                 item.written = old.written;
+                item.covers = old.covers;
+            } else {
+                item.covers = old.written <= base || old.covers;
             }
             if let Some(cursor) = &mut self.cursor {
                 cursor.advance().map_err(|error| broken(&error))?;
             }
         } else if self.cursor.as_ref().and_then(|c| c.compare(path.as_bytes())) == Some(Ordering::Equal) {
             // It was gone and has come back.
+            item.covers = true;
             if let Some(cursor) = &mut self.cursor {
                 cursor.advance().map_err(|error| broken(&error))?;
             }
@@ -465,6 +471,7 @@ fn gone(sequence: u64) -> Item {
             ..Marks::default()
         },
         written: sequence,
+        covers: true,
     }
 }
 

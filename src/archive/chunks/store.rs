@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::archive::epoch::HostEpoch;
 use crate::archive::fan::{Fan, Item as Sent, Queue, fan_out};
 use crate::archive::layout;
 use crate::archive::pack::{Content, Origin, PackError, PackObject, Packed};
@@ -21,7 +22,7 @@ use crate::source::SinkError;
 use crate::target::Target;
 
 use super::base::Base;
-use super::packer::{self, Outlet, PackingError, Packs, Sealing};
+use super::packer::{self, Naming, Outlet, PackingError, Packs, Sealing};
 use super::pages::NewPages;
 use super::publish::{self, Making, PendingIndex, PublishError, Published};
 use super::sink::{ChunkSink, Settings, Totals};
@@ -33,12 +34,8 @@ pub type StoreSink = ChunkSink<Outlet>;
 pub struct Storing {
     /// Level of the frames.
     pub level: i32,
-    /// How objects are sealed.
-    pub sealing: Sealing,
-    /// Key of the digests of segments, where those are sealed.
-    pub key: Option<[u8; 32]>,
-    /// The name of the key that objects are sealed to.
-    pub epoch: Option<String>,
+    /// What everything is sealed to.
+    pub epoch: Option<Arc<HostEpoch>>,
     /// The backup built on, and its record.
     pub base: Option<(Arc<Base>, Record)>,
     /// What the sink is made with.
@@ -51,6 +48,18 @@ pub struct Storing {
     pub required: usize,
     /// Objects that must not be relied on where they are there already.
     pub doomed: Arc<Doomed>,
+    /// What makes an object this backup's own where one of the same name is doomed.
+    pub salt: String,
+}
+
+impl Storing {
+    fn naming(&self) -> Naming {
+        Naming {
+            sealing: Sealing::of(self.epoch.as_deref()),
+            doomed: Arc::clone(&self.doomed),
+            salt: self.salt.clone(),
+        }
+    }
 }
 
 /// What this host remembers of the new backup, to be put in place once that stands.
@@ -88,8 +97,8 @@ where
     let (outlet, inlet) = packer::start(storing.level).map_err(PackError::Stream)?;
     let (required, doomed) = (storing.required, Arc::clone(&storing.doomed));
     let complete = Arc::new(AtomicBool::new(false));
-    let (mut collector_fan, mark, sealing) = (fan.clone(), Arc::clone(&complete), storing.sealing);
-    let collector = tokio::task::spawn_blocking(move || packer::collect(inlet, &mut collector_fan, sealing, &mark));
+    let (mut collector_fan, mark, naming) = (fan.clone(), Arc::clone(&complete), storing.naming());
+    let collector = tokio::task::spawn_blocking(move || packer::collect(inlet, &mut collector_fan, &naming, &mark));
     let work = move || {
         Work {
             storing,
@@ -114,7 +123,7 @@ where
         .used
         .iter()
         .map(|used| PackObject {
-            name: layout::pack(&used.pack.name) + storing.sealing.suffix(),
+            name: layout::pack(&used.pack.name) + Sealing::of(storing.epoch.as_deref()).suffix(),
             bytes: used.pack.stored,
             live: used.live,
             origin: used.origin,
@@ -214,9 +223,9 @@ impl Work {
         let making = Making {
             base: storing.base.as_ref().map(|(base, record)| (base.as_ref(), record)),
             sequence,
-            sealing: storing.sealing,
-            key: storing.key.as_ref(),
-            epoch: storing.epoch.clone(),
+            naming: &storing.naming(),
+            key: storing.epoch.as_ref().map(|epoch| epoch.chunk_key),
+            epoch: storing.epoch.as_ref().map(|epoch| epoch.name.clone()),
             index: &storing.index,
         };
         let send = |name, bytes| fan.send(&Sent::Object(name, bytes));

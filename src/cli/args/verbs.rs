@@ -151,6 +151,7 @@ pub struct FromOptions {
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RestoreOptions {
     /// Where the backup comes from.
     #[command(flatten)]
@@ -176,6 +177,12 @@ pub struct RestoreOptions {
     /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
     #[arg(long)]
     pub while_running: bool,
+    /// The file with the age identity that opens the backup, instead of what the environment says.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
+    /// Use a backup although none of the environment's signers made it.
+    #[arg(long)]
+    pub trust_unsigned: bool,
 }
 
 /// `rollback`.
@@ -283,6 +290,12 @@ pub struct VerifyVerb {
     /// Look only in this target. Repeatable.
     #[arg(long = "target", value_name = "TARGET")]
     pub targets: Vec<TargetName>,
+    /// The file with the age identity that opens the backup, instead of what the environment says.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
+    /// Use a backup although none of the environment's signers made it.
+    #[arg(long)]
+    pub trust_unsigned: bool,
 }
 
 /// How much `verify` checks, as the command line has it.

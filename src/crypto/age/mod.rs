@@ -11,7 +11,7 @@ mod stream;
 
 pub use header::{HEADER_MAX, Opened, open_header};
 pub use keys::{Identity, NotAKey, Recipient};
-pub use stream::{CHUNK, SealedLength, TAG};
+pub use stream::{CHUNK, SealedLength, Sealer, TAG};
 
 use header::seal_header;
 use stream::Payload;
@@ -41,6 +41,15 @@ pub fn seal(recipients: &[Recipient], plain: &[u8]) -> Result<Vec<u8>, AgeError>
     let (mut sealed, payload) = begin(recipients, plain.len())?;
     payload.seal(plain, &mut sealed)?;
     Ok(sealed)
+}
+
+/// Begins to seal what comes piece by piece: the first sealed bytes, and who seals the rest.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn sealer(recipients: &[Recipient]) -> Result<(Vec<u8>, Sealer), AgeError> {
+    let (head, payload) = begin(recipients, 0)?;
+    Ok((head, Sealer::new(payload)))
 }
 
 fn begin(recipients: &[Recipient], plain: usize) -> Result<(Vec<u8>, Payload), AgeError> {
@@ -83,6 +92,24 @@ mod tests {
             assert_eq!(open(std::slice::from_ref(&one), &sealed).unwrap(), plain);
             assert_eq!(open(&[other.clone(), two.clone()], &sealed).unwrap(), plain);
             assert_eq!(open(std::slice::from_ref(&other), &sealed), Err(AgeError::NoMatch));
+        }
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_sealed_as_a_whole_is() {
+        let identity = Identity::generate().unwrap();
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7] {
+            let plain: Vec<u8> = (0..length).map(|n| u8::try_from(n % 239).unwrap()).collect();
+            for piece in [1000, CHUNK, 3 * CHUNK + 1] {
+                let (mut sealed, mut sealer) = sealer(&[identity.recipient()]).unwrap();
+                for piece in plain.chunks(piece) {
+                    sealed.extend(sealer.update(piece).unwrap());
+                }
+                sealed.extend(sealer.finish().unwrap());
+                assert_eq!(open(std::slice::from_ref(&identity), &sealed).unwrap(), plain);
+                let whole = seal(&[identity.recipient()], &plain).unwrap();
+                assert_eq!(whole.len(), sealed.len());
+            }
         }
     }
 

@@ -69,16 +69,21 @@ impl Payload {
             } else {
                 Standing::Inner
             };
-            let begin = sealed.len();
-            sealed.extend_from_slice(now);
-            let chunk = sealed.get_mut(begin..).ok_or(AgeError::Payload)?;
-            let tag = self
-                .0
-                .seal_in_place_separate_tag(nonce(number, standing), aead::Aad::empty(), chunk)
-                .map_err(|_| AgeError::Payload)?;
-            sealed.extend_from_slice(tag.as_ref());
+            self.seal_chunk(number, standing, now, sealed)?;
             rest = later;
         }
+        Ok(())
+    }
+
+    fn seal_chunk(&self, number: u64, standing: Standing, plain: &[u8], sealed: &mut Vec<u8>) -> Result<(), AgeError> {
+        let begin = sealed.len();
+        sealed.extend_from_slice(plain);
+        let chunk = sealed.get_mut(begin..).ok_or(AgeError::Payload)?;
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(number, standing), aead::Aad::empty(), chunk)
+            .map_err(|_| AgeError::Payload)?;
+        sealed.extend_from_slice(tag.as_ref());
         Ok(())
     }
 
@@ -114,6 +119,54 @@ impl Payload {
         plain.truncate(part.skip + part.take);
         plain.drain(..part.skip);
         Ok(plain)
+    }
+}
+
+/// Seals what comes piece by piece.
+#[derive(Debug)]
+pub struct Sealer {
+    payload: Payload,
+    number: u64,
+    /// What is not sealed yet: whether a full chunk is the last one is known when there is more, or an end.
+    held: Vec<u8>,
+}
+
+impl Sealer {
+    pub(super) fn new(payload: Payload) -> Self {
+        Self {
+            payload,
+            number: 0,
+            held: Vec::with_capacity(2 * CHUNK),
+        }
+    }
+
+    /// Takes the next plain bytes; gives sealed ones, which may be none.
+    ///
+    /// # Errors
+    /// When a file is too long for the format.
+    pub fn update(&mut self, plain: &[u8]) -> Result<Vec<u8>, AgeError> {
+        self.held.extend_from_slice(plain);
+        // All whole chunks but one that may be the last.
+        let ready = self.held.len().saturating_sub(1) / CHUNK;
+        let mut sealed = Vec::with_capacity(ready * SEALED_CHUNK);
+        for chunk in self.held.chunks(CHUNK).take(ready) {
+            self.payload
+                .seal_chunk(self.number, Standing::Inner, chunk, &mut sealed)?;
+            self.number += 1;
+        }
+        self.held.drain(..ready * CHUNK);
+        Ok(sealed)
+    }
+
+    /// Gives the last sealed bytes.
+    ///
+    /// # Errors
+    /// As [`Sealer::update`].
+    pub fn finish(self) -> Result<Vec<u8>, AgeError> {
+        let mut sealed = Vec::with_capacity(SEALED_CHUNK);
+        self.payload
+            .seal_chunk(self.number, Standing::Last, &self.held, &mut sealed)?;
+        Ok(sealed)
     }
 }
 

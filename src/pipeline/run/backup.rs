@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::archive::chunks::packer::Sealing;
+use crate::archive::epoch::HostEpoch;
 use crate::archive::layout::{self, FORMAT};
 use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
@@ -85,6 +87,8 @@ pub(super) struct Making {
     pub(super) targets: Vec<Target>,
     pub(super) required: usize,
     pub(super) doomed: Arc<Doomed>,
+    /// What everything is sealed to.
+    pub(super) epoch: Option<Arc<HostEpoch>>,
 }
 
 /// Why nothing was packed.
@@ -107,7 +111,7 @@ impl<'p> Runner<'p> {
         let required = upload.require.map_or(1, |r| r as usize);
         let targets = self.ready_targets(upload, required).await?;
         let environment = self.plan.environment_name().clone();
-        let listing = repository::list(&targets, &environment).await;
+        let mut listing = repository::list(&targets, &environment).await;
         for warning in &listing.warnings {
             self.warn(warning.clone());
         }
@@ -115,6 +119,12 @@ impl<'p> Runner<'p> {
             pipeline: self.plan.pipeline().clone(),
             instance: self.instance(),
         };
+        let epochs = if pending.sealed {
+            self.epochs(&targets, &listing, &lineage).await?
+        } else {
+            self.past_epochs(&targets, &listing).await?
+        };
+        listing.unlock(|epoch| epochs.chunk_key(epoch));
         let logs = self.logs(pending.snapshot, &listing, &lineage)?;
         let id = self.backup_id()?;
         let doomed = Arc::new(Doomed::read(&targets).await);
@@ -126,6 +136,7 @@ impl<'p> Runner<'p> {
             targets,
             required,
             doomed,
+            epoch: epochs.current().filter(|_| pending.sealed).cloned().map(Arc::new),
         };
         let packed = if pending.deduplicate.is_some() {
             self.store_chunks(&pending, making, &listing, &lineage, capture).await
@@ -180,10 +191,12 @@ impl<'p> Runner<'p> {
         let packing = Packing {
             codec,
             level,
-            archive: layout::archive(self.plan.environment_name(), &making.id, codec),
+            archive: layout::archive(self.plan.environment_name(), &making.id, codec)
+                + Sealing::of(making.epoch.as_deref()).suffix(),
             targets: making.targets,
             required: making.required,
             doomed: making.doomed,
+            epoch: making.epoch,
             stop: Arc::clone(self.context.stop.flag()),
         };
         let packed = pack::pack(packing, first, &self.context.events, move |sink| capture.run(sink)).await;
@@ -203,10 +216,12 @@ impl<'p> Runner<'p> {
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();
+        let signer = self.signer()?;
         let mut completed = repository::complete(
             packed,
             required,
             &salt,
+            &signer,
             |packed: &Packed<Captures>, refs: ObjectRecord| Record {
                 format: FORMAT,
                 id,
@@ -221,7 +236,7 @@ impl<'p> Runner<'p> {
                 sources: packed.captured.sources.clone(),
                 archive: packed.archive(),
                 packs: packed.packs(),
-                epoch: packed.epoch.clone(),
+                epoch: packed.epoch.as_ref().map(|epoch| epoch.name.clone()),
                 segments: packed.segments.clone(),
                 patch: packed.patch.clone(),
                 refs,
@@ -289,7 +304,7 @@ impl<'p> Runner<'p> {
             .insert("sources".into(), logs::without_files(&record.sources));
     }
 
-    fn instance(&self) -> Instance {
+    pub(super) fn instance(&self) -> Instance {
         let environment = self.plan.environment();
         environment
             .instance

@@ -99,6 +99,7 @@ impl Capture {
                 bytes,
                 warnings: captured.warning_count,
                 log_head: captured.log_head,
+                locked_head: None,
             });
             let room = WARNINGS_LISTED.saturating_sub(captures.warnings.len());
             captures.warnings.extend(captured.warnings.into_iter().take(room));
@@ -215,7 +216,7 @@ impl<'p> Runner<'p> {
 
     /// Why nothing was packed.
     pub(super) async fn not_packed(
-        &self,
+        &mut self,
         error: PackError<CaptureError>,
         pending: &Pending<'p>,
         logs: &Logs,

@@ -14,9 +14,10 @@ use crate::target::Target;
 
 use super::crossing::Origin;
 use super::redaction::Redaction;
+use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
 use super::wanted::Wanted;
-use super::{Failure, Runner, UNTOUCHED, part, with_state};
+use super::{Failure, Opener, Runner, UNTOUCHED, part, with_state};
 
 /// A backup to work on.
 pub(super) struct Chosen {
@@ -27,6 +28,7 @@ pub(super) struct Chosen {
 pub(super) struct Verified {
     pub(super) record: Record,
     pub(super) target: Target,
+    pub(super) opening: Opening,
     /// What is taken out of it on its way.
     pub(super) redaction: Redaction,
     level: Level,
@@ -92,9 +94,10 @@ impl Runner<'_> {
         if !misfits.is_empty() {
             return Err(misfits);
         }
-        if let Some(origin) = &origin {
-            self.from = Some(origin.name.clone());
-            self.cross(origin, &backup.record)?;
+        if let Some(origin) = origin {
+            self.cross(&origin, &backup.record)?;
+            self.opener = Opener::new(&origin.environment, self.options.identity.as_deref());
+            self.from = Some(origin);
         }
         self.choose_part(&backup).await?;
         Ok(Chosen { backup })
@@ -106,8 +109,9 @@ impl Runner<'_> {
         if wanted.is_everything() {
             return Ok(());
         }
+        let opening = self.opening(&backup.targets, &backup.record).await?;
         let surveyed = tokio::select! {
-            surveyed = part::survey(backup, wanted) => surveyed,
+            surveyed = part::survey((backup, &opening), wanted) => surveyed,
             () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
         };
         let (part, warnings) = surveyed?;
@@ -118,25 +122,49 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// How the objects of a backup are opened: by what the environment that it is from says, where that is another one.
+    pub(super) async fn opening(&mut self, targets: &[Target], record: &Record) -> Result<Opening, Failure> {
+        let mut keys = match &self.from {
+            Some(origin) => Keys::unread(&origin.environment, self.plan.project(), self.context),
+            None => Keys::Known(self.evidence.secrets()),
+        };
+        let opened = self.opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        opened.map_err(|problem| vec![problem.state(UNTOUCHED)])
+    }
+
     /// Checks the backup in its targets, one after the other until one is whole.
     pub(super) async fn verify(&mut self, chosen: Chosen, level: Level) -> Result<Verified, Failure> {
-        let Backup { record, targets, .. } = chosen.backup;
+        let Backup {
+            mut record,
+            targets,
+            bytes,
+        } = chosen.backup;
+        // Whether there is a key is to be known before an hour went into the check.
+        let opening = self.opening(&targets, &record).await?;
+        if let Opening::Epoch(keys) = &opening {
+            record.unlock(&keys.chunk_key);
+        }
         let mut problems: Vec<Diagnostic> = Vec::new();
         for target in targets {
             let checked = tokio::select! {
-                checked = check(&target, &record, level, self) => checked,
+                checked = check(&target, (&record, &bytes), (level, &opening), self) => checked,
                 () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
             };
             match checked {
-                Ok(()) => {
+                Ok(accepted) => {
                     for mut problem in problems {
                         problem.severity = Severity::Warning;
                         self.warn(problem);
+                    }
+                    if let Some(unsigned) = accepted {
+                        self.evidence.warned(&unsigned)?;
+                        self.warn(unsigned);
                     }
                     self.evidence.verified(&record, target.name())?;
                     return Ok(Verified {
                         record,
                         target,
+                        opening,
                         redaction: Redaction::default(),
                         level,
                     });
@@ -178,15 +206,27 @@ pub(super) async fn choose(
     }
 }
 
-async fn check(target: &Target, record: &Record, level: Level, runner: &Runner<'_>) -> Result<(), Diagnostic> {
+async fn check(
+    target: &Target,
+    (record, bytes): (&Record, &[u8]),
+    (level, opening): (Level, &Opening),
+    runner: &Runner<'_>,
+) -> Result<Option<Diagnostic>, Diagnostic> {
     let events = &runner.context.events;
+    let trusting = runner.options.trust_unsigned;
+    // Who may have made it stands where it was made.
+    let environment = runner
+        .from
+        .as_ref()
+        .map_or(runner.plan.environment(), |origin| &origin.environment);
+    let accepted = check_signed(environment, target, (record, bytes), trusting).await?;
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     if level == Level::Content {
-        unpack::unpack(target, record, &Opening::Plain, events, NoSink)
+        unpack::unpack(target, record, opening, events, NoSink)
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
-    Ok(())
+    Ok(accepted)
 }

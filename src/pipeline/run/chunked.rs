@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use crate::archive::chunks::base::Base;
 use crate::archive::chunks::index::Index;
-use crate::archive::chunks::packer::Sealing;
 use crate::archive::chunks::sink::Settings;
 use crate::archive::chunks::store::{self, Memory, Storing};
 use crate::archive::layout;
 use crate::archive::pack::Packed;
 use crate::archive::record::Record;
 use crate::archive::refs::{self, Refs};
-use crate::archive::repository::{self, Backup, Lineage, Listing, Stored};
+use crate::archive::repository::{Backup, Lineage, Listing, Stored};
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::steps::deduplicate::Read;
@@ -22,6 +21,7 @@ use crate::target::Target;
 
 use super::backup::{Making, NO_BACKUP, NotMade, Pending, codec};
 use super::capture::{Capture, Captures};
+use super::epochs::repository_id;
 use super::stores::state_path;
 use super::{Failure, Runner};
 
@@ -56,13 +56,12 @@ impl<'p> Runner<'p> {
         let spool = self.evidence.spool()?;
         let storing = Storing {
             level,
-            sealing: Sealing::Open,
-            key: None,
-            epoch: None,
+            epoch: making.epoch.clone(),
+            salt: making.id.to_string(),
             settings: Settings {
                 base: base.as_ref().map(|(base, _)| Arc::clone(base)),
                 sequence,
-                seed: 0,
+                seed: making.epoch.as_ref().map_or(0, |epoch| epoch.chunk_key.seed()),
                 spool,
                 pages: folder.join(PAGES),
                 read_all,
@@ -81,12 +80,9 @@ impl<'p> Runner<'p> {
 
     /// Where this host remembers the last backup of a lineage in a repository.
     async fn memory_folder(&self, targets: &[Target], lineage: &Lineage) -> Result<PathBuf, Failure> {
-        let mut repository = None;
-        if let Some(target) = targets.first() {
-            let opened = repository::open(target).await;
-            repository = opened.map_err(|error| vec![Diagnostic::of(&error).state(NO_BACKUP)])?;
-        }
-        let id = repository.map_or_else(String::new, |repository| repository.repository);
+        let id = repository_id(targets)
+            .await
+            .map_err(|problem| vec![problem.state(NO_BACKUP)])?;
         // The id comes from the target: as a digest it is a name and nothing else.
         let id: String = Digest::of(id.as_bytes()).to_string().chars().take(16).collect();
         let line = format!("{}.{}", lineage.pipeline, lineage.instance);
@@ -127,6 +123,8 @@ impl<'p> Runner<'p> {
             Some(&backup.record.id) == footer.backup.as_ref()
                 && footer.record == Some(Digest::of(&backup.bytes))
                 && backup.lineage() == *lineage
+                // What is sealed to other keys cannot be shared with.
+                && backup.record.epoch.as_ref() == making.epoch.as_ref().map(|epoch| &epoch.name)
         };
         let backup = listing.backups.iter().find(remembered)?;
         let everywhere = making

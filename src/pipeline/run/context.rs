@@ -141,6 +141,10 @@ pub struct Options {
     pub wait: Option<Duration>,
     /// Whether files are replaced that other processes use.
     pub while_running: bool,
+    /// A file with the identity that opens backups, instead of what the environment says.
+    pub identity: Option<PathBuf>,
+    /// Whether a backup is used that nobody trusted signed.
+    pub trust_unsigned: bool,
 }
 
 impl Options {

@@ -15,7 +15,7 @@ use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::fs::entry::TreePath;
 use crate::id::SourceName;
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::Plan;
+use crate::pipeline::{Environment, Plan};
 use crate::restore::compare::{CompareError, Differences, Present, Tally, compare};
 use crate::restore::points::{self, Rules};
 use crate::restore::space::{self, rooms};
@@ -34,7 +34,7 @@ use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
 use super::wanted::Wanted;
-use super::{Context, Failure, Options, part};
+use super::{Context, Failure, Keys, Opener, Options, part};
 
 /// Paths of each kind that a report lists.
 const LISTED: usize = 20;
@@ -48,15 +48,31 @@ struct Change {
     kept_bytes: u64,
 }
 
+/// A backup, and the environment that says who opens it.
+pub(super) struct Sealed<'b> {
+    pub(super) backup: &'b Backup,
+    pub(super) environment: &'b Environment,
+}
+
+impl Sealed<'_> {
+    async fn open(&self, plan: &Plan, options: &Options, context: &Context) -> Result<Opening, Failure> {
+        let mut keys = Keys::unread(self.environment, plan.project(), context);
+        let mut opener = Opener::new(self.environment, options.identity.as_deref());
+        let Backup { targets, record, .. } = self.backup;
+        let opened = opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        opened.map_err(|problem| vec![problem.state("what a restore would change is not known")])
+    }
+}
+
 /// Tells what a restore of this backup would change.
 pub(super) async fn tell(
     plan: &Plan,
     options: &Options,
     context: &Context,
-    (backup, settings): (&Backup, &Restore),
+    (sealed, settings): (&Sealed<'_>, &Restore),
     outcome: &mut Outcome,
 ) {
-    if let Err(failure) = try_tell(plan, options, context, (backup, settings), outcome).await {
+    if let Err(failure) = try_tell(plan, options, context, (sealed, settings), outcome).await {
         outcome.diagnostics.extend(failure);
     }
 }
@@ -65,12 +81,13 @@ async fn try_tell(
     plan: &Plan,
     options: &Options,
     context: &Context,
-    (backup, settings): (&Backup, &Restore),
+    (sealed, settings): (&Sealed<'_>, &Restore),
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
+    let backup = sealed.backup;
     let record = &backup.record;
     if let Some(to) = &options.to {
-        let bytes = match part(options, backup, outcome).await? {
+        let bytes = match part((options, context), (plan, sealed), outcome).await? {
             Some(part) => part.bytes,
             None => record.source_bytes(),
         };
@@ -81,7 +98,8 @@ async fn try_tell(
     }
     let restored = Redaction::of(plan).restored(record);
     let destinations = destinations(plan, context, &restored, settings)?;
-    let changes = changes(plan, backup, destinations).await?;
+    let opening = sealed.open(plan, options, context).await?;
+    let changes = changes(plan, (backup, opening), destinations).await?;
     changes_table(&changes, outcome);
     for change in &changes {
         if let Some(log) = &change.log {
@@ -105,12 +123,17 @@ async fn try_tell(
 }
 
 /// Tells which part of the backup is wanted; nothing where everything is.
-async fn part(options: &Options, backup: &Backup, outcome: &mut Outcome) -> Result<Option<Part>, Failure> {
+async fn part(
+    (options, context): (&Options, &Context),
+    (plan, sealed): (&Plan, &Sealed<'_>),
+    outcome: &mut Outcome,
+) -> Result<Option<Part>, Failure> {
     let wanted = Wanted::new(options)?;
     if wanted.is_everything() {
         return Ok(None);
     }
-    let (part, warnings) = part::survey(backup, wanted).await?;
+    let opening = sealed.open(plan, options, context).await?;
+    let (part, warnings) = part::survey((sealed.backup, &opening), wanted).await?;
     outcome.diagnostics.extend(warnings);
     let text = format!("{} entries, {}", part.entries, ByteCount(part.bytes));
     let json = json!({ "entries": part.entries, "bytes": part.bytes, "sources": part.sources });
@@ -177,16 +200,19 @@ fn going(plan: &Plan, context: &Context, rules: Rules) -> Vec<(String, u64)> {
 /// Compares every source with what is present, from the first target whose catalog can be read.
 async fn changes(
     plan: &Plan,
-    backup: &Backup,
+    (backup, opening): (&Backup, Opening),
     destinations: BTreeMap<SourceName, Destination>,
 ) -> Result<Vec<Change>, Failure> {
-    let (project, record, targets) = (plan.project().to_owned(), backup.record.clone(), backup.targets.clone());
+    let (project, mut record, targets) = (plan.project().to_owned(), backup.record.clone(), backup.targets.clone());
+    if let Opening::Epoch(keys) = &opening {
+        record.unlock(&keys.chunk_key);
+    }
     let handle = tokio::runtime::Handle::current();
     let work = move || {
         let mut failure: Failure = Vec::new();
         for target in targets {
             let catalog = Catalog {
-                lines: Lines::new(&target, &record, &Opening::Plain, handle.clone()),
+                lines: Lines::new(&target, &record, &opening, handle.clone()),
                 waiting: None,
             };
             match compare_all(catalog, &project, &record, &destinations) {

@@ -278,6 +278,22 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
+    pub(super) fn signer_made(&mut self, key: &str) -> Result<(), Failure> {
+        let entry = Entry::new(Event::SignerMade)
+            .status(Status::Ok)
+            .with(Field::Signer, key);
+        self.write(&entry, Sync::Now)
+    }
+
+    /// Comes before the keys are put in use. `why`: `first`, `lost` or `rotated`.
+    pub(super) fn epoch_begun(&mut self, epoch: &str, why: &str) -> Result<(), Failure> {
+        let entry = Entry::new(Event::EpochBegun)
+            .status(Status::Ok)
+            .with(Field::Epoch, epoch)
+            .with(Field::Reason, why);
+        self.write(&entry, Sync::Now)
+    }
+
     pub(super) fn log_forked(
         &mut self,
         source: &SourceName,

@@ -98,7 +98,7 @@ impl Runner<'_> {
         }
         let (scope, given) = (Scope::of(self.plan), self.options.confirm.as_ref());
         let does = match &self.from {
-            Some(from) => format!("replaces, with data of `{from}`, what is in"),
+            Some(from) => format!("replaces, with data of `{}`, what is in", from.name),
             None => REPLACE.does.to_owned(),
         };
         let act = Act { does: &does, ..REPLACE };

@@ -246,7 +246,9 @@ async fn logs(staged: &Staged) -> Result<String, Failure> {
                 },
             }
         }
-        if faults.is_empty() {
+        if faults.is_empty() && held.is_empty() {
+            Ok("no log to judge".into())
+        } else if faults.is_empty() {
             Ok(held.join(", "))
         } else {
             Err(faults)

@@ -25,7 +25,7 @@ use super::logs::Logs;
 impl<'p> Runner<'p> {
     /// Says which record of a log is not what it was.
     pub(super) async fn log_broken(
-        &self,
+        &mut self,
         name: &SourceName,
         breach: &Breach,
         pending: &Pending<'p>,
@@ -38,9 +38,10 @@ impl<'p> Runner<'p> {
         let (Some(past), Some(backup)) = (&log.history.head, &log.backup) else {
             return Diagnostic::error(Code::Internal, "a log was held against nothing");
         };
+        let stop = self.context.stop.clone();
         let found = tokio::select! {
             found = self.difference(source, &past.head, backup) => found,
-            () = self.context.stop.token().cancelled() => None,
+            () = stop.token().cancelled() => None,
         };
         let id = &backup.record.id;
         let changed = found.as_ref().is_some_and(|found| found.is.is_some());
@@ -86,13 +87,15 @@ impl<'p> Runner<'p> {
         )
     }
 
-    /// Compares the log with what a backup has of it.
-    async fn difference(&self, source: &Source, head: &LogHead, backup: &Backup) -> Option<Difference> {
+    /// Compares the log with what a backup has of it. A host that cannot open its own backups goes by the digests of files.
+    async fn difference(&mut self, source: &Source, head: &LogHead, backup: &Backup) -> Option<Difference> {
         if backup.record.source_bytes() > limits::LOG_COMPARE_MAX {
             return None;
         }
+        let opening = self.opening(&backup.targets, &backup.record).await.ok()?;
         for target in &backup.targets {
-            if let Some(found) = self.difference_in(source, head, backup, target).await {
+            let found = self.difference_in(source, head, (backup, &opening), target).await;
+            if let Some(found) = found {
                 return Some(found);
             }
         }
@@ -103,7 +106,7 @@ impl<'p> Runner<'p> {
         &self,
         source: &Source,
         head: &LogHead,
-        backup: &Backup,
+        (backup, opening): (&Backup, &Opening),
         target: &Target,
     ) -> Option<Difference> {
         let present = source.log(self.plan.project()).ok()?;
@@ -116,7 +119,7 @@ impl<'p> Runner<'p> {
             comparison: Arc::clone(&comparison),
         };
         // Whatever ends it: what was compared until then may say where the logs differ, else the rows of files do.
-        let _ = unpack::unpack(target, &backup.record, &Opening::Plain, &Events::none(), sink).await;
+        let _ = unpack::unpack(target, &backup.record, opening, &Events::none(), sink).await;
         let comparison = Arc::into_inner(comparison)?;
         let comparison = comparison.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut found = comparison.into_difference()?;

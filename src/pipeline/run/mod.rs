@@ -14,6 +14,7 @@ mod crossing;
 mod destination;
 mod difference;
 mod drill;
+mod epochs;
 mod evidence;
 mod fence;
 mod filtered;
@@ -21,6 +22,8 @@ mod guard;
 mod judge;
 mod log_broken;
 mod logs;
+mod notes;
+mod opening;
 mod output;
 mod part;
 mod preview;
@@ -34,6 +37,7 @@ mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
+mod signing;
 mod stage;
 mod stores;
 mod swap;
@@ -46,15 +50,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
+pub use signing::{check_signed, host_signer};
 pub use stage::part_in_place;
 pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::event::Event;
-use crate::id::EnvName;
 use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
@@ -65,6 +70,7 @@ use crate::steps::confirm::By;
 use backup::Pending;
 use chain::Achieved;
 use choose::{Chosen, Verified};
+use crossing::Origin;
 use drill::Drill;
 use evidence::{Evidence, Needed};
 use guard::Guarded;
@@ -107,13 +113,14 @@ struct Runner<'p> {
     outcome: Outcome,
     confirmed: Confirmation,
     skipped: Vec<String>,
+    opener: Opener,
     /// The programs that were run.
     ran: Vec<command::Ran>,
     achieved: Achieved,
     /// The part of the backup that is wanted; nothing where everything is.
     part: Option<Arc<Part>>,
     /// The environment that the backup is from, where it is another one.
-    from: Option<EnvName>,
+    from: Option<Origin>,
     /// How far a drill has come, where the run is one.
     drill: Option<Drill>,
     /// When it began, by the host's clock that runs on while it sleeps.
@@ -202,6 +209,7 @@ impl<'p> Runner<'p> {
             outcome: Outcome::new(command, ""),
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
+            opener: Opener::new(plan.environment(), options.identity.as_deref()),
             ran: Vec::new(),
             achieved: Achieved::Nothing,
             part: None,

@@ -78,13 +78,17 @@ impl Part {
 ///
 /// # Errors
 /// Where something that is asked for by name is not there, with what comes close to it, or no catalog can be read.
-pub(super) async fn survey(backup: &Backup, wanted: Wanted) -> Result<(Part, Vec<Diagnostic>), Failure> {
+pub(super) async fn survey(
+    (backup, opening): (&Backup, &Opening),
+    wanted: Wanted,
+) -> Result<(Part, Vec<Diagnostic>), Failure> {
     let mut unread: Vec<Diagnostic> = Vec::new();
     for target in &backup.targets {
         let (target, record, wanted) = (target.clone(), backup.record.clone(), wanted.clone());
+        let opening = opening.clone();
         let handle = tokio::runtime::Handle::current();
         let name = target.name().clone();
-        let looked = tokio::task::spawn_blocking(move || look(&target, &record, wanted, &handle)).await;
+        let looked = tokio::task::spawn_blocking(move || look((&target, &record, &opening), wanted, &handle)).await;
         let looked = looked.map_err(|error| {
             let problem = Diagnostic::error(Code::Internal, "the look through the catalog ended early");
             vec![problem.why(error.to_string()).state(UNTOUCHED)]
@@ -108,12 +112,11 @@ pub(super) async fn survey(backup: &Backup, wanted: Wanted) -> Result<(Part, Vec
 
 /// Reads the catalog once; a second time only where something is not in it.
 fn look(
-    target: &Target,
-    record: &Record,
+    (target, record, opening): (&Target, &Record, &Opening),
     wanted: Wanted,
     handle: &tokio::runtime::Handle,
 ) -> Result<Result<Part, Failure>, UnpackError> {
-    let lines = || Lines::new(target, record, &Opening::Plain, handle.clone());
+    let lines = || Lines::new(target, record, opening, handle.clone());
     let mut hits = vec![false; wanted.rules().len()];
     let mut part = Part {
         wanted,

@@ -16,6 +16,7 @@ use crate::target::Target;
 use crate::units::ByteCount;
 
 use super::crossing::Origin;
+use super::difference::Sealed;
 use super::redaction::Redaction;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
@@ -71,8 +72,10 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
                 Step::Select(select) => chosen = backup(plan, options, context, select, &mut outcome).await,
                 Step::Restore(restore) => {
-                    if let Some(backup) = &chosen {
-                        difference::tell(plan, options, context, (backup, restore), &mut outcome).await;
+                    if let Some((backup, origin)) = &chosen {
+                        let environment = origin.as_ref().map_or(plan.environment(), |origin| &origin.environment);
+                        let sealed = Sealed { backup, environment };
+                        difference::tell(plan, options, context, (&sealed, restore), &mut outcome).await;
                     }
                 }
                 _ => {}
@@ -242,7 +245,7 @@ async fn backup(
     context: &Context,
     select: &Select,
     outcome: &mut Outcome,
-) -> Option<Backup> {
+) -> Option<(Backup, Option<Origin>)> {
     let origin = Origin::of(plan, select, options, context);
     let origin = origin.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
     let environment = origin.as_ref().map_or(plan.environment(), |origin| &origin.environment);
@@ -282,7 +285,7 @@ async fn backup(
                 ]);
             }
             outcome.tables.push(table);
-            Some(backup)
+            Some((backup, origin))
         }
         Err(failure) => {
             outcome.diagnostics.extend(failure);

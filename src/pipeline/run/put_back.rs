@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::repository::{self, Backup, Lineage, Listing};
 use crate::crypto::Digest;
-use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::folder::Folder;
 use crate::id::SourceName;
 use crate::limits;
+use crate::restore::swap::scan::Point;
 use crate::source::LogHead;
-use crate::source::lineage::{self, LineageEntry, Newest};
+use crate::source::lineage::{LineageEntry, Newest};
 
 use super::Context;
+use super::notes::Notes;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
 
@@ -36,14 +37,17 @@ pub(super) async fn lineages(scope: Scope<'_>, context: &Context) -> (Listing, V
     (listing, newest)
 }
 
-/// Notes beside each log among `placed` the newest backup that it goes on from. Where there is none the next backup says in
-/// what the log differs, as it does of any.
-pub(super) async fn note(scope: Scope<'_>, context: &Context, placed: Vec<(SourceName, PathBuf)>) -> Vec<Diagnostic> {
+/// What is noted beside each log that `point` puts back: the newest backup that it goes on from. Where there is none the next
+/// backup says in what the log differs, as it does of any.
+pub(super) async fn notes(scope: Scope<'_>, context: &Context, point: &Point) -> Notes {
     let (listing, newest) = lineages(scope, context).await;
-    let mut warnings = Vec::new();
-    for (name, destination) in placed {
-        let heads = heads(&listing, &name);
-        let folder = destination.clone();
+    let mut notes: Vec<(PathBuf, LineageEntry)> = Vec::new();
+    for item in &point.record.items {
+        let heads = heads(&listing, &item.source);
+        let Some(kept) = item.kept.first().filter(|_| !heads.is_empty()) else {
+            continue;
+        };
+        let folder = kept.at.0.clone();
         let goes_on = move || {
             heads
                 .into_iter()
@@ -54,7 +58,7 @@ pub(super) async fn note(scope: Scope<'_>, context: &Context, placed: Vec<(Sourc
             continue;
         };
         let entry = LineageEntry {
-            source: name.clone(),
+            source: item.source.clone(),
             environment: scope.name.clone(),
             run: context.run,
             restored: context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
@@ -64,31 +68,23 @@ pub(super) async fn note(scope: Scope<'_>, context: &Context, placed: Vec<(Sourc
             redacted: false,
             newest: newest.clone(),
         };
-        if let Err(error) = lineage::write(&destination, entry) {
-            warnings.push(not_noted(&name, &error));
-        }
+        notes.push((item.destination.0.clone(), entry));
     }
-    warnings
-}
-
-/// That the next backup will not know what became of a log.
-pub(super) fn not_noted(name: &SourceName, error: &lineage::LineageError) -> Diagnostic {
-    Diagnostic::warning(
-        Code::RestoreIncomplete,
-        format!("that the log `{name}` was restored could not be noted beside it"),
-    )
-    .why(error.to_string())
-    .state("the log is in place")
-    .help(format!(
-        "where the next backup says that it shrank or was rewritten, run it with `--accept-log-rewrite {name}`"
-    ))
+    Notes::of(notes.into_iter())
 }
 
 /// The different states of a log in backups, the newest first.
 fn heads(listing: &Listing, name: &SourceName) -> Vec<(Backup, LogHead)> {
     let mut seen = BTreeSet::new();
-    let newest_first = listing.backups.iter().rev();
+    let mut newest_first: Vec<&Backup> = listing.backups.iter().collect();
+    // By the time in the id; of one second by sequence, which tells within a lineage.
+    let age = |backup: &&Backup| {
+        let time = backup.record.id.as_str().split('-').next().map(str::to_owned);
+        (time, backup.record.sequence)
+    };
+    newest_first.sort_by_key(|backup| std::cmp::Reverse(age(backup)));
     newest_first
+        .into_iter()
         .filter_map(|backup| {
             let source = backup.record.sources.iter().find(|source| source.name == *name)?;
             let head = source.log_head.clone()?;

@@ -13,10 +13,10 @@ use crate::id::EnvName;
 use crate::journal::Status;
 use crate::limits;
 use crate::pipeline::{Plan, Purpose, Request, RunValues, compile, list_pipelines};
-use crate::restore::swap::record::{HostPath, SwapRecord};
+use crate::restore::swap::record::{HostPath, Phase, SwapRecord};
 use crate::restore::swap::recovery::{self, How, RecoveryError};
 use crate::restore::swap::scan::{Point, Scan, Unfinished, remove_stale, scan};
-use crate::source::Form;
+use crate::source::{Form, lineage};
 use crate::steps::Step;
 
 use super::evidence::Evidence;
@@ -160,6 +160,7 @@ pub(super) fn settle(
     let mut warnings = Vec::new();
     for found in &unfinished {
         evidence.recovering(&found.record, intent(found), Status::Started)?;
+        take_back_notes(found);
         match recovery::settle(found) {
             Ok(None) => {}
             Ok(Some(how)) => {
@@ -179,6 +180,16 @@ pub(super) fn settle(
     Err(strange.iter().map(cannot_follow).collect())
 }
 
+/// Takes back what was noted beside logs ahead of a swap that will be undone.
+fn take_back_notes(found: &Unfinished) {
+    let undone =
+        found.phase == Phase::Swap && !matches!(recovery::hold(&found.journal), Err(RecoveryError::Live { .. }));
+    for item in found.record.items.iter().filter(|_| undone) {
+        // One that stays counts for no log but that of the backup it names.
+        let _ = lineage::withdraw(&item.destination, &found.record.run);
+    }
+}
+
 /// Whether a swap that was found is one under way.
 fn is_live(found: &Scan) -> bool {
     let live = |found: &Unfinished| matches!(recovery::hold(&found.journal), Err(RecoveryError::Live { .. }));
@@ -186,7 +197,6 @@ fn is_live(found: &Scan) -> bool {
 }
 
 const fn intent(unfinished: &Unfinished) -> &'static str {
-    use crate::restore::swap::record::Phase;
     match unfinished.phase {
         Phase::Swap => "it was not committed: undone",
         Phase::Swapped | Phase::Point => "it was committed: finished",

@@ -2,19 +2,21 @@
 //! next backup knows where it goes on from.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::record::{Record, SourceRecord};
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::id::SourceName;
 use crate::limits;
+use crate::restore::swap::SwapItem;
 use crate::source::append_log::AppendLog;
-use crate::source::lineage::{self, LineageEntry};
+use crate::source::lineage::LineageEntry;
 use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
 use crate::units::ByteCount;
 
 use super::destination::sources_here;
+use super::notes::Notes;
 use super::scope::Scope;
 use super::{Failure, Runner, put_back};
 
@@ -189,38 +191,31 @@ impl Runner<'_> {
         )
     }
 
-    /// Notes beside each log what was put in its place. Where that cannot be done the restore stands, and the next backup
-    /// asks what became of the log.
-    pub(super) async fn note_lineage(
-        &mut self,
-        record: &Record,
-        placed: &[(&SourceName, &Path)],
-        rewritten: &BTreeSet<SourceName>,
-    ) {
-        let logs: Vec<_> = placed
+    /// What is noted beside each log that is about to be put in place; those that are `rewritten` are not what was captured.
+    pub(super) async fn notes(&self, record: &Record, swaps: &[SwapItem], rewritten: &BTreeSet<SourceName>) -> Notes {
+        let logs: Vec<_> = swaps
             .iter()
-            .filter_map(|(name, destination)| Some((*name, *destination, log_in(record, name)?.1)))
+            .filter_map(|item| Some((item, log_in(record, &item.source)?.1)))
             .collect();
         if logs.is_empty() {
-            return;
+            return Notes::default();
         }
         let (_, newest) = put_back::lineages(Scope::of(self.plan), self.context).await;
-        for (name, destination, head) in logs {
+        let notes = logs.into_iter().map(|(item, head)| {
             let entry = LineageEntry {
-                source: name.clone(),
+                source: item.source.clone(),
                 environment: self.plan.environment_name().clone(),
                 run: self.context.run,
                 restored: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
                 backup: Some(record.id.clone()),
                 made_in: record.environment.clone(),
                 head: head.clone(),
-                redacted: rewritten.contains(name),
+                redacted: rewritten.contains(&item.source),
                 newest: newest.clone(),
             };
-            if let Err(error) = lineage::write(destination, entry) {
-                self.warn(put_back::not_noted(name, &error));
-            }
-        }
+            (item.destination.clone(), entry)
+        });
+        Notes::of(notes)
     }
 }
 

@@ -256,14 +256,12 @@ impl Run<'_> {
             point: Some(id.clone()),
             destinations: &shown,
         };
+        let notes = put_back::notes(self.scope, self.context, point).await;
         self.evidence.swap_intended(&told)?;
         let about = about(self.context, self.scope, None, Some(point));
-        let done = run_swap(items.collect(), about).await?;
-        self.evidence.swapped(&told, &kept_in(&done.swapped))?;
-        let placed = done.swapped.iter();
-        let placed = placed.map(|swapped| (swapped.source.clone(), swapped.destination.clone()));
-        let warnings = put_back::note(self.scope, self.context, placed.collect()).await;
+        let (done, warnings) = run_swap(items.collect(), about, notes).await?;
         self.outcome.diagnostics.extend(warnings);
+        self.evidence.swapped(&told, &kept_in(&done.swapped))?;
         let name = self.scope.name;
         self.outcome.headline = format!("`{name}` is as it was before {}", point.record.made);
         self.outcome.field(

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::catalog::Listed;
-use crate::archive::keys::Opening;
 use crate::archive::record::{Record, SourceRecord};
 use crate::archive::unpack::{self, BackupSink, Filter, UnpackError};
 use crate::diagnostic::{Code, Diagnostic};
@@ -106,6 +105,7 @@ impl Runner<'_> {
         let Verified {
             record: whole,
             target,
+            opening,
             redaction,
             ..
         } = verified;
@@ -141,7 +141,7 @@ impl Runner<'_> {
             sink.writers.insert(name.clone(), filtered);
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &whole, &Opening::Plain, &self.context.events, sink).await;
+        let unpacked = unpack::unpack(&target, &whole, &opening, &self.context.events, sink).await;
         let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
         let extent = if part.is_none() { Extent::Whole } else { Extent::Part };
         let (mut items, mut rewritten) = (Vec::new(), BTreeSet::new());

@@ -55,7 +55,8 @@ impl Keys<'_> {
         Self::Unread(origins(environment, project, context))
     }
 
-    async fn resolve(&mut self, reference: &SecretRef) -> Result<Secret<String>, SecretError> {
+    /// Reads a secret.
+    pub(super) async fn resolve(&mut self, reference: &SecretRef) -> Result<Secret<String>, SecretError> {
         if let Self::Unread(origins) = self {
             *self = Self::Read(Store::open(std::mem::take(origins))?);
         }

@@ -17,6 +17,7 @@ use crate::units::ByteCount;
 
 use super::destination::Destination;
 use super::evidence::{Evidence, Swap};
+use super::notes::Notes;
 use super::rewind::Placing;
 use super::scope::Scope;
 use super::stage::Staged;
@@ -84,14 +85,14 @@ impl Runner<'_> {
             point: None,
             destinations: &shown,
         };
+        let notes = self.notes(&record, &swaps, &rewritten).await;
         self.evidence.swap_intended(&told)?;
         let about = about(self.context, Scope::of(self.plan), Some(&record), None);
-        let done = run_swap(swaps, about).await?;
+        let (done, warnings) = run_swap(swaps, about, notes).await?;
+        for warning in warnings {
+            self.warn(warning);
+        }
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
-        let placed = done.swapped.iter();
-        let placed = placed.map(|swapped| (&swapped.source, swapped.destination.as_path()));
-        self.note_lineage(&record, &placed.collect::<Vec<_>>(), &rewritten)
-            .await;
         let name = self.plan.environment_name();
         let of = if record.environment == *name {
             String::new()
@@ -169,9 +170,23 @@ pub(super) fn about(context: &Context, scope: Scope<'_>, restored: Option<&Recor
     }
 }
 
-/// Swaps on a thread of its own.
-pub(super) async fn run_swap(swaps: Vec<SwapItem>, about: About) -> Result<Done, Failure> {
-    let done = tokio::task::spawn_blocking(move || swap(swaps, &about)).await;
+/// Swaps on a thread of its own, and notes beside the logs what they are now.
+pub(super) async fn run_swap(
+    swaps: Vec<SwapItem>,
+    about: About,
+    notes: Notes,
+) -> Result<(Done, Vec<Diagnostic>), Failure> {
+    let work = move || {
+        notes.write_ahead();
+        match swap(swaps, &about) {
+            Ok(done) => Ok((done, notes.keep())),
+            Err(error) => {
+                notes.after_failure(&error);
+                Err(error)
+            }
+        }
+    };
+    let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|error| {
         let problem = Diagnostic::error(Code::Internal, "the swap ended early").why(error.to_string());
         vec![problem.help("run any command of this environment: it finishes the swap or undoes it")]

@@ -11,7 +11,6 @@ use super::reader::LogReader;
 use super::whole::Whole;
 use super::{AppendLog, END, PrefixCheck, ends};
 use crate::crypto::Digest;
-use crate::crypto::resumable::Resumable;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Entry, Kind, Metadata, Stat, TreePath};
 use crate::fs::folder;
@@ -120,7 +119,7 @@ impl<'a> Log<'a> {
             length: 0,
             records: 0,
             leading: &[],
-            whole: Whole::Hashing(Resumable::default()),
+            whole: Whole::Hashing(Box::default()),
             own: None,
             rows: Rows::default(),
             remembered: Vec::new(),
@@ -168,10 +167,9 @@ impl<'a> Log<'a> {
         }
         let on_the_way = found.choice == Choice::OnTheWay && !found.entry.path.is_root();
         let is_file = matches!(found.entry.kind, Kind::File { .. });
-        if found.glimpsed && !is_file && !on_the_way && self.waiting.is_none() {
-            if feed.known(&found.entry, None)?.is_some() {
-                return Ok(());
-            }
+        let may_be_known = found.glimpsed && !is_file && !on_the_way && self.waiting.is_none();
+        if may_be_known && feed.known(&found.entry, None)?.is_some() {
+            return Ok(());
         }
         match walk.complete(found) {
             Some(found) => {

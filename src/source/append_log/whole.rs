@@ -11,7 +11,7 @@ use crate::fs::folder::Folder;
 #[derive(Debug)]
 pub(super) enum Whole<'a> {
     /// Every byte is hashed.
-    Hashing(Resumable),
+    Hashing(Box<Resumable>),
     /// The bytes that the memory has are not hashed again; so many of them are still to come.
     Known { memory: &'a LogMemory, left: u64 },
 }
@@ -37,7 +37,7 @@ impl<'a> Whole<'a> {
         match self {
             Self::Hashing(hasher) => hasher.update(bytes),
             Self::Known { memory, left: 0 } => {
-                let mut hasher = memory.resume(&root()?)?;
+                let mut hasher = Box::new(memory.resume(&root()?)?);
                 hasher.update(bytes);
                 *self = Self::Hashing(hasher);
             }

@@ -68,7 +68,11 @@ impl Root {
     /// The folder, made with its parents where it is missing.
     fn made(&self) -> io::Result<&OwnedFd> {
         match self.existing() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.opened.get().is_none() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Another writer of this process may have made it since.
+                if let Some(root) = self.opened.get() {
+                    return Ok(root);
+                }
                 self.make_with_parents(&self.path)?;
                 self.existing()
             }
@@ -206,4 +210,28 @@ fn step_by_step(folder: &OwnedFd, path: &str, flags: OFlags) -> io::Result<Owned
 
 fn linked() -> io::Error {
     io::Error::other("a symbolic link stands below the target's folder; links there are not followed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn every_one_of_many_first_writers_finds_the_folder_that_one_of_them_made() {
+        for _ in 0..100 {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path().join("target"));
+            let together = Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        together.wait();
+                        root.make_folder("").unwrap();
+                    });
+                }
+            });
+        }
+    }
 }

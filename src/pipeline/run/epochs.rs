@@ -1,0 +1,220 @@
+//! The epoch that a sealed backup is made in: what this host keeps of it, and what becomes of it where recipients change or the host
+//! has lost it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::archive::epoch::{HostEpoch, HostEpochs, KEY_OBJECT_MAX};
+use crate::archive::repository::{self, Lineage, Listing};
+use crate::crypto::Digest;
+use crate::crypto::age::Recipient;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::fs::atomic;
+use crate::target::Target;
+
+use super::backup::NO_BACKUP;
+use super::stores::state_path;
+use super::{Failure, Runner};
+
+/// The folder of epochs, in the state folder.
+const EPOCHS: &str = "epochs";
+/// Bytes of a file of epochs that are read.
+const FILE_MAX: u64 = 64 << 20;
+
+/// The epochs of a repository as the state folder has them; nobody else changes them meanwhile.
+pub(super) struct Kept {
+    path: PathBuf,
+    repository: String,
+    /// What was read.
+    pub(super) epochs: HostEpochs,
+    /// There was a file, and it could not be used.
+    pub(super) damaged: bool,
+    _lock: File,
+}
+
+impl Kept {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// When the state folder does not take a file or does not give one.
+    pub(super) fn open(state: &Path, repository: &str) -> std::io::Result<Self> {
+        let folder = state.join(EPOCHS);
+        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+        // The id comes from the target: as a digest it is a name and nothing else.
+        let name: String = Digest::of(repository.as_bytes()).to_string().chars().take(16).collect();
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(format!("{name}.lock")))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        let path = folder.join(format!("{name}.json"));
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        let found = match File::open(&path) {
+            Ok(file) => {
+                file.take(FILE_MAX).read_to_end(&mut bytes)?;
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        let parsed = HostEpochs::parse(&bytes, repository);
+        Ok(Self {
+            path,
+            repository: repository.to_owned(),
+            damaged: found && parsed.is_none(),
+            epochs: parsed.unwrap_or_default(),
+            _lock: lock,
+        })
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// When the state folder does not take the file.
+    pub(super) fn write(&self) -> std::io::Result<()> {
+        atomic::write(&self.path, 0o600, &self.epochs.to_bytes(&self.repository))
+    }
+}
+
+/// The problem of a state folder that does not keep epochs.
+pub(super) fn not_kept(error: &std::io::Error, state: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code::StateFailed,
+        "the keys that this host seals with cannot be kept in the state folder",
+    )
+    .why(error.to_string())
+    .state(state)
+    .help("free space where the state folder lies, or give this user the right to write there")
+}
+
+/// The id of the repository that these targets are.
+pub(super) async fn repository_id(targets: &[Target]) -> Result<String, Diagnostic> {
+    let Some(target) = targets.first() else {
+        return Ok(String::new());
+    };
+    let opened = repository::open(target).await.map_err(|error| Diagnostic::of(&error))?;
+    Ok(opened.map_or_else(String::new, |repository| repository.repository))
+}
+
+impl Runner<'_> {
+    /// The epochs that this host has in the repository of these targets, the one to seal to last. Where there is none, one begins.
+    pub(super) async fn epochs(
+        &mut self,
+        targets: &[Target],
+        listing: &Listing,
+        lineage: &Lineage,
+    ) -> Result<HostEpochs, Failure> {
+        let repository = repository_id(targets).await.map_err(|d| vec![d.state(NO_BACKUP)])?;
+        let failed = |error: std::io::Error| vec![not_kept(&error, NO_BACKUP)];
+        let mut kept = Kept::open(&state_path(self.plan), &repository).map_err(failed)?;
+        let recipients = self.plan.environment().encryption.recipients.clone();
+        let newest = listing.newest(lineage).and_then(|backup| backup.record.epoch.clone());
+        let lost = kept.damaged || newest.is_some_and(|epoch| kept.epochs.chunk_key(&epoch).is_none());
+        if kept.epochs.0.is_empty() {
+            let epoch = self.begin_epoch(&recipients)?;
+            if lost {
+                self.warn(epoch_lost(&epoch.name));
+            }
+            self.evidence
+                .epoch_begun(&epoch.name, if lost { "lost" } else { "first" })?;
+            kept.epochs.0.push(epoch);
+            kept.write().map_err(failed)?;
+        }
+        self.follow_recipients(&mut kept, &recipients, targets).await?;
+        self.warn_of_recipients(&recipients);
+        Ok(kept.epochs.clone())
+    }
+
+    /// The epochs of backups that were sealed here once, where this one is not.
+    pub(super) async fn past_epochs(&self, targets: &[Target], listing: &Listing) -> Result<HostEpochs, Failure> {
+        if listing.backups.iter().all(|backup| backup.record.epoch.is_none()) {
+            return Ok(HostEpochs::default());
+        }
+        let repository = repository_id(targets).await.map_err(|d| vec![d.state(NO_BACKUP)])?;
+        let kept = Kept::open(&state_path(self.plan), &repository);
+        Ok(kept.map_err(|error| vec![not_kept(&error, NO_BACKUP)])?.epochs)
+    }
+
+    fn begin_epoch(&self, recipients: &[Recipient]) -> Result<HostEpoch, Failure> {
+        let now = self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        HostEpoch::create(recipients, &now).map_err(|error| {
+            vec![
+                Diagnostic::error(Code::Internal, "the keys of an epoch cannot be made")
+                    .why(error.to_string())
+                    .state(NO_BACKUP),
+            ]
+        })
+    }
+
+    /// Looks whether the keys of the epoch are sealed to just the recipients that the environment names. This host cannot seal them
+    /// anew, but someone who could may have put the result into a target.
+    async fn follow_recipients(
+        &mut self,
+        kept: &mut Kept,
+        recipients: &[Recipient],
+        targets: &[Target],
+    ) -> Result<(), Failure> {
+        let Some(epoch) = kept.epochs.0.last_mut() else {
+            return Ok(());
+        };
+        let wanted = epoch.object_for(recipients);
+        if epoch.objects.iter().any(|(name, _)| *name == wanted) {
+            return Ok(());
+        }
+        for target in targets {
+            let Ok(bytes) = target.read(&wanted, KEY_OBJECT_MAX).await else {
+                continue;
+            };
+            epoch.objects.push((wanted, bytes));
+            kept.write().map_err(|error| vec![not_kept(&error, NO_BACKUP)])?;
+            return Ok(());
+        }
+        self.warn(recipients_changed(&epoch.name));
+        Ok(())
+    }
+
+    fn warn_of_recipients(&mut self, recipients: &[Recipient]) {
+        if recipients.len() == 1 {
+            self.warn(one_recipient());
+        }
+    }
+}
+
+fn epoch_lost(name: &str) -> Diagnostic {
+    Diagnostic::warning(
+        Code::EpochLost,
+        "this host has lost the keys that it sealed earlier backups with",
+    )
+    .why("the state folder does not have them, and by design nothing else on this host does")
+    .state(format!(
+        "epoch {name} begins: everything is stored anew, and earlier backups open for their recipients as before"
+    ))
+    .help("nothing is to be done; keep the state folder, so that the next backup stores only what has changed")
+}
+
+fn recipients_changed(name: &str) -> Diagnostic {
+    Diagnostic::warning(
+        Code::RecipientsChanged,
+        "backups are sealed to other recipients than the environment names",
+    )
+    .why(format!(
+        "the keys of epoch {name} were sealed to the recipients of then"
+    ))
+    .state("the backup goes on, and opens for those")
+    .help(
+        "for a new recipient: `strongroom keys add` by someone who has a key; where one must not read what comes: \
+         `strongroom keys rotate`, after which the next backup stores everything anew",
+    )
+}
+
+fn one_recipient() -> Diagnostic {
+    Diagnostic::warning(Code::OneRecipient, "backups are sealed to one recipient only")
+        .why("whoever loses that one key has lost every backup")
+        .state("the backup goes on")
+        .help("make a second key, keep it away from the first, and add it to `recipients`: `strongroom keys new FILE`")
+}
