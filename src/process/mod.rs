@@ -571,7 +571,7 @@ mod tests {
         );
         command.folder = Some(folder.path().to_owned());
         command.patience = Duration::from_millis(300);
-        command.timeout = Duration::from_secs(600);
+        command.timeout = Duration::from_mins(10);
         let stop = async {
             pids(&file).await;
         };

@@ -24,7 +24,7 @@ const DEDUPLICATE: &str = "[[step]]\nid = \"dedup\"\ntype = \"deduplicate\"\n";
 
 /// Bytes beyond what is one chunk.
 fn large() -> Vec<u8> {
-    (0..3_000_000_u32).flat_map(|n| n.to_le_bytes()).take(3 << 20).collect()
+    (0..3_000_000_u32).flat_map(u32::to_le_bytes).take(3 << 20).collect()
 }
 
 /// A backup of a tree with links, stored as one archive or in chunks.

@@ -58,15 +58,12 @@ impl Runner<'_> {
         let origin = Origin::of(self.plan, select, self.options, self.context)?;
         let meant = (select.targets.as_slice(), self.options.targets.as_slice());
         let project = self.plan.project();
-        let opened = match &origin {
-            Some(origin) => {
-                let mut keys = Keys::unread(&origin.environment, project, self.context);
-                open_targets(&origin.environment, project, meant, &mut keys, None).await
-            }
-            None => {
-                let mut keys = Keys::Known(self.evidence.secrets());
-                open_targets(self.plan.environment(), project, meant, &mut keys, None).await
-            }
+        let opened = if let Some(Origin { environment, .. }) = &origin {
+            let mut keys = Keys::unread(environment, project, self.context);
+            open_targets(environment, project, meant, &mut keys, None).await
+        } else {
+            let mut keys = Keys::Known(self.evidence.secrets());
+            open_targets(self.plan.environment(), project, meant, &mut keys, None).await
         };
         let opened = opened.map_err(|failure| with_state(failure, UNTOUCHED))?;
         let (targets, warnings) = opened.with_warnings();

@@ -41,7 +41,7 @@ enum Now {
     Passing,
     Dropped,
     /// Its content is kept for another name.
-    Kept(TreePath, Entry, Option<File>),
+    Kept(TreePath, Box<Entry>, Option<File>),
 }
 
 /// A file whose first name is not wanted.
@@ -182,7 +182,7 @@ impl TreeSink for Filtered {
                 Kind::File { .. } => Some(atomic::unnamed(&self.spool).map_err(|error| self.cannot_wait(&error))?),
                 _ => None,
             };
-            Now::Kept(entry.path.clone(), entry.clone(), content)
+            Now::Kept(entry.path.clone(), Box::new(entry.clone()), content)
         } else {
             if is_folder {
                 self.waiting.push(entry.clone());
@@ -208,7 +208,7 @@ impl TreeSink for Filtered {
             Now::Passing => self.writer.end(verdict),
             Now::Dropped => Ok(()),
             Now::Kept(path, entry, content) => {
-                self.firsts.insert(path, First::Waiting(Box::new(entry), content));
+                self.firsts.insert(path, First::Waiting(entry, content));
                 Ok(())
             }
         }

@@ -143,7 +143,8 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
         environment: plan.environment_name().to_string(),
     });
     let mut outcome = match Runner::begin(command, plan, options, context) {
-        Ok(runner) => runner.finish().await,
+        // Boxed: what is under way in a run does not fit on the stack of whoever waits for it.
+        Ok(runner) => Box::pin(runner.finish()).await,
         Err(failure) => Outcome::failed(command, "", failure),
     };
     for diagnostic in &mut outcome.diagnostics {

@@ -15,7 +15,7 @@ use crate::archive::record::SourceRecord;
 /// The way of a source into its stage.
 pub(super) enum Output {
     /// As it is.
-    Plain(TreeWriter),
+    Plain(Box<TreeWriter>),
     /// File by file without its secrets.
     Files(Box<RedactingSink<TreeWriter>>),
     /// Record by record.
@@ -34,7 +34,7 @@ impl Output {
     /// The way of a source into `writer`; what has to wait does so in the folder `spool`.
     pub(super) fn of(source: &SourceRecord, writer: TreeWriter, redactors: &Redactors, spool: PathBuf) -> Self {
         match redactors.get(&source.name) {
-            None => Self::Plain(writer),
+            None => Self::Plain(Box::new(writer)),
             Some((redactor, _)) if source.log_head.is_some() => {
                 Self::Log(Box::new(RedactingLog::new(writer, redactor, spool)))
             }
@@ -46,7 +46,7 @@ impl Output {
 
     pub(super) fn finish(self) -> Result<Finished, RestoreError> {
         let (writer, redacted, log) = match self {
-            Self::Plain(writer) => (writer, Redacted::default(), None),
+            Self::Plain(writer) => (*writer, Redacted::default(), None),
             Self::Files(sink) => {
                 let (writer, redacted) = sink.into_parts();
                 (writer, redacted, None)
@@ -62,7 +62,7 @@ impl Output {
 
     fn sink(&mut self) -> &mut dyn TreeSink {
         match self {
-            Self::Plain(writer) => writer,
+            Self::Plain(writer) => writer.as_mut(),
             Self::Files(sink) => sink.as_mut(),
             Self::Log(sink) => sink.as_mut(),
         }

@@ -179,17 +179,12 @@ impl Near {
 fn not_there(text: &str, near: Near, record: &Record) -> Diagnostic {
     let what = format!("nothing in backup `{}` is called `{text}`", record.id);
     let problem = Diagnostic::error(Code::PathUnknown, what).state(UNTOUCHED);
-    match near.distance.map(|(_, path)| path).or(near.elsewhere) {
-        Some(path) => problem.help(format!("did you mean `{path}`?")),
-        None => {
-            let sources: Vec<String> = record
-                .sources
-                .iter()
-                .map(|source| format!("`{}`", source.name))
-                .collect();
-            problem.help(format!("paths begin with the name of a source: {}", sources.join(", ")))
-        }
+    if let Some(path) = near.distance.map(|(_, path)| path).or(near.elsewhere) {
+        return problem.help(format!("did you mean `{path}`?"));
     }
+    let sources = record.sources.iter().map(|source| format!("`{}`", source.name));
+    let sources: Vec<String> = sources.collect();
+    problem.help(format!("paths begin with the name of a source: {}", sources.join(", ")))
 }
 
 fn nothing_left(record: &Record) -> Diagnostic {
@@ -204,7 +199,9 @@ mod tests {
 
     fn near(sought: &str, paths: &[&str]) -> Option<String> {
         let mut near = Near::default();
-        paths.iter().for_each(|path| near.take(sought, path));
+        for path in paths {
+            near.take(sought, path);
+        }
         near.distance.map(|(_, path)| path).or(near.elsewhere)
     }
 

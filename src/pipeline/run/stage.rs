@@ -122,15 +122,7 @@ impl Runner<'_> {
         let options = self.write_options(settings)?;
         let redactors = self.redactors(&redaction).await?;
         let stages = self.stages(&record, &destinations, &into)?;
-        let stop = Arc::clone(self.context.stop.flag());
-        let mut sink = StageSink {
-            writers: BTreeMap::new(),
-            redacted: BTreeMap::new(),
-            judged: judged(&record),
-            files: BTreeMap::new(),
-            part: part.clone(),
-            stop,
-        };
+        let mut sink = StageSink::new(&record, part.clone(), self.context.stop.flag());
         for (name, stage) in &stages {
             let writer = writer(stage, options.clone()).map_err(|error| failed(&error))?;
             let Some(source) = record.sources.iter().find(|source| source.name == *name) else {
@@ -401,6 +393,19 @@ struct StageSink {
     files: BTreeMap<SourceName, Vec<TreePath>>,
     part: Option<Arc<Part>>,
     stop: Arc<AtomicBool>,
+}
+
+impl StageSink {
+    fn new(record: &Record, part: Option<Arc<Part>>, stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            writers: BTreeMap::new(),
+            redacted: BTreeMap::new(),
+            judged: judged(record),
+            files: BTreeMap::new(),
+            part,
+            stop: Arc::clone(stop),
+        }
+    }
 }
 
 impl BackupSink for StageSink {

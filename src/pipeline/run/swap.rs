@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::archive::record::Record;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::id::SourceName;
+use crate::id::{EnvName, SourceName};
 use crate::outcome::{Outcome, Table};
 use crate::restore::error::RestoreError;
 use crate::restore::in_use::{self, InUse};
@@ -93,13 +93,7 @@ impl Runner<'_> {
             self.warn(warning);
         }
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
-        let name = self.plan.environment_name();
-        let of = if record.environment == *name {
-            String::new()
-        } else {
-            format!(" of `{}`", record.environment)
-        };
-        self.outcome.headline = format!("backup {}{of} restored to `{name}`", record.id);
+        self.outcome.headline = headline(&record, self.plan.environment_name());
         self.outcome.field(
             "point",
             "rollback point",
@@ -154,6 +148,15 @@ impl Runner<'_> {
         }
         refuse_in_use(&in_use, self.options.while_running, &mut self.outcome)
     }
+}
+
+fn headline(record: &Record, name: &EnvName) -> String {
+    let of = if record.environment == *name {
+        String::new()
+    } else {
+        format!(" of `{}`", record.environment)
+    };
+    format!("backup {}{of} restored to `{name}`", record.id)
 }
 
 /// What the swap journal says beside the renames.
