@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
+use strongroom::crypto::age::Identity;
+use strongroom::crypto::note::Signer;
 
 use crate::projects::{Project, Ran, STORE};
 
@@ -457,4 +459,81 @@ fn a_part_of_it_is_redacted_too() {
     );
     assert_eq!(two.read("look/events/1.jsonl").lines().count(), 3);
     assert!(two.has_no_secret("look"));
+}
+
+/// Has `live` seal its backups; gives the file that opens them.
+fn seal(two: &Two) -> String {
+    let identity = Identity::generate().unwrap();
+    let file = two.project.path("live.key");
+    fs::write(&file, format!("{}\n", identity.text().expose())).unwrap();
+    let text = two.read("pipelines/backup.toml").replace(
+        "[[step]]\nid = \"digest\"",
+        "[[step]]\nid = \"seal\"\ntype = \"encrypt\"\n[[step]]\nid = \"digest\"",
+    );
+    two.project.write("pipelines/backup.toml", &text);
+    let sealed = format!("[encryption]\nrecipients = [\"{}\"]\n", identity.recipient());
+    two.project.write(
+        "pipelines/environments/live.toml",
+        &format!("{}{sealed}", two.read("pipelines/environments/live.toml")),
+    );
+    file.display().to_string()
+}
+
+#[test]
+fn what_is_sealed_in_another_environment_is_opened_as_that_environment_says() {
+    for form in ["", "[[step]]\nid = \"dedup\"\ntype = \"deduplicate\"\n"] {
+        let two = two(form);
+        let key = seal(&two);
+        two.backup_live();
+        two.project.write("pipelines/restore.toml", RESTORE);
+        for line in [
+            "restore latest --env dev --from live --rewind-log events",
+            "restore latest artifacts/note.txt --env dev --from live --to look",
+            "plan restore latest --env dev --from live",
+        ] {
+            let refused = two.run(line).ended(12);
+            assert_eq!(refused.problem().0, "key-missing", "{line}");
+        }
+        assert!(!two.project.path("look").exists());
+        let part = format!("restore latest artifacts/note.txt --env dev --from live --to look --identity {key}");
+        two.run(&part).ended(0);
+        assert_eq!(
+            two.read("look/artifacts/note.txt"),
+            "call with [REDACTED:known] please\n"
+        );
+        let environment = two.read("pipelines/environments/live.toml");
+        let named = format!("{environment}identity = {{ file = \"{key}\" }}\n");
+        two.project.write("pipelines/environments/live.toml", &named);
+        two.run("plan restore latest --env dev --from live").ended(0);
+        let ran = two
+            .run("restore latest --env dev --from live --rewind-log events")
+            .ended(3);
+        assert_eq!(ran.json["redacted-values"], 3);
+        assert_eq!(two.read("dev/events/1.jsonl").lines().count(), 3);
+        assert!(two.has_no_secret("dev"));
+        two.run("drill --env live").ended(0);
+    }
+}
+
+#[test]
+fn who_may_have_made_a_backup_stands_where_it_was_made() {
+    let two = two("");
+    two.backup_live();
+    let stranger = Signer::generate("stranger").unwrap().verifier();
+    for name in ["dev", "live"] {
+        let path = format!("pipelines/environments/{name}.toml");
+        let before = two.read(&path);
+        two.project
+            .write(&path, &format!("{before}[signers]\nstranger = \"{stranger}\"\n"));
+        let ran = two.run("restore latest artifacts/plain.txt --env staging --from live --to look --allow-unredacted");
+        fs::remove_dir_all(two.project.path("look")).ok();
+        let of_dev = two.run("restore latest artifacts/plain.txt --env dev --from live --to look --allow-unredacted");
+        fs::remove_dir_all(two.project.path("look")).ok();
+        // Whom `dev` trusts is no matter; whom `live` trusts is.
+        let expected = if name == "dev" { 0 } else { 4 };
+        assert_eq!((ran.code, of_dev.code), (expected, expected), "{:#}", ran.json);
+        if expected == 4 {
+            assert_eq!(ran.problem().0, "unsigned");
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod cli;
 mod commands;
 mod crossing;
 mod databases;
+mod disk_full;
 mod docs;
 mod drill;
 mod fidelity;

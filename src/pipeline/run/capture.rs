@@ -249,7 +249,7 @@ impl<'p> Runner<'p> {
                 let what = "the catalog, or what this host remembers of the last backup, could not be written";
                 let help = "see that the disk of the state folder has room and answers, then run it again";
                 vec![
-                    Diagnostic::error(Code::StateFailed, what)
+                    Diagnostic::error(Code::StateFailed.unless_full(&error), what)
                         .why(why)
                         .state(NO_BACKUP)
                         .help(help),

@@ -136,11 +136,7 @@ impl Filtered {
     }
 
     fn cannot_wait(&self, error: &io::Error) -> SinkError {
-        let code = if error.kind() == io::ErrorKind::StorageFull {
-            Code::DiskFull
-        } else {
-            Code::RestoreFailed
-        };
+        let code = Code::RestoreFailed.unless_full(error);
         let what = format!(
             "the content of a file with several names cannot be kept in `{}`",
             self.spool.display()

@@ -172,7 +172,7 @@ impl Runner<'_> {
             if let Err(error) = made.and_then(|()| atomic::write(&path, 0o600, &bytes)) {
                 self.warn(
                     Diagnostic::warning(
-                        Code::StateFailed,
+                        Code::StateFailed.unless_full(&error),
                         format!("what the next backup needs of `{source}` cannot be kept in the state folder"),
                     )
                     .why(error.to_string())

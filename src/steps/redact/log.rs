@@ -216,11 +216,7 @@ impl<S: TreeSink> RedactingLog<S> {
     }
 
     fn cannot_wait(&self, error: &io::Error) -> SinkError {
-        let code = if error.kind() == io::ErrorKind::StorageFull {
-            Code::DiskFull
-        } else {
-            Code::RestoreFailed
-        };
+        let code = Code::RestoreFailed.unless_full(error);
         let what = format!("a log that is redacted cannot be kept in `{}`", self.spool.display());
         let problem = Diagnostic::error(code, what)
             .why(error.to_string())
