@@ -248,7 +248,7 @@ fn program(proc: &Path, process: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -322,13 +322,17 @@ mod tests {
     #[test]
     fn a_mapped_program_is_in_use() {
         let folder = folder();
-        fs::copy("/bin/sleep", folder.path().join("sub/program")).unwrap();
-        let holder = Ending(
+        fs::copy("/bin/cat", folder.path().join("sub/program")).unwrap();
+        let mut holder = Ending(
             Command::new(folder.path().join("sub/program"))
-                .arg("600")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
                 .spawn()
                 .unwrap(),
         );
+        // Once it answers, it is in memory; when it is only started, the kernel may still be at mapping it.
+        holder.0.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        holder.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let found = find(&[folder.path().to_owned()]).holders;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].process, found[0].how), (Some(holder.0.id()), Use::Maps));

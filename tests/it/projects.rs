@@ -121,7 +121,12 @@ impl Project {
     }
 
     pub(crate) fn backups(&self) -> usize {
-        fs::read_dir(self.path("backups/backups/dev")).map_or(0, Iterator::count)
+        let is_record = |entry: std::io::Result<fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            path.extension().is_some_and(|extension| extension == "json")
+        };
+        fs::read_dir(self.path("backups/backups/dev"))
+            .map_or(0, |all| all.filter_map(|entry| is_record(entry).then_some(())).count())
     }
 
     /// Every event of the journal, and what is said with it.

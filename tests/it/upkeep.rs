@@ -264,7 +264,7 @@ fn retention_and_sweeps_that_are_killed_at_any_moment_leave_whole_backups_alone(
         expect(&scratch, 0, sweep);
     }
     let count = |folder: &str| {
-        expect(&scratch, 0, &format!("ls backups/dev/{folder}/dev | wc -l"))
+        expect(&scratch, 0, &format!("ls backups/dev/{folder}/dev | grep -vc sig$"))
             .trim()
             .to_owned()
     };
