@@ -466,16 +466,28 @@ fn seal(two: &Two) -> String {
     let identity = Identity::generate().unwrap();
     let file = two.project.path("live.key");
     fs::write(&file, format!("{}\n", identity.text().expose())).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let text = two.read("pipelines/backup.toml").replace(
         "[[step]]\nid = \"digest\"",
         "[[step]]\nid = \"seal\"\ntype = \"encrypt\"\n[[step]]\nid = \"digest\"",
     );
     two.project.write("pipelines/backup.toml", &text);
-    let sealed = format!("[encryption]\nrecipients = [\"{}\"]\n", identity.recipient());
+    let offline = Identity::generate().unwrap();
+    let sealed = format!(
+        "[encryption]\nrecipients = [\"{}\", \"{}\"]\n",
+        identity.recipient(),
+        offline.recipient()
+    );
     two.project.write(
         "pipelines/environments/live.toml",
         &format!("{}{sealed}", two.read("pipelines/environments/live.toml")),
     );
+    // `dev` has nobody to seal to, and says so.
+    let open = format!(
+        "{}[pipeline.backup.step.seal]\nenabled = false\n",
+        two.read("pipelines/environments/dev.toml")
+    );
+    two.project.write("pipelines/environments/dev.toml", &open);
     file.display().to_string()
 }
 
