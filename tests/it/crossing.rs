@@ -9,6 +9,7 @@ use strongroom::crypto::age::Identity;
 use strongroom::crypto::note::Signer;
 
 use crate::projects::{Project, Ran, STORE};
+use crate::trees;
 
 const SOURCES: &str = r#"
 [[step.source]]
@@ -218,6 +219,8 @@ fn data_of_a_protected_environment_does_not_come_into_another_as_it_is() {
 fn the_operators_word_lets_it_pass_and_stands_in_the_journal_first() {
     let two = two("");
     let id = two.backup_live();
+    let of_live = || ["backups/live", ".strongroom/live"].map(|folder| trees::facts(&two.project.path(folder)));
+    let before = of_live();
     let ran = two
         .run("restore latest --env dev --from live --allow-unredacted --rewind-log events")
         .ended(3);
@@ -233,6 +236,8 @@ fn the_operators_word_lets_it_pass_and_stands_in_the_journal_first() {
     );
     assert!(two.read("dev/artifacts/note.txt").contains(&two.secrets[1]));
     assert_eq!(two.database("dev"), "live");
+    // Nothing is written where the backup comes from.
+    assert!(of_live() == before);
     // What the backup holds redacted does not replace what `dev` has.
     assert!(two.read("dev/config/service.toml").contains("of-dev-alone"));
     assert!(two.read("live/artifacts/app.toml").contains("live"));
