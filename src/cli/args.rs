@@ -15,9 +15,9 @@ use crate::report::Format;
 
 pub use verbs::{
     BackupOptions, BackupVerb, CompletionsVerb, DrillVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, FromOptions,
-    GenerateVerb, JournalAction, JournalVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb,
-    RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb, VerifyLevel,
-    VerifyVerb,
+    GenerateVerb, JournalAction, JournalVerb, KeysAction, KeysVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions,
+    RestoreVerb, RetentionVerb, RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb,
+    ValidateVerb, VerifyLevel, VerifyVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -184,6 +184,14 @@ pub enum Verb {
         strongroom journal show --env dev --last 20"
     )]
     Journal(JournalVerb),
+    /// Make keys, and show, extend or replace those that backups are sealed with.
+    #[command(
+        subcommand_required = true,
+        after_help = "Examples:\n  \
+        strongroom keys new operator.key\n  \
+        strongroom keys show --env live"
+    )]
+    Keys(KeysVerb),
     /// Explain an error code such as `flow-order`.
     #[command(after_help = "Examples:\n  \
         strongroom explain-error flow-order\n  \
@@ -224,6 +232,7 @@ impl Verb {
             Self::Forget(_) => "forget",
             Self::Sweep(_) => "sweep",
             Self::Journal(_) => "journal",
+            Self::Keys(_) => "keys",
             Self::ExplainError(_) => "explain-error",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -243,6 +252,7 @@ impl Verb {
             Self::Sweep(verb) => !verb.dry_run,
             Self::Validate(_) | Self::Verify(_) | Self::Generate(_) => true,
             Self::Journal(verb) => matches!(verb.action, JournalAction::Verify | JournalAction::Restart { .. }),
+            Self::Keys(verb) => matches!(verb.action, KeysAction::Add { .. } | KeysAction::Rotate { .. }),
             Self::Plan(_)
             | Self::Explain(_)
             | Self::Schema(_)

@@ -20,6 +20,7 @@ pub(super) async fn dispatch(request: Request, session: &Session) -> Outcome {
         Request::Forget(request) => commands::forget::run(request, session).await,
         Request::Sweep(request) => commands::sweep::run(request, session).await,
         Request::Journal(request) => commands::journal::run(request, session).await,
+        Request::Keys(request) => commands::keys::run(request, session).await,
         Request::ExplainError(request) => commands::explain_error::run(request, session),
         Request::Completions(shell) => super::generate::completions(shell),
         Request::Man(folder) => super::generate::man(folder.as_deref()),

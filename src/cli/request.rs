@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::commands::request::{
-    Action, ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, ListRequest,
-    Mode, RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest, RunRequest, SchemaRequest,
-    ShowRequest, SweepRequest, ValidateRequest, VerifyRequest,
+    Action, ExplainErrorRequest, ExplainRequest, ForgetRequest, Guarding, JournalAction, JournalRequest, KeysAction,
+    KeysRequest, ListRequest, Mode, RetentionOfBackups, RetentionOfTimes, RetentionRequest, Rollback, RollbackRequest,
+    RunRequest, SchemaRequest, ShowRequest, SweepRequest, ValidateRequest, VerifyRequest,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
@@ -45,6 +45,8 @@ pub enum Request {
     Sweep(SweepRequest),
     /// `journal`.
     Journal(JournalRequest),
+    /// `keys`.
+    Keys(KeysRequest),
     /// `explain-error`.
     ExplainError(ExplainErrorRequest),
     /// `completions`.
@@ -148,6 +150,7 @@ impl Typed<'_> {
                 wait: verb.wait.map(|span| span.0),
             })),
             Verb::Journal(verb) => self.journal(verb.action),
+            Verb::Keys(verb) => self.keys(verb.action),
             Verb::ExplainError(verb) => Ok(Request::ExplainError(ExplainErrorRequest { code: verb.code })),
             Verb::Completions(verb) => Ok(Request::Completions(verb.shell)),
             Verb::Man(verb) => Ok(Request::Man(verb.out.map(|out| self.folder.join(out)))),
@@ -305,6 +308,22 @@ impl Typed<'_> {
         };
         let environment = self.environment()?;
         Ok(Request::Journal(JournalRequest { environment, action }))
+    }
+
+    fn keys(&self, action: args::KeysAction) -> Result<Request, Refused> {
+        let file = |path: PathBuf| self.folder.join(path);
+        let action = match action {
+            args::KeysAction::New { file: path } => return Ok(Request::Keys(KeysRequest::New(file(path)))),
+            args::KeysAction::Show { identity } => KeysAction::Show {
+                identity: identity.map(file),
+            },
+            args::KeysAction::Add { identity, confirm } => KeysAction::Add {
+                identity: identity.map(file),
+                confirm,
+            },
+            args::KeysAction::Rotate { confirm } => KeysAction::Rotate { confirm },
+        };
+        Ok(Request::Keys(KeysRequest::Of(self.environment()?, action)))
     }
 
     fn environment(&self) -> Result<EnvName, Refused> {

@@ -6,6 +6,7 @@ pub mod explain;
 pub mod explain_error;
 pub mod forget;
 pub mod journal;
+pub mod keys;
 pub mod list;
 pub mod request;
 pub mod retention;

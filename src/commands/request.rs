@@ -297,6 +297,37 @@ pub enum JournalAction {
     },
 }
 
+/// Makes a key, or works with the keys of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysRequest {
+    /// A new identity in this file, absolute.
+    New(PathBuf),
+    /// The keys that backups of this environment are sealed with.
+    Of(EnvName, KeysAction),
+}
+
+/// What to do with the keys of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysAction {
+    /// Show them.
+    Show {
+        /// A file with an identity: say what it opens.
+        identity: Option<PathBuf>,
+    },
+    /// Seal them to the recipients that the environment names.
+    Add {
+        /// A file with an identity that opens them, instead of what the environment says.
+        identity: Option<PathBuf>,
+        /// The environment that the operator confirmed on the command line.
+        confirm: Option<EnvName>,
+    },
+    /// Make new ones for the backups from now on.
+    Rotate {
+        /// The environment that the operator confirmed on the command line.
+        confirm: Option<EnvName>,
+    },
+}
+
 /// Explains an error code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainErrorRequest {

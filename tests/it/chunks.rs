@@ -60,14 +60,14 @@ type = "deduplicate"
 
 /// What the sources hold at one moment.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+pub(crate) struct Held {
     files: BTreeMap<Vec<u8>, Facts>,
     events: BTreeMap<Vec<u8>, Facts>,
     rows: Vec<(i64, Vec<u8>)>,
 }
 
 impl Held {
-    fn of(root: &Path) -> Self {
+    pub(crate) fn of(root: &Path) -> Self {
         let path = root.join("db/main.db");
         let rows = if path.exists() { rows(&path) } else { Vec::new() };
         Self {
@@ -78,7 +78,7 @@ impl Held {
     }
 }
 
-fn rows(path: &Path) -> Vec<(i64, Vec<u8>)> {
+pub(crate) fn rows(path: &Path) -> Vec<(i64, Vec<u8>)> {
     let database = Connection::open(path).unwrap();
     let mut query = database.prepare("SELECT id, value FROM t ORDER BY id").unwrap();
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -86,14 +86,14 @@ fn rows(path: &Path) -> Vec<(i64, Vec<u8>)> {
 }
 
 /// Data that changes.
-struct Changing {
+pub(crate) struct Changing {
     root: PathBuf,
     random: Random,
     made: u64,
 }
 
 impl Changing {
-    fn new(root: PathBuf, seed: u64) -> Self {
+    pub(crate) fn new(root: PathBuf, seed: u64) -> Self {
         for folder in ["files", "events", "db", "files/work/inner"] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
@@ -193,7 +193,7 @@ impl Changing {
         files[self.random.below(files.len() as u64) as usize].clone()
     }
 
-    fn change(&mut self) {
+    pub(crate) fn change(&mut self) {
         match self.random.below(18) {
             0 | 1 => self.create_small(),
             2 => self.create_large(),
@@ -300,7 +300,7 @@ fn number(ran: &Ran, key: &str) -> u64 {
 }
 
 /// Lines of a comparison, to be shown where there are any.
-fn same(what: &str, was: &Held, restored: &Path) {
+pub(crate) fn same(what: &str, was: &Held, restored: &Path) {
     let is = Held::of(restored);
     assert_eq!(
         trees::compare(was.files.clone(), is.files),

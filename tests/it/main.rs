@@ -41,6 +41,7 @@ mod projects;
 mod proxy;
 mod restore_tree;
 mod retention;
+mod sealed;
 mod service;
 mod sources;
 mod swap;

@@ -54,6 +54,7 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "retention" -d
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "forget" -d 'Let single backups go'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "sweep" -d 'Delete what no backup needs and was listed long enough; list the rest'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "journal" -d 'Read, verify or restart the journal of an environment'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "keys" -d 'Make keys, and show, extend or replace those that backups are sealed with'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "explain-error" -d 'Explain an error code such as `flow-order`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "completions" -d 'Print a completion script'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "man" -d 'Print the man page, or write one for each verb'
@@ -450,6 +451,84 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fis
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand journal; and __fish_seen_subcommand_from restart" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -f -a "new" -d 'Make an identity that opens backups; its recipient is printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -f -a "show" -d 'Show the key that this host signs with and the epochs that backups are sealed in'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -f -a "add" -d 'Let every recipient that the environment names open the backups there are'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and not __fish_seen_subcommand_from new show add rotate" -f -a "rotate" -d 'Begin a new epoch: the next backup stores everything anew, for the recipients of now alone'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from new" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l identity -d 'Say which of them this identity opens' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l identity -d 'A file with an identity that opens them, instead of what the environment says' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from add" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand explain-error" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'

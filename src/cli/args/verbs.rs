@@ -439,6 +439,58 @@ pub enum JournalAction {
     },
 }
 
+/// `keys`.
+#[derive(Debug, Args)]
+pub struct KeysVerb {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: KeysAction,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysAction {
+    /// Make an identity that opens backups; its recipient is printed.
+    #[command(after_help = "Examples:\n  \
+        strongroom keys new operator.key\n  \
+        strongroom keys new /media/stick/second.key --json")]
+    New {
+        /// The new file; nothing may be there yet. Only its owner can read it.
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Show the key that this host signs with and the epochs that backups are sealed in.
+    #[command(after_help = "Examples:\n  \
+        strongroom keys show --env live\n  \
+        strongroom keys show --env live --identity operator.key")]
+    Show {
+        /// Say which of them this identity opens.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        identity: Option<PathBuf>,
+    },
+    /// Let every recipient that the environment names open the backups there are.
+    #[command(after_help = "Examples:\n  \
+        strongroom keys add --env dev --identity operator.key\n  \
+        strongroom keys add --env live --identity operator.key --confirm live")]
+    Add {
+        /// A file with an identity that opens them, instead of what the environment says.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        identity: Option<PathBuf>,
+        /// Confirm by naming the environment, in place of typing it when asked.
+        #[arg(long, value_name = "ENV")]
+        confirm: Option<EnvName>,
+    },
+    /// Begin a new epoch: the next backup stores everything anew, for the recipients of now alone.
+    #[command(after_help = "Examples:\n  \
+        strongroom keys rotate --env dev\n  \
+        strongroom keys rotate --env live --confirm live")]
+    Rotate {
+        /// Confirm by naming the environment, in place of typing it when asked.
+        #[arg(long, value_name = "ENV")]
+        confirm: Option<EnvName>,
+    },
+}
+
 /// `explain-error`.
 #[derive(Debug, Args)]
 pub struct ExplainErrorVerb {

@@ -34,7 +34,7 @@ impl Opened {
         self.payload.open(body)
     }
 
-    /// Opens a part; `sealed` are exactly the bytes that [`Part::sealed`] names.
+    /// Opens a part; `sealed` are exactly the bytes of that part in the file, its tag included.
     pub fn open_part(&self, part: &Part, sealed: &[u8]) -> Result<Vec<u8>, AgeError> {
         self.payload.open_part(part, sealed)
     }

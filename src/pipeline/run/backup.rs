@@ -21,6 +21,7 @@ use crate::target::Target;
 use crate::units::ByteCount;
 
 use super::capture::{self, CaptureError, Captures, redaction_record};
+use super::epochs::{log_unproven, unproven};
 use super::logs;
 use super::{Failure, Runner};
 
@@ -125,6 +126,11 @@ impl<'p> Runner<'p> {
             self.past_epochs(&targets, &listing).await?
         };
         listing.unlock(|epoch| epochs.chunk_key(epoch));
+        for source in &pending.snapshot.source {
+            if let Some(backup) = unproven(&source.name, &listing, &lineage) {
+                self.warn(log_unproven(&source.name, &backup.record.id));
+            }
+        }
         let logs = self.logs(pending.snapshot, &listing, &lineage)?;
         let id = self.backup_id()?;
         let doomed = Arc::new(Doomed::read(&targets).await);

@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::archive::epoch::{HostEpoch, HostEpochs, KEY_OBJECT_MAX};
-use crate::archive::repository::{self, Lineage, Listing};
+use crate::archive::record::SourceRecord;
+use crate::archive::repository::{self, Backup, Lineage, Listing};
 use crate::crypto::Digest;
-use crate::crypto::age::Recipient;
+use crate::crypto::age::{Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::atomic;
+use crate::id::{BackupId, SourceName};
 use crate::target::Target;
 
 use super::backup::NO_BACKUP;
-use super::stores::state_path;
+use super::stores::{Keys, state_path};
 use super::{Failure, Runner};
 
 /// The folder of epochs, in the state folder.
@@ -44,15 +46,13 @@ impl Kept {
     pub(super) fn open(state: &Path, repository: &str) -> std::io::Result<Self> {
         let folder = state.join(EPOCHS);
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
-        // The id comes from the target: as a digest it is a name and nothing else.
-        let name: String = Digest::of(repository.as_bytes()).to_string().chars().take(16).collect();
+        let path = Self::file(state, repository);
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(folder.join(format!("{name}.lock")))?;
+            .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-        let path = folder.join(format!("{name}.json"));
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
         let found = match File::open(&path) {
             Ok(file) => {
@@ -70,6 +70,26 @@ impl Kept {
             epochs: parsed.unwrap_or_default(),
             _lock: lock,
         })
+    }
+
+    /// Reads them without holding them; none where there is no file, or one of another repository.
+    ///
+    /// # Errors
+    /// When the state folder does not give the file.
+    pub(super) fn look(state: &Path, repository: &str) -> std::io::Result<HostEpochs> {
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        match File::open(Self::file(state, repository)) {
+            Ok(file) => file.take(FILE_MAX).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HostEpochs::default()),
+            Err(error) => return Err(error),
+        };
+        Ok(HostEpochs::parse(&bytes, repository).unwrap_or_default())
+    }
+
+    /// The id comes from the target: as a digest it is a name and nothing else.
+    fn file(state: &Path, repository: &str) -> PathBuf {
+        let name: String = Digest::of(repository.as_bytes()).to_string().chars().take(16).collect();
+        state.join(EPOCHS).join(format!("{name}.json"))
     }
 
     /// Writes them.
@@ -126,7 +146,7 @@ impl Runner<'_> {
             kept.write().map_err(failed)?;
         }
         self.follow_recipients(&mut kept, &recipients, targets).await?;
-        self.warn_of_recipients(&recipients);
+        self.warn_of_keys(&recipients).await;
         Ok(kept.epochs.clone())
     }
 
@@ -178,11 +198,45 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn warn_of_recipients(&mut self, recipients: &[Recipient]) {
+    async fn warn_of_keys(&mut self, recipients: &[Recipient]) {
         if recipients.len() == 1 {
             self.warn(one_recipient());
         }
+        let environment = self.plan.environment();
+        let Some(reference) = environment.encryption.identity.clone() else {
+            return;
+        };
+        let mut keys = Keys::unread(environment, self.plan.project(), self.context);
+        // An identity that is named and not here is as it should be.
+        let here = keys.resolve(&reference).await.ok();
+        if here.is_some_and(|text| Identity::parse_all(text.expose()).is_ok()) {
+            self.warn(identity_on_host());
+        }
     }
+}
+
+/// The newest backup of a log, where what it says of the log is locked by keys that this host does not have.
+pub(super) fn unproven<'l>(source: &SourceName, listing: &'l Listing, lineage: &Lineage) -> Option<&'l Backup> {
+    let of_line = listing.backups.iter().filter(|backup| backup.lineage() == *lineage);
+    let has = |backup: &&Backup, is: fn(&SourceRecord) -> bool| {
+        backup
+            .record
+            .sources
+            .iter()
+            .any(|found| found.name == *source && is(found))
+    };
+    let newest = of_line
+        .filter(|backup| has(backup, |found| found.log_head.is_some() || found.locked_head.is_some()))
+        .max_by(|a, b| a.rank().cmp(&b.rank()))?;
+    has(&newest, |found| found.locked_head.is_some()).then_some(newest)
+}
+
+pub(super) fn log_unproven(source: &SourceName, backup: &BackupId) -> Diagnostic {
+    let what = format!("log `{source}` was not compared with what backup `{backup}` has of it");
+    Diagnostic::warning(Code::EpochLost, what)
+        .why("where the log ended is locked in the record, and this host does not have the keys of that epoch")
+        .state("the backup goes on; the next one is compared with it")
+        .help("restore that backup beside the log, and compare the two, if someone could have changed it meanwhile")
 }
 
 fn epoch_lost(name: &str) -> Diagnostic {
@@ -210,6 +264,16 @@ fn recipients_changed(name: &str) -> Diagnostic {
         "for a new recipient: `strongroom keys add` by someone who has a key; where one must not read what comes: \
          `strongroom keys rotate`, after which the next backup stores everything anew",
     )
+}
+
+fn identity_on_host() -> Diagnostic {
+    Diagnostic::warning(
+        Code::IdentityOnHost,
+        "the identity that opens the backups lies on the host that makes them",
+    )
+    .why("whoever breaks into this host reads every backup there is; sealing needs the recipients alone")
+    .state("the backup goes on")
+    .help("take it away from here, and give it to a restore: `--identity FILE`")
 }
 
 fn one_recipient() -> Diagnostic {

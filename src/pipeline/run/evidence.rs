@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
+use crate::crypto::age::Recipient;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::id::{BackupId, EnvName, PipelineName, SourceName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
@@ -291,6 +292,18 @@ impl Evidence {
             .status(Status::Ok)
             .with(Field::Epoch, epoch)
             .with(Field::Reason, why);
+        self.write(&entry, Sync::Now)
+    }
+
+    /// Comes before the keys are put into the targets. `to` are the recipients.
+    pub(super) fn keys_sealed(&mut self, epoch: &str, to: &[Recipient], targets: &[&Target]) -> Result<(), Failure> {
+        let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+        let targets: Vec<&TargetName> = targets.iter().map(|target| target.name()).collect();
+        let entry = Entry::new(Event::KeysSealed)
+            .status(Status::Ok)
+            .with(Field::Epoch, epoch)
+            .with(Field::Message, format!("sealed to {}", to.join(", ")))
+            .with(Field::Targets, json!(targets));
         self.write(&entry, Sync::Now)
     }
 

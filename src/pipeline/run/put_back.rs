@@ -14,6 +14,7 @@ use crate::source::LogHead;
 use crate::source::lineage::{LineageEntry, Newest};
 
 use super::Context;
+use super::epochs::{Kept, repository_id};
 use super::notes::Notes;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
@@ -23,7 +24,11 @@ pub(super) async fn lineages(scope: Scope<'_>, context: &Context) -> (Listing, V
     let mut keys = Keys::unread(scope.environment, scope.project, context);
     let opened = open_targets(scope.environment, scope.project, (&[], &[]), &mut keys, None).await;
     let targets = opened.map(|opened| opened.targets).unwrap_or_default();
-    let listing = repository::list(&targets, scope.name).await;
+    let mut listing = repository::list(&targets, scope.name).await;
+    // Without the keys of its epoch what a record says of a log stays closed, and the next backup says in what the log differs.
+    if let Ok(Ok(epochs)) = repository_id(&targets).await.map(|id| Kept::look(&scope.state(), &id)) {
+        listing.unlock(|epoch| epochs.chunk_key(epoch));
+    }
     let lineages: BTreeSet<Lineage> = listing.backups.iter().map(Backup::lineage).collect();
     let newest = lineages.into_iter().filter_map(|lineage| {
         let sequence = listing.newest(&lineage)?.record.sequence;

@@ -1,6 +1,7 @@
 //! Verbs that keep an environment's targets in order without a pipeline: they have state, a lock and a journal like a run.
 
 mod forget;
+mod keys;
 mod restart;
 mod sweep;
 mod trial;
@@ -19,6 +20,7 @@ use super::stores::{Keys, open_targets};
 use super::{Context, Failure, Options, stopped};
 
 pub(crate) use forget::{Forget, Newest, Objects, forget};
+pub(crate) use keys::{OfKeys, keys};
 pub(crate) use restart::restart;
 pub(crate) use sweep::{Sweep, sweep};
 pub(crate) use trial::{Rule, Trial, trial};

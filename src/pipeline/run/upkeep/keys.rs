@@ -1,0 +1,446 @@
+//! `keys show`, `keys add`, `keys rotate`: the epochs that backups are sealed in, and for whom their keys are sealed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::archive::epoch::{self, HostEpoch, KEY_OBJECT_MAX};
+use crate::archive::keys::EpochKeys;
+use crate::archive::{layout, repository};
+use crate::crypto::age::{AgeError, Identity, Recipient};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::outcome::{Outcome, Table};
+use crate::target::{Target, TargetError};
+
+use super::super::epochs::{Kept, not_kept, repository_id};
+use super::super::fence::Act;
+use super::super::opening::Opener;
+use super::super::signing::host_signer;
+use super::super::stores::{Keys, state_of};
+use super::{Failure, Keeper, Upkeep};
+
+const UNTOUCHED: &str = "no key was changed";
+
+const ADD: Act<'static> = Act {
+    does: "lets every recipient that is named now read all backups of",
+    doing: "sealing its keys anew",
+    untouched: UNTOUCHED,
+};
+
+const ROTATE: Act<'static> = Act {
+    does: "has the next backup store everything anew of",
+    doing: "beginning a new epoch",
+    untouched: UNTOUCHED,
+};
+
+/// What is done with the keys of an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfKeys<'a> {
+    /// They are shown; with an identity also whether it opens them.
+    Show(Option<&'a Path>),
+    /// They are sealed to the recipients that the environment names, by whoever can open them.
+    Add(Option<&'a Path>),
+    /// New ones are made for backups from now on.
+    Rotate,
+}
+
+/// Does it.
+pub(crate) async fn keys(upkeep: &Upkeep<'_>, what: OfKeys<'_>) -> Outcome {
+    if let OfKeys::Show(identity) = what {
+        return show(upkeep, identity)
+            .await
+            .unwrap_or_else(|failure| Outcome::failed("keys", "", failure));
+    }
+    match Keeper::begin("keys", upkeep) {
+        Ok(mut keeper) => {
+            let result = match what {
+                OfKeys::Add(identity) => keeper.add(identity).await,
+                OfKeys::Rotate | OfKeys::Show(_) => keeper.rotate().await,
+            };
+            keeper.end(result)
+        }
+        Err(failure) => Outcome::failed("keys", "", failure),
+    }
+}
+
+/// The key objects of an epoch.
+#[derive(Default)]
+struct Found {
+    /// Names, and the places in the list of targets where each lies.
+    objects: BTreeMap<String, Vec<usize>>,
+}
+
+impl Found {
+    /// Places where any of them lies.
+    fn places(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = self.objects.values().flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+}
+
+/// Looks up the key objects of all epochs.
+async fn found(targets: &[Target]) -> Result<BTreeMap<String, Found>, Failure> {
+    let mut epochs: BTreeMap<String, Found> = BTreeMap::new();
+    for (place, target) in targets.iter().enumerate() {
+        let listed = target
+            .list(layout::KEYS)
+            .await
+            .map_err(|error| failed(target, &error))?;
+        for (object, _) in listed {
+            if let Some((epoch, _)) = layout::parse_key(&object) {
+                let found = epochs.entry(epoch.to_owned()).or_default();
+                found.objects.entry(object).or_default().push(place);
+            }
+        }
+    }
+    Ok(epochs)
+}
+
+/// An epoch that was opened, with what the target says of its making.
+async fn opened(
+    targets: &[Target],
+    name: &str,
+    found: &Found,
+    identities: &[Identity],
+) -> Result<Option<(EpochKeys, String)>, Failure> {
+    for (object, places) in &found.objects {
+        for target in places.iter().filter_map(|place| targets.get(*place)) {
+            let sealed = target
+                .read(object, KEY_OBJECT_MAX)
+                .await
+                .map_err(|error| failed(target, &error))?;
+            if let Ok(opened) = epoch::open_keys(name, object, &sealed, identities) {
+                return Ok(Some(opened));
+            }
+        }
+    }
+    Ok(None)
+}
+
+impl Keeper<'_> {
+    async fn all_targets(&mut self) -> Result<Vec<Target>, Failure> {
+        let (targets, warnings) = self.upkeep.targets(&[]).await?;
+        for warning in warnings {
+            self.warn(warning);
+        }
+        Ok(targets)
+    }
+
+    /// Who may read: those that the environment names.
+    fn recipients(&self) -> Result<&[Recipient], Failure> {
+        let recipients = &self.upkeep.environment.encryption.recipients;
+        if recipients.is_empty() {
+            let what = format!("environment `{}` names no recipients", self.upkeep.name);
+            return Err(vec![Diagnostic::error(Code::MissingKey, what).state(UNTOUCHED).help(
+                "`strongroom keys new FILE` makes a key; its recipient goes under `[encryption]` into `recipients`",
+            )]);
+        }
+        Ok(recipients)
+    }
+
+    fn kept(&self, repository: &str) -> Result<Kept, Failure> {
+        let upkeep = self.upkeep;
+        let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
+        Kept::open(&state, repository).map_err(|error| vec![not_kept(&error, UNTOUCHED)])
+    }
+
+    async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
+        let recipients = self.recipients()?.to_vec();
+        let targets = self.all_targets().await?;
+        let epochs = found(&targets).await?;
+        let Some(first) = epochs.keys().next() else {
+            return Err(vec![nothing_sealed(self.upkeep)]);
+        };
+        let identities = identities(self.upkeep, identity, first).await?;
+        self.confirm(&ADD).await?;
+        let repository = repository_id(&targets)
+            .await
+            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
+        let mut kept = self.kept(&repository)?;
+        let (mut rows, mut closed) = (Vec::new(), Vec::new());
+        for (name, found) in &epochs {
+            self.check_stop("the keys sealed so far open for the new recipients too")?;
+            let Some((keys, created)) = opened(&targets, name, found, &identities).await? else {
+                closed.push(not_opened(name));
+                continue;
+            };
+            let places = self
+                .seal_anew((&keys, &created), &recipients, &targets, found, &mut kept)
+                .await?;
+            rows.push((name.clone(), created, places));
+        }
+        describe_added(&mut self.outcome, &rows, recipients.len());
+        if closed.is_empty() { Ok(()) } else { Err(closed) }
+    }
+
+    /// Seals the keys of an epoch to `recipients` in every target; gives in how many they were put.
+    async fn seal_anew(
+        &mut self,
+        (keys, created): (&EpochKeys, &str),
+        recipients: &[Recipient],
+        targets: &[Target],
+        found: &Found,
+        kept: &mut Kept,
+    ) -> Result<usize, Failure> {
+        let (name, sealed) = epoch::seal_keys(keys, recipients, created).map_err(|error| vec![unmade(error)])?;
+        // All targets and the host have the same bytes: those that one of them has already.
+        let there = found.objects.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let sealed: Bytes = match there.first().and_then(|place| targets.get(*place)) {
+            Some(target) => target
+                .read(&name, KEY_OBJECT_MAX)
+                .await
+                .map_err(|error| failed(target, &error))?,
+            None => sealed,
+        };
+        let wanting: Vec<&Target> = targets
+            .iter()
+            .enumerate()
+            .filter_map(|(place, target)| (!there.contains(&place)).then_some(target))
+            .collect();
+        if !wanting.is_empty() {
+            self.evidence.keys_sealed(&keys.name, recipients, &wanting)?;
+        }
+        for target in &wanting {
+            target
+                .create(&name, sealed.clone())
+                .await
+                .map_err(|error| failed(target, &error))?;
+        }
+        let host = kept.epochs.0.iter_mut().find(|epoch| epoch.name == keys.name);
+        if let Some(host) = host.filter(|host| host.objects.iter().all(|(object, _)| *object != name)) {
+            host.objects.push((name, sealed));
+            kept.write()
+                .map_err(|error| vec![not_kept(&error, "the targets have the keys, the host does not know")])?;
+        }
+        Ok(wanting.len())
+    }
+
+    async fn rotate(&mut self) -> Result<(), Failure> {
+        let recipients = self.recipients()?.to_vec();
+        let targets = self.all_targets().await?;
+        let repository = repository_id(&targets)
+            .await
+            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
+        let mut kept = self.kept(&repository)?;
+        let Some(past) = kept.epochs.current().map(|epoch| epoch.name.clone()) else {
+            return Err(vec![nothing_sealed(self.upkeep)]);
+        };
+        self.confirm(&ROTATE).await?;
+        let created = self
+            .upkeep
+            .context
+            .clock
+            .now()
+            .strftime("%Y-%m-%dT%H:%M:%S%:z")
+            .to_string();
+        let epoch = HostEpoch::create(&recipients, &created).map_err(|error| vec![unmade(error)])?;
+        self.evidence.epoch_begun(&epoch.name, "rotated")?;
+        let name = epoch.name.clone();
+        kept.epochs.0.push(epoch);
+        kept.write().map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
+        self.outcome.headline = format!("epoch {name} begins with the next backup, which stores everything anew");
+        self.outcome.field("epoch", "epoch", name.clone(), &name);
+        self.outcome.field("past", "the one before", past.clone(), &past);
+        let count = recipients.len();
+        self.outcome.field("recipients", "recipients", count.to_string(), count);
+        Ok(())
+    }
+}
+
+async fn identities(upkeep: &Upkeep<'_>, file: Option<&Path>, epoch: &str) -> Result<Vec<Identity>, Failure> {
+    let mut keys = Keys::unread(upkeep.environment, upkeep.project, upkeep.context);
+    let mut opener = Opener::new(upkeep.environment, file);
+    let identities = opener.identities(epoch, &mut keys).await;
+    identities.map_err(|problem| vec![problem.state(UNTOUCHED)])
+}
+
+fn failed(target: &Target, error: &TargetError) -> Failure {
+    let mut problem = Diagnostic::of(error).state("what was done before stands; do it again when the target answers");
+    problem.what = format!("target `{}`: {}", target.name(), problem.what);
+    vec![problem]
+}
+
+fn unmade(error: AgeError) -> Diagnostic {
+    Diagnostic::error(Code::Internal, "the keys of an epoch cannot be sealed")
+        .why(error.to_string())
+        .state(UNTOUCHED)
+}
+
+fn nothing_sealed(upkeep: &Upkeep<'_>) -> Diagnostic {
+    Diagnostic::error(Code::Usage, format!("no backup of `{}` was sealed yet", upkeep.name))
+        .why("keys are made by the first backup with an `encrypt` step")
+        .state(UNTOUCHED)
+        .help("add an `encrypt` step behind `compress`, and make a backup")
+}
+
+fn not_opened(epoch: &str) -> Diagnostic {
+    Diagnostic::error(
+        Code::KeyMissing,
+        format!("the keys of epoch {epoch} were not sealed anew"),
+    )
+    .why("the identity at hand opens none of their objects, or they are damaged")
+    .state("backups of this epoch open for those whom its keys were sealed to")
+    .help("give an identity that opens them: `--identity FILE`")
+}
+
+fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recipients: usize) {
+    let sealed = rows.iter().filter(|(_, _, places)| *places > 0).count();
+    outcome.headline = match sealed {
+        0 => "every key is sealed to these recipients already".into(),
+        1 => format!("the keys of 1 epoch were sealed to {recipients} recipients"),
+        _ => format!("the keys of {sealed} epochs were sealed to {recipients} recipients"),
+    };
+    let list = rows
+        .iter()
+        .map(|(epoch, created, places)| serde_json::json!({ "epoch": epoch, "created": created, "targets": places }));
+    outcome.field("recipients", "recipients", recipients.to_string(), recipients);
+    outcome.json.insert("epochs".into(), list.collect());
+    outcome.tables.push(Table {
+        title: String::new(),
+        columns: ["epoch", "made", "put into targets"].map(String::from).to_vec(),
+        rows: rows
+            .iter()
+            .map(|(epoch, created, places)| vec![epoch.clone(), created.clone(), places.to_string()])
+            .collect(),
+    });
+}
+
+/// One epoch as it is shown.
+struct Shown {
+    name: String,
+    created: String,
+    /// `in use`, `past` or nothing.
+    here: &'static str,
+    targets: Vec<String>,
+    backups: usize,
+    /// `None` where no identity is at hand.
+    opens: Option<bool>,
+}
+
+async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result<Outcome, Failure> {
+    let (targets, mut warnings) = upkeep.targets(&[]).await?;
+    let listing = repository::list(&targets, upkeep.name).await;
+    warnings.extend(listing.warnings);
+    let mut epochs = found(&targets).await?;
+    let repository = repository_id(&targets).await.map_err(|problem| vec![problem])?;
+    let host = hosts(upkeep, &repository)?;
+    for epoch in &host {
+        epochs.entry(epoch.name.clone()).or_default();
+    }
+    let identities = match (identity, epochs.keys().next()) {
+        (Some(file), Some(first)) => Some(identities(upkeep, Some(file), first).await?),
+        _ => None,
+    };
+    let mut shown = Vec::new();
+    for (name, found) in &epochs {
+        let opened = match &identities {
+            Some(identities) => Some(opened(&targets, name, found, identities).await?),
+            None => None,
+        };
+        let of_host = host.iter().find(|epoch| epoch.name == *name);
+        let created = of_host.map(|epoch| epoch.created.clone());
+        let told = opened
+            .as_ref()
+            .and_then(|opened| opened.as_ref().map(|(_, created)| created.clone()));
+        let used = host.last().is_some_and(|epoch| epoch.name == *name);
+        shown.push(Shown {
+            name: name.clone(),
+            created: created.or(told).unwrap_or_default(),
+            here: match (used, of_host.is_some()) {
+                (true, _) => "in use",
+                (false, true) => "past",
+                (false, false) => "",
+            },
+            targets: found
+                .places()
+                .iter()
+                .filter_map(|place| Some(targets.get(*place)?.name().to_string()))
+                .collect(),
+            backups: listing
+                .backups
+                .iter()
+                .filter(|backup| backup.record.epoch.as_ref() == Some(name))
+                .count(),
+            opens: opened.map(|opened| opened.is_some()),
+        });
+    }
+    shown.sort_by(|a, b| (&a.created, &a.name).cmp(&(&b.created, &b.name)));
+    let mut outcome = describe(upkeep, &shown)?;
+    outcome.diagnostics.extend(warnings);
+    Ok(outcome)
+}
+
+/// The epochs of this host; none where it has no state of this environment.
+fn hosts(upkeep: &Upkeep<'_>, repository: &str) -> Result<Vec<HostEpoch>, Failure> {
+    let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
+    let epochs = Kept::look(&state, repository).map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
+    Ok(epochs.0)
+}
+
+fn describe(upkeep: &Upkeep<'_>, shown: &[Shown]) -> Result<Outcome, Failure> {
+    let what = match shown.len() {
+        0 => format!("no backup of `{}` was sealed yet", upkeep.name),
+        1 => "1 epoch".into(),
+        count => format!("{count} epochs"),
+    };
+    let mut outcome = Outcome::new("keys", what);
+    let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
+    let signer = host_signer(&state).map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
+    if let Some(signer) = signer {
+        let key = signer.verifier().to_string();
+        outcome.field("signer", "this host signs as", key.clone(), &key);
+    }
+    let recipients: Vec<String> = upkeep
+        .environment
+        .encryption
+        .recipients
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !recipients.is_empty() {
+        outcome.field("recipients", "recipients", recipients.join("\n"), &recipients);
+    }
+    let list = shown.iter().map(|one| {
+        serde_json::json!({
+            "epoch": one.name, "created": one.created, "here": one.here, "targets": one.targets, "backups": one.backups, "opens": one.opens,
+        })
+    });
+    outcome.json.insert("epochs".into(), list.collect());
+    if shown.is_empty() {
+        return Ok(outcome);
+    }
+    outcome.tables.push(Table {
+        title: String::new(),
+        columns: ["epoch", "made", "on this host", "targets", "backups", "opens"]
+            .map(String::from)
+            .to_vec(),
+        rows: shown.iter().map(row).collect(),
+    });
+    Ok(outcome)
+}
+
+fn row(one: &Shown) -> Vec<String> {
+    let opens = match one.opens {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "not tried",
+    };
+    let or_dash = |text: &str| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    vec![
+        one.name.clone(),
+        or_dash(&one.created),
+        or_dash(one.here),
+        or_dash(&one.targets.join(", ")),
+        one.backups.to_string(),
+        opens.to_owned(),
+    ]
+}
