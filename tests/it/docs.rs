@@ -14,6 +14,7 @@ const RUN: &[&str] = &[
     "README.md",
     "docs/DATA_MANAGEMENT.md",
     "docs/FORMAT.md",
+    "docs/KEYS.md",
     "docs/MANIFEST.md",
 ];
 
@@ -172,6 +173,11 @@ fn the_readme_runs_word_for_word() {
 #[test]
 fn the_page_on_data_management_runs_word_for_word() {
     transcript::run(&page("docs/DATA_MANAGEMENT.md"));
+}
+
+#[test]
+fn the_page_on_keys_runs_word_for_word() {
+    transcript::run(&page("docs/KEYS.md"));
 }
 
 #[test]

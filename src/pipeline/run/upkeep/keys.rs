@@ -401,7 +401,7 @@ fn describe(upkeep: &Upkeep<'_>, shown: &[Shown]) -> Result<Outcome, Failure> {
         .map(ToString::to_string)
         .collect();
     if !recipients.is_empty() {
-        outcome.field("recipients", "recipients", recipients.join("\n"), &recipients);
+        outcome.field("recipients", "recipients", recipients.join(", "), &recipients);
     }
     let list = shown.iter().map(|one| {
         serde_json::json!({
