@@ -110,7 +110,11 @@ impl Code {
     /// This code, or that of a full disk where one is among the causes.
     #[must_use]
     pub fn unless_full(self, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+        let mut causes = std::iter::successors(Some(error), |cause| {
+            // An I/O error that wraps another passes over it in `source`.
+            let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            wrapped.map_or_else(|| cause.source(), |wrapped| Some(wrapped))
+        });
         let is_full = |cause: &(dyn std::error::Error + 'static)| {
             let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
             kind.is_some_and(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
