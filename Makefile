@@ -3,7 +3,7 @@
 # ENV, BACKUP and ARGS count only on the command line of make. A variable of that name in the environment is not
 # enough: a shell may well have an ENV of its own, and a restore must not follow it.
 
-.PHONY: help backup restore validate plan list show verify test check generate bench torture build service
+.PHONY: help backup restore drill validate plan list show verify test check generate bench torture build service
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -12,7 +12,7 @@ given = $(if $(filter-out command line,$(origin $1)),,$(strip $($1)))
 quoted = '$(subst ','\'',$1)'
 environments = $(or $(patsubst pipelines/environments/%.toml,%,$(wildcard pipelines/environments/*.toml)),none yet)
 
-wants_env := $(filter backup restore plan list show verify,$(MAKECMDGOALS))
+wants_env := $(filter backup restore drill plan list show verify,$(MAKECMDGOALS))
 ifneq ($(wants_env),)
 ifeq ($(call given,ENV),)
 $(error which environment? Say so on the command line: make $(firstword $(wants_env)) ENV=dev (there are: $(environments)); nothing was done)
@@ -58,6 +58,10 @@ backup: build service
 # A restore beside redacted files that are present ends with 3: done, with something to look at. That is no failure.
 restore: build
 	$(STRONGROOM) restore $(backup) $(env)$(args) || [ $$? -eq 3 ]
+
+## drill ENV=… [BACKUP=…]       restore a backup (the newest) into nowhere, judge it, and record that it was done
+drill: build
+	$(STRONGROOM) drill$(if $(call given,BACKUP), $(backup)) $(env)$(args)
 
 ## plan ENV=… [BACKUP=…]        say what a backup (or a restore) would do, and do nothing
 plan: build

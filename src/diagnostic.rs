@@ -2,6 +2,8 @@
 //!
 //! A diagnostic carries its excerpt already masked, so nothing that prints one needs to know about secrets.
 
+use std::io;
+
 use serde::Serialize;
 
 /// How bad it is.
@@ -105,6 +107,23 @@ macro_rules! codes {
             }
         }
     };
+}
+
+impl Code {
+    /// This code, or that of a full disk where one is among the causes.
+    #[must_use]
+    pub fn unless_full(self, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |cause| {
+            // An I/O error that wraps another passes over it in `source`.
+            let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            wrapped.map_or_else(|| cause.source(), |wrapped| Some(wrapped))
+        });
+        let is_full = |cause: &(dyn std::error::Error + 'static)| {
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            kind.is_some_and(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        };
+        if causes.any(is_full) { Self::DiskFull } else { self }
+    }
 }
 
 codes! {
@@ -225,10 +244,10 @@ codes! {
     // Reading backups.
     /// No such backup.
     BackupUnknown = "backup-unknown" => NotFound;
+    /// Nothing in the backup has this path.
+    PathUnknown = "path-unknown" => NotFound;
     /// More than one backup fits.
     BackupAmbiguous = "backup-ambiguous" => Usage;
-    /// A backup that does not have what was asked for.
-    PathUnknown = "path-unknown" => NotFound;
     /// Content was asked for of something that is no file.
     NotAFile = "not-a-file" => Usage;
     /// A stored object is missing, cut or changed.
@@ -475,6 +494,15 @@ pub trait Diagnose: std::error::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_by_its_code_however_deep_it_lies() {
+        let full = |kind: io::ErrorKind| io::Error::other(io::Error::from(kind));
+        let code = |error: &io::Error| Code::StateFailed.unless_full(error);
+        assert_eq!(code(&full(io::ErrorKind::StorageFull)), Code::DiskFull);
+        assert_eq!(code(&io::ErrorKind::QuotaExceeded.into()), Code::DiskFull);
+        assert_eq!(code(&full(io::ErrorKind::PermissionDenied)), Code::StateFailed);
+    }
 
     #[test]
     fn codes_are_unique_and_kebab_case() {

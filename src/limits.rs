@@ -109,6 +109,15 @@ pub const SQLITE_RESTARTS: u32 = 3;
 pub const SQLITE_TRIES: u32 = 5;
 /// Seconds that a secret's command may take.
 pub const SECRET_COMMAND_SECONDS: u64 = 30;
+/// Minutes that a program of a pipeline may take where the manifest does not say: a service that stops slowly, a long check.
+pub const COMMAND_MINUTES: u64 = 10;
+/// Seconds that a program which is late, or not wanted any more, has to end by itself before it is killed.
+pub const COMMAND_PATIENCE_SECONDS: u64 = 5;
+/// Bytes of the end of a program's output that are kept: what is shown, and before it the longest form of a secret, so that
+/// none is cut in two and shown in half.
+pub const OUTPUT_KEPT: usize = 256 << 10;
+/// Bytes of the end of a program's output that are shown and journalled: a screen full.
+pub const OUTPUT_SHOWN: usize = 2 << 10;
 /// Warnings that a report lists one by one; the rest is counted.
 pub const WARNINGS_LISTED: usize = 100;
 /// Records that are read at once when a target is surveyed: hides the distance to a store, well below its own limits.

@@ -102,6 +102,62 @@ impl JsonSchema for SecretRef {
     }
 }
 
+/// What a manifest writes out where it is no secret, and refers to where it is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextOrSecret {
+    /// The text itself.
+    Text(String),
+    /// A reference to a secret.
+    Secret(SecretRef),
+}
+
+impl<'de> Deserialize<'de> for TextOrSecret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = TextOrSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a reference to a secret")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TextOrSecret, E> {
+                Ok(TextOrSecret::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<TextOrSecret, A::Error> {
+                let reference = serde::de::value::MapAccessDeserializer::new(map);
+                SecretRef::deserialize(reference).map(TextOrSecret::Secret)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for TextOrSecret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TextOrSecret".into()
+    }
+
+    /// `x-text-or-secret` marks the fields in which a text is taken as it is, unless the name of the field tells that it is
+    /// a secret.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = SecretRef::json_schema(generator);
+        schema.remove("x-secret");
+        schema.insert("type".to_owned(), serde_json::json!(["string", "object"]));
+        schema.insert("x-text-or-secret".to_owned(), true.into());
+        let text = "A text, or a reference to a secret: exactly one of `secret`, `file` and `command`.";
+        schema.insert("description".to_owned(), text.into());
+        schema
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +166,15 @@ mod tests {
     fn a_secret_does_not_print() {
         let value = Secret::new(String::from("hunter2hunter2"));
         assert_eq!(format!("{value:?}"), "[redacted]");
+    }
+
+    #[test]
+    fn a_text_is_taken_as_it_is_and_a_table_is_a_reference() {
+        let read = |text: &str| serde_json::from_str::<TextOrSecret>(text);
+        assert_eq!(read(r#""en_GB""#).unwrap(), TextOrSecret::Text("en_GB".into()));
+        let reference = TextOrSecret::Secret(SecretRef::Secret("KEY".into()));
+        assert_eq!(read(r#"{"secret":"KEY"}"#).unwrap(), reference);
+        assert!(read("8080").is_err() && read(r#"{"secret":"KEY","file":"/x"}"#).is_err());
     }
 
     #[test]

@@ -48,6 +48,9 @@ enum Verb {
         /// How many events.
         #[arg(long)]
         count: Option<u64>,
+        /// Until this file is there.
+        #[arg(long, value_name = "FILE")]
+        until: Option<PathBuf>,
         /// Events a second; 0 is as many as possible.
         #[arg(long, default_value_t = 200)]
         rate: u32,
@@ -138,13 +141,28 @@ fn run(verb: Verb) -> Result<Answer, Error> {
             environment,
             duration,
             count,
+            until,
             rate,
         } => {
             let layout = Layout::of(&environment)?;
             init::init(&layout, 1)?;
-            let written = write::write(&layout, &write::Limits { duration, count, rate })?;
-            let line = serde_json::json!({ "written": written.events, "last_seq": written.last_seq }).to_string();
-            Ok(Answer { line, good: true })
+            let limits = write::Limits {
+                duration,
+                count,
+                until,
+                rate,
+            };
+            let written = write::write(&layout, &limits)?;
+            let milliseconds = |time: Duration| (time.as_secs_f64() * 1e5).round() / 1e2;
+            let line = serde_json::json!({
+                "written": written.events, "last_seq": written.last_seq, "writes": written.took.len(),
+                "longest_ms": milliseconds(written.slowest(0)), "all_but_one_in_a_thousand_ms": milliseconds(written.slowest(1000)),
+                "median_ms": milliseconds(written.slowest(2)),
+            });
+            Ok(Answer {
+                line: line.to_string(),
+                good: true,
+            })
         }
         Verb::Check { folder, environment } => {
             let folder = match folder {

@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::layout::Layout;
@@ -15,6 +16,8 @@ use crate::{At as _, Error};
 pub(crate) struct Limits {
     pub(crate) duration: Option<Duration>,
     pub(crate) count: Option<u64>,
+    /// Whoever runs it makes this file to end it.
+    pub(crate) until: Option<PathBuf>,
     /// Events a second; 0 for as many as possible.
     pub(crate) rate: u32,
 }
@@ -23,6 +26,18 @@ pub(crate) struct Limits {
 pub(crate) struct Written {
     pub(crate) events: u64,
     pub(crate) last_seq: u64,
+    /// How long each write took, from its first byte in the log to its commit in the last projection.
+    pub(crate) took: Vec<Duration>,
+}
+
+impl Written {
+    /// The time that all but one write in `of` took at most; the longest where `of` is 0.
+    pub(crate) fn slowest(&self, of: usize) -> Duration {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        let beyond = took.len().checked_div(of).unwrap_or(0);
+        took.iter().rev().nth(beyond).copied().unwrap_or_default()
+    }
 }
 
 /// Writes until a limit is met. A signal ends it anywhere, which is what the next start must cope with.
@@ -44,9 +59,11 @@ pub(crate) fn write(layout: &Layout, limits: &Limits) -> Result<Written, Error> 
     let start = Instant::now();
     let mut numbers = Numbers::seeded(log.last() + 1);
     let mut events = 0;
+    let mut took = Vec::new();
     let is_over = |events: u64| {
         limits.count.is_some_and(|count| events >= count)
             || limits.duration.is_some_and(|duration| start.elapsed() >= duration)
+            || limits.until.as_ref().is_some_and(|file| file.exists())
     };
     while !is_over(events) {
         let left = limits.count.map_or(u64::MAX, |count| count.saturating_sub(events));
@@ -65,16 +82,19 @@ pub(crate) fn write(layout: &Layout, limits: &Limits) -> Result<Written, Error> 
         let new: Vec<Event> = (1..=batch)
             .map(|index| Event::invent(log.last() + index, now))
             .collect();
+        let begun = Instant::now();
         log.append(&new, stroke)?;
         for projection in &mut projections {
             projection.apply(&new)?;
         }
+        took.push(begun.elapsed());
         events += batch;
         pace(start, events, limits.rate);
     }
     Ok(Written {
         events,
         last_seq: log.last(),
+        took,
     })
 }
 

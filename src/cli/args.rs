@@ -16,9 +16,10 @@ use crate::report::Format;
 
 pub use reading::{CatVerb, DiffVerb, ExportVerb, FindVerb, LsVerb, ReadOptions, VerifyLevel, VerifyVerb};
 pub use verbs::{
-    BackupOptions, BackupVerb, CompletionsVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, GenerateVerb, JournalAction,
-    JournalVerb, KeysAction, KeysVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions, RestoreVerb, RetentionVerb,
-    RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb, ValidateVerb,
+    BackupOptions, BackupVerb, CompletionsVerb, DrillVerb, ExplainErrorVerb, ExplainVerb, ForgetVerb, FromOptions,
+    GenerateVerb, JournalAction, JournalVerb, KeysAction, KeysVerb, ListVerb, ManVerb, PlanVerb, RestoreOptions,
+    RestoreVerb, RetentionVerb, RollbackVerb, RunOptions, RunVerb, SchemaOf, SchemaVerb, ShowVerb, SweepVerb,
+    ValidateVerb,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -117,6 +118,11 @@ pub enum Verb {
         strongroom restore latest --env dev --to /tmp/look\n  \
         strongroom restore 20261121T215100Z-9c41 --env live --confirm live")]
     Restore(RestoreVerb),
+    /// Rehearse a restore into nowhere: run the pipeline `drill`.
+    #[command(after_help = "Examples:\n  \
+        strongroom drill --env dev\n  \
+        strongroom drill latest~1 --env live --json")]
+    Drill(DrillVerb),
     /// Put back what a restore replaced; itself undone the same way.
     #[command(after_help = "Examples:\n  \
         strongroom rollback --list --env live\n  \
@@ -240,6 +246,7 @@ impl Verb {
             Self::Run(_) => "run",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Drill(_) => "drill",
             Self::Rollback(_) => "rollback",
             Self::Plan(_) => "plan",
             Self::Validate(_) => "validate",
@@ -284,6 +291,7 @@ impl Verb {
             Self::Run(verb) => !verb.dry_run,
             Self::Backup(verb) => !verb.dry_run,
             Self::Restore(verb) => !verb.dry_run,
+            Self::Drill(verb) => !verb.dry_run,
             Self::Rollback(verb) => !verb.list,
             Self::Forget(verb) => !verb.dry_run,
             Self::Sweep(verb) => !verb.dry_run,

@@ -16,13 +16,13 @@ use crate::limits;
 use crate::pipeline;
 use crate::steps::restore::Owner;
 
-use super::args::{self, BackupOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
+use super::args::{self, BackupOptions, FromOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
 use super::input;
 
 /// Everything that can be asked for: one variant a verb of the library, and the verbs that only the command line has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// `run`, `backup`, `restore`, `plan`.
+    /// `run`, `backup`, `restore`, `drill`, `plan`.
     Run(RunRequest),
     /// `rollback`.
     Rollback(RollbackRequest),
@@ -102,27 +102,23 @@ impl Typed<'_> {
                 &verb.pipeline,
                 mode(verb.dry_run),
                 (verb.options, verb.backups, verb.restore),
+                Vec::new(),
             ),
             Verb::Backup(verb) => self.run(
                 command,
                 "backup",
                 mode(verb.dry_run),
                 (verb.options, verb.backups, RestoreOptions::default()),
+                Vec::new(),
             ),
             Verb::Restore(verb) => {
-                let options = self.with_backup(verb.options, &verb.backup)?;
+                let options = self.with_backup(verb.options, &verb.backup, &verb.restore.origin)?;
                 let options = (options, BackupOptions::default(), verb.restore);
-                self.run(command, "restore", mode(verb.dry_run), options)
+                self.run(command, "restore", mode(verb.dry_run), options, verb.paths)
             }
+            Verb::Drill(verb) => self.drill(command, verb),
             Verb::Rollback(verb) => self.rollback(verb),
-            Verb::Plan(verb) => {
-                let options = match &verb.backup {
-                    Some(backup) => self.with_backup(verb.options, backup)?,
-                    None => verb.options,
-                };
-                let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
-                self.run(command, &verb.pipeline, mode, (options, verb.backups, verb.restore))
-            }
+            Verb::Plan(verb) => self.plan(command, verb),
             Verb::Validate(verb) => Ok(Request::Validate(ValidateRequest {
                 pipelines: verb.pipelines.iter().map(|name| self.pipeline(name)).collect(),
                 environment: self.environment.clone(),
@@ -165,12 +161,36 @@ impl Typed<'_> {
         }
     }
 
+    fn drill(&self, command: &'static str, verb: args::DrillVerb) -> Result<Request, Refused> {
+        let options = match &verb.backup {
+            Some(backup) => self.with_backup(verb.options, backup, &verb.origin)?,
+            None => verb.options,
+        };
+        let restore = RestoreOptions {
+            origin: verb.origin,
+            ..RestoreOptions::default()
+        };
+        let options = (options, BackupOptions::default(), restore);
+        self.run(command, "drill", mode(verb.dry_run), options, Vec::new())
+    }
+
+    fn plan(&self, command: &'static str, verb: args::PlanVerb) -> Result<Request, Refused> {
+        let options = match &verb.backup {
+            Some(backup) => self.with_backup(verb.options, backup, &verb.restore.origin)?,
+            None => verb.options,
+        };
+        let mode = if verb.offline { Mode::PlanOffline } else { Mode::Plan };
+        let options = (options, verb.backups, verb.restore);
+        self.run(command, &verb.pipeline, mode, options, verb.paths)
+    }
+
     fn run(
         &self,
         command: &'static str,
         pipeline: &str,
         mode: Mode,
         (options, backup, restore): (RunOptions, BackupOptions, RestoreOptions),
+        paths: Vec<String>,
     ) -> Result<Request, Refused> {
         let environment = self.environment()?;
         let owner = match (restore.no_owner, restore.numeric_owner) {
@@ -187,7 +207,10 @@ impl Typed<'_> {
             args: arguments(&options.args)?,
             confirm: options.confirm,
             targets: options.targets,
+            from: restore.origin.from,
+            allow_unredacted: restore.origin.allow_unredacted,
             to: restore.to.map(|to| self.folder.join(to)),
+            paths,
             include: restore.include,
             exclude: restore.exclude,
             owner,
@@ -340,21 +363,27 @@ impl Typed<'_> {
                     Code::Usage,
                     format!("backup `{text}` is of environment `{named}`, not of `{given}`"),
                 )
-                .help(format!("leave `--env` out, or write `--env {named}`")),
+                .help(format!(
+                    "write `--env {named}`; a restore into another environment takes it by `--from {named}`"
+                )),
             )),
             _ => Ok((named, backup.to_owned())),
         }
     }
 
     /// Adds the backup as the argument that a restore pipeline declares.
-    fn with_backup(&self, mut options: RunOptions, backup: &str) -> Result<RunOptions, Refused> {
+    fn with_backup(&self, mut options: RunOptions, backup: &str, origin: &FromOptions) -> Result<RunOptions, Refused> {
         if options.args.iter().any(|pair| pair.starts_with("backup=")) {
             let what = "the backup is named twice: as an argument of the verb and by `--arg backup=`";
             return Err(Box::new(
                 Diagnostic::error(Code::Usage, what).help("leave `--arg backup=` out"),
             ));
         }
-        let (_, backup) = self.backup(backup)?;
+        let named_by = Typed {
+            environment: origin.from.clone().or_else(|| self.environment.clone()),
+            ..*self
+        };
+        let (_, backup) = named_by.backup(backup)?;
         options.args.push(format!("backup={backup}"));
         Ok(options)
     }

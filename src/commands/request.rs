@@ -38,6 +38,12 @@ pub struct RunRequest {
     pub to: Option<PathBuf>,
     /// Restore only what matches one of these; empty for everything.
     pub include: Vec<String>,
+    /// The environment that the backup is taken from; `None` for what the manifest says.
+    pub from: Option<EnvName>,
+    /// Whether data of a protected environment may come into another one as it is.
+    pub allow_unredacted: bool,
+    /// Restore only what these paths or globs name, from the backup's root; empty for everything.
+    pub paths: Vec<String>,
     /// Do not restore what matches one of these.
     pub exclude: Vec<String>,
     /// Whom restored files belong to, where the command line says so.

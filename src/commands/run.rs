@@ -38,6 +38,9 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         confirm: request.confirm,
         targets: request.targets,
         to: request.to,
+        paths: request.paths,
+        from: request.from,
+        allow_unredacted: request.allow_unredacted,
         include: request.include,
         exclude: request.exclude,
         owner: request.owner,
@@ -64,6 +67,8 @@ fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
     let has = |wanted: fn(&Step) -> bool| plan.steps().iter().any(|planned| wanted(&planned.step));
     let for_restores = [
         ("--to", options.to.is_some()),
+        ("--allow-unredacted", options.allow_unredacted),
+        ("PATH", !options.paths.is_empty()),
         ("--include", !options.include.is_empty()),
         ("--exclude", !options.exclude.is_empty()),
         ("--no-owner` or `--numeric-owner", options.owner.is_some()),
@@ -93,6 +98,10 @@ fn misplaced(options: &Options, plan: &Plan) -> Option<Diagnostic> {
         (_, Some(option)) if !has(|step| matches!(step, Step::Snapshot(_))) => {
             Some(misplaced(option, "backups", "captures", "leave it out"))
         }
+        _ if options.from.is_some() && !has(|step| matches!(step, Step::Select(_))) => {
+            Some(misplaced("--from", "restores", "chooses", "leave it out"))
+        }
+        _ if options.to.is_none() && options.names_a_part() => Some(run::part_in_place()),
         _ => None,
     }
 }

@@ -54,10 +54,16 @@ words! {
         StepStarted = "step_started",
         /// A step ends.
         StepFinished = "step_finished",
+        /// A program is about to be run.
+        CommandStarted = "command_started",
+        /// A program that was run has ended.
+        CommandEnded = "command_ended",
         /// Something that must be known.
         Warned = "warned",
         /// Something was refused: a fence, a guard, a missing confirmation.
         Refused = "refused",
+        /// The operator let data of a protected environment pass as it is.
+        FenceLifted = "fence_lifted",
         /// An operator said yes.
         Confirmed = "confirmed",
         /// A secret was read, by name.
@@ -92,6 +98,8 @@ words! {
         SwapIntended = "swap_intended",
         /// Destinations were replaced.
         Swapped = "swapped",
+        /// A backup was restored into nowhere and judged.
+        Drilled = "drilled",
         /// Destinations were put back as they were.
         RolledBack = "rolled_back",
         /// Objects that no backup needs are about to be listed for a later deletion.
@@ -148,10 +156,14 @@ words! {
         Plan = "plan",
         /// A step's type.
         Kind = "kind",
+        /// A program and its arguments.
+        Argv = "argv",
         /// A backup's id.
         Backup = "backup",
         /// The backup before it.
         Parent = "parent",
+        /// The environment that a backup was made in, where it is another one.
+        MadeIn = "made_in",
         /// A target's name.
         Target = "target",
         /// Targets' names.

@@ -53,6 +53,7 @@ impl Teller<'_> {
 
     fn value(&mut self, node: &Node, schema: &Json, path: &str) {
         let secret = walk::is_secret(schema);
+        let hides = secret || walk::is_text_or_secret(schema);
         match &node.value {
             Value::Table(table) if !secret => {
                 let Some(schema) = walk::resolve(schema, table) else {
@@ -83,7 +84,7 @@ impl Teller<'_> {
                 replaced: node
                     .replaced
                     .iter()
-                    .filter_map(|old| self.replaced(old, secret))
+                    .filter_map(|old| self.replaced(old, hides))
                     .collect(),
             }),
         }

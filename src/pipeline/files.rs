@@ -16,8 +16,9 @@ pub(super) const PIPELINES: &str = "pipelines";
 pub(super) const ENVIRONMENTS: &str = "environments";
 
 /// The shipped pipelines, so that the short forms work in a project that has no copy of them.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("backup", include_str!("../../pipelines/backup.toml")),
+    ("drill", include_str!("../../pipelines/drill.toml")),
     ("restore", include_str!("../../pipelines/restore.toml")),
 ];
 

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::files::list_environments;
 use super::problem::{Problem, Problems, suggest};
 use super::resolved::{Resolved, ResolvedStep};
 use crate::diagnostic::Code;
-use crate::id::TargetName;
+use crate::id::{EnvName, SourceName, TargetName};
 use crate::source::SourceKind;
 use crate::source::append_log::PrefixCheck;
+use crate::steps::command::Command;
 use crate::steps::compress::{Codec, Compress};
+use crate::steps::redact::Redact;
+use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::steps::{Signature, Step};
@@ -24,7 +28,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 check_targets(resolved, step, &upload.targets, problems);
                 check_require(step, upload, problems);
             }
-            Step::Select(select) => check_targets(resolved, step, &select.targets, problems),
+            Step::Select(select) => check_select(resolved, step, select, problems),
             Step::Retain(retain) => {
                 check_targets(resolved, step, &retain.targets, problems);
                 check_keeps(step, retain, problems);
@@ -47,6 +51,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
                 .help("say what must hold, such as `sqlite = \"integrity\"`, or remove the step"),
             ),
             Step::Assert(_) => {}
+            Step::Command(command) => check_command(resolved, step, command, problems),
             Step::Deduplicate(_)
             | Step::Checksum(_)
             | Step::Confirm(_)
@@ -184,6 +189,22 @@ fn check_redacted(resolved: &Resolved, step: &ResolvedStep, problems: &mut Probl
     let Step::Redact(redact) = &step.step else {
         return;
     };
+    let captures = |other: &ResolvedStep| matches!(other.step, Step::Snapshot(_));
+    if !resolved.steps.iter().any(captures) {
+        return check_redacted_restore(step, redact, problems);
+    }
+    if !redact.omit.is_empty() {
+        problems.push(
+            problem(
+                step,
+                Code::InvalidValue,
+                "`omit` is for restores, and this pipeline makes backups".to_owned(),
+                step.span_of("omit"),
+            )
+            .why("what is not captured is no source of the pipeline")
+            .help("remove it; take the source out of the `snapshot` step, or use `exclude`"),
+        );
+    }
     let mut kinds: BTreeMap<&str, &SourceKind> = BTreeMap::new();
     for other in &resolved.steps {
         if let Step::Snapshot(snapshot) = &other.step {
@@ -229,6 +250,43 @@ fn check_redacted(resolved: &Resolved, step: &ResolvedStep, problems: &mut Probl
             ),
         }
     }
+}
+
+/// In a restore the sources are those of the backup, which is known when the run begins.
+fn check_redacted_restore(step: &ResolvedStep, redact: &Redact, problems: &mut Problems) {
+    let named = redact.sources.iter().enumerate().map(|at| ("sources", at));
+    let omitted = redact.omit.iter().enumerate().map(|at| ("omit", at));
+    let mut seen: Vec<&SourceName> = Vec::new();
+    for (key, (position, name)) in named.chain(omitted) {
+        if seen.contains(&name) {
+            let what = format!("the source `{name}` is named twice");
+            problems.push(
+                problem(step, Code::DuplicateName, what, step.span_of_item(key, position))
+                    .why("a source is redacted or left out, once")
+                    .help("remove one of the two"),
+            );
+        }
+        seen.push(name);
+    }
+}
+
+/// Targets are those of the environment that the backup is from.
+fn check_select(resolved: &Resolved, step: &ResolvedStep, select: &Select, problems: &mut Problems) {
+    let Some(from) = &select.from else {
+        return check_targets(resolved, step, &select.targets, problems);
+    };
+    // What cannot be listed is told where environments are asked for.
+    let known = list_environments(&resolved.located.project).unwrap_or_default();
+    if known.contains(from) {
+        return;
+    }
+    let what = format!("there is no environment `{from}`");
+    let names = known.iter().map(EnvName::as_str);
+    problems.push(
+        problem(step, Code::ReferenceUnknown, what, step.span_of("from"))
+            .why("its file says where its backups are: `pipelines/environments/<name>.toml`")
+            .help(suggest(from.as_str(), names, "write the file, or remove `from`")),
+    );
 }
 
 fn check_level(step: &ResolvedStep, compress: &Compress, problems: &mut Problems) {
@@ -311,13 +369,68 @@ fn check_prefixes(resolved: &Resolved, step: &ResolvedStep, snapshot: &Snapshot,
     }
 }
 
-/// After a failure there is nothing that such a step could take.
-fn check_always(step: &ResolvedStep, problems: &mut Problems) {
-    let Signature::Takes(pairs) = step.step.signature() else {
+/// A program that can be named, and is run when its place says.
+fn check_command(resolved: &Resolved, step: &ResolvedStep, command: &Command, problems: &mut Problems) {
+    let words = command.argv.iter().enumerate();
+    let wrong = words
+        .filter(|(position, word)| word.contains('\0') || (*position == 0 && word.is_empty()))
+        .map(|(position, _)| position);
+    for position in wrong {
+        let what = match position {
+            0 => "`argv` names no program".to_owned(),
+            _ => format!("item {} of `argv` has a NUL character", position + 1),
+        };
+        problems.push(
+            problem(step, Code::InvalidValue, what, step.span_of_item("argv", position))
+                .why("the operating system could not start it")
+                .help("write the program first, then each argument as it is: no shell reads them"),
+        );
+    }
+    let find = |wanted: fn(&Step) -> bool| {
+        let enabled = |other: &ResolvedStep| other.enabled && wanted(&other.step);
+        resolved.steps.iter().position(enabled)
+    };
+    let own = resolved.steps.iter().position(|other| other.id == step.id);
+    let (first, last) = (
+        find(|other| matches!(other, Step::Snapshot(_))),
+        find(|other| matches!(other, Step::Upload(_))),
+    );
+    let (Some(first), Some(own), Some(last)) = (first, own, last) else {
         return;
     };
-    let Some((wanted, _)) = pairs.first().filter(|_| step.always) else {
+    let ends = (resolved.steps.get(first), resolved.steps.get(last));
+    if let ((Some(snapshot), Some(upload)), true) = (ends, first < own && own < last) {
+        problems.push(
+            problem(
+                step,
+                Code::FlowOrder,
+                format!("`{}` stands between `{}` and `{}`", step.id, snapshot.id, upload.id),
+                step.span_of("type"),
+            )
+            .also(snapshot.span_of("type"), "read when the backup is stored")
+            .why(format!(
+                "everything from `{}` to `{}` is one pass over the data, so the program would run before any of it is read",
+                snapshot.id, upload.id
+            ))
+            .help(format!("move it before `{}` or behind `{}`", snapshot.id, upload.id)),
+        );
+    }
+}
+
+/// After a failure there is nothing that such a step could take.
+fn check_always(step: &ResolvedStep, problems: &mut Problems) {
+    if !step.always || step.step.can_run_always() {
         return;
+    }
+    let why = match step.step.signature() {
+        Signature::Takes(pairs) => pairs.first().map(|(wanted, _)| {
+            let kind = step.step.name();
+            format!(
+                "`{kind}` works on {}, which a failed run does not give",
+                wanted.describe()
+            )
+        }),
+        Signature::Any => None,
     };
     problems.push(
         problem(
@@ -326,11 +439,7 @@ fn check_always(step: &ResolvedStep, problems: &mut Problems) {
             format!("`{}` cannot run after a failure", step.id),
             step.span_of("always"),
         )
-        .why(format!(
-            "`{}` works on {}, which a failed run does not give",
-            step.step.name(),
-            wanted.describe()
-        ))
+        .why(why.unwrap_or_else(|| "what it asks for matters only to steps behind it".to_owned()))
         .help("remove `always`"),
     );
 }

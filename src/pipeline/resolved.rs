@@ -11,7 +11,7 @@ use super::schema::{COMMON_KEYS, PipelineFile, environment_schema, pipeline_sche
 use super::source_map::{SourceMap, Span};
 use super::template::{Names, fill};
 use super::tree::{Node, Table, Value, naming_key};
-use super::walk::{At, visit};
+use super::walk::{At, takes_text, visit};
 use super::{Layer, Request, arguments, layers, secret_fields, validate};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{PipelineName, StepId};
@@ -213,8 +213,7 @@ fn take_texts(root: &mut Node, schema: &Json, map: &SourceMap) {
             node.value,
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime
         );
-        let wants_text = schema.get("type").and_then(Json::as_str) == Some("string");
-        if scalar && wants_text && map.layer(node.span) == Layer::Set {
+        if scalar && takes_text(schema) && map.layer(node.span) == Layer::Set {
             node.value = Value::String(map.text(node.span).to_owned());
         }
     });

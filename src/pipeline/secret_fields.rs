@@ -3,14 +3,22 @@
 use serde_json::Value as Json;
 
 use super::problem::{Problem, Problems};
-use super::source_map::SourceMap;
+use super::source_map::{SourceMap, Span};
 use super::tree::{Node, Table, Value};
-use super::walk::{At, is_secret, visit};
+use super::walk::{At, is_secret, is_text_or_secret, visit};
 use crate::diagnostic::Code;
+use crate::sensitive::keys::is_telling;
+use crate::sensitive::values::is_placeholder;
 
 /// Reports each literal in a secret field. Its value enters no message and no excerpt.
 pub(super) fn check(root: &mut Node, schema: &Json, map: &mut SourceMap, problems: &mut Problems) {
     visit(root, schema, &At::default(), &mut |at, schema, node| {
+        if is_text_or_secret(schema) {
+            if let Some(span) = misplaced_value(at, node, map) {
+                problems.push(written_out(at, span, map));
+            }
+            return;
+        }
         if !at.secret {
             return;
         }
@@ -32,20 +40,48 @@ pub(super) fn check(root: &mut Node, schema: &Json, map: &mut SourceMap, problem
         if !literal {
             return;
         }
-        map.hide(node.span);
-        let mut problem = Problem::new(
-            Code::SecretLiteral,
-            "a secret is written out here",
-            node.span,
-            "belongs into the secret file",
-        )
-        .why("a manifest is read in reviews and kept in histories; a value in it is no secret any more")
-        .help("refer to it by `{ secret = \"NAME\" }`, put it into the environment's secret file, and change it where it is used");
-        if let Some(step) = at.step() {
-            problem = problem.step(step);
-        }
-        problems.push(problem);
+        problems.push(written_out(at, node.span, map));
     });
+}
+
+fn written_out(at: &At, span: Span, map: &mut SourceMap) -> Problem {
+    map.hide(span);
+    let problem = Problem::new(
+        Code::SecretLiteral,
+        "a secret is written out here",
+        span,
+        "belongs into the secret file",
+    )
+    .why("a manifest is read in reviews and kept in histories; a value in it is no secret any more")
+    .help("refer to it by `{ secret = \"NAME\" }`, put it into the environment's secret file, and change it where it is used");
+    match at.step() {
+        Some(step) => problem.step(step),
+        None => problem,
+    }
+}
+
+/// The place of a value where a text is taken as it is, and this one cannot be: its name tells of a secret, or it stands
+/// where a reference has a name.
+fn misplaced_value(at: &At, node: &Node, map: &mut SourceMap) -> Option<Span> {
+    let tells = at.path.last().is_some_and(|key| is_telling(key));
+    for old in node.replaced.iter().filter(|_| tells) {
+        hide_literals(old, map);
+    }
+    match &node.value {
+        Value::String(text) => (tells && !is_harmless(text)).then_some(node.span),
+        Value::Table(table) => {
+            hide_strangers(table, map);
+            let name = table.entry("secret")?;
+            let fits = matches!(&name.node.value, Value::String(text) if is_variable(text));
+            (!fits).then_some(name.node.span)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a text under a telling name is no secret: nothing, a placeholder, the path of a file.
+fn is_harmless(text: &str) -> bool {
+    text.starts_with('/') || text.starts_with("{{path.") || is_placeholder(text.as_bytes())
 }
 
 /// Whether a text can be the name of a variable.

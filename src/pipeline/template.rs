@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::problem::{Problem, Problems, suggest};
 use super::source_map::Span;
 use super::tree::{Node, Value};
-use super::walk::{At, visit};
+use super::walk::{At, takes_text, visit};
 use crate::diagnostic::Code;
 use crate::fs::glob;
 
@@ -104,7 +104,7 @@ fn misplaced(at: &At, schema: &Json, span: Span) -> Option<Problem> {
             .help("write it out"),
         );
     }
-    if schema.get("type").and_then(Json::as_str) == Some("string") {
+    if takes_text(schema) {
         return None;
     }
     Some(

@@ -11,6 +11,7 @@ use super::source_map::{SourceMap, Span};
 use super::spelling::{self, Misspelt};
 use super::tree::{Found, Node, Value};
 use crate::diagnostic::Code;
+use crate::steps::command::VARIABLE_PATTERN;
 
 /// The problems that a violation stands for. `schema` is the part that is violated, `pointer` leads to the value.
 pub(super) fn problems(kind: &Kind, schema: &Json, root: &Node, pointer: &str, map: &SourceMap) -> Vec<Problem> {
@@ -83,7 +84,18 @@ fn with_about(problem: Problem, schema: &Json) -> Problem {
 fn unknown_key(key: &str, schema: &Json, found: &Found<'_>, subject: &str) -> Problem {
     let entry = found.node.table().and_then(|table| table.entry(key));
     let span = entry.map_or(found.node.span, |entry| entry.key_span);
-    if schema.get("patternProperties").is_some() {
+    let patterns = schema.get("patternProperties").and_then(Json::as_object);
+    if patterns.is_some_and(|patterns| patterns.contains_key(VARIABLE_PATTERN)) {
+        return Problem::new(
+            Code::InvalidValue,
+            format!("`{key}` is not the name of a variable"),
+            span,
+            "",
+        )
+        .why("a variable's name has letters, digits and `_`, and begins with no digit")
+        .help("correct the name");
+    }
+    if patterns.is_some() {
         return Problem::new(Code::InvalidValue, spelling::name_fault(key), span, "")
             .why(format!("the names below {subject} are written in kebab-case"))
             .help(format!("call it `{}`", spelling::as_name(key)));

@@ -46,6 +46,16 @@ pub(super) fn is_secret(schema: &Json) -> bool {
     marked(schema) || schema.get("items").is_some_and(marked)
 }
 
+/// Whether a value of this schema is a text, or a reference to a secret.
+pub(super) fn is_text_or_secret(schema: &Json) -> bool {
+    schema.get("x-text-or-secret") == Some(&Json::Bool(true))
+}
+
+/// Whether a value of this schema may be any text.
+pub(super) fn takes_text(schema: &Json) -> bool {
+    schema.get("type").and_then(Json::as_str) == Some("string") || is_text_or_secret(schema)
+}
+
 /// The alternatives of a schema whose tables are told apart by their `type`.
 pub(super) fn alternatives(schema: &Json) -> Option<&Vec<Json>> {
     let alternatives = schema.get("oneOf")?.as_array()?;

@@ -1,27 +1,30 @@
-//! Runs another program: no shell, nothing inherited but what is named, bounded in time and output, its whole group
-//! killed when it is late, when it says too much, or when the one who waits goes away.
+//! Runs another program: no shell, nothing inherited but what is named, bounded in time and output. One that is late, says
+//! too much or is not wanted any more is asked to end, and then killed with its whole group.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroize;
 
 use crate::diagnostic::{Code, Diagnose};
+use crate::limits::OUTPUT_KEPT;
+use crate::secret::Secret;
 
 /// Where programs are looked for when the command names no `PATH` of its own.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Bytes of the standard error that are kept: the end, where programs say why they failed.
-const STDERR_KEPT: usize = 8 << 10;
 /// Bytes of one read from a pipe.
 const PIPE_BLOCK: usize = 8 << 10;
 /// How long output is waited for after the program itself has ended: a background child may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Time between two looks whether a program that was asked to end has done so.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +32,33 @@ pub struct Command {
     /// The program and its arguments. A program without `/` is looked up in `PATH`.
     pub argv: Vec<OsString>,
     /// The whole environment of the program; `PATH` is [`DEFAULT_PATH`] where it is not among them.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Vec<(String, Secret<String>)>,
     /// The working folder; `None` for that of this process.
     pub folder: Option<PathBuf>,
     /// How long the program may take, from start to end.
     pub timeout: Duration,
-    /// Bytes of standard output that are taken; more is an error.
-    pub stdout_limit: usize,
+    /// How long a program that is late or not wanted any more has, with all in its group, to end by itself (SIGTERM) before
+    /// they are killed. Zero kills at once.
+    pub patience: Duration,
+    /// What is taken of its standard output.
+    pub stdout: Take,
 }
 
-/// What a program that ended well has said.
+/// What is taken of a program's standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// All of it; more bytes than this are an error.
+    All(usize),
+    /// Its end: [`OUTPUT_KEPT`] bytes.
+    End,
+}
+
+/// What a program has said.
+#[derive(Default)]
 pub struct Output {
-    /// All of its standard output. It may be a secret: it is wiped when dropped and does not print.
+    /// Its standard output, as far as it was to be taken. It may be a secret: it is wiped when dropped and does not print.
     pub stdout: Vec<u8>,
-    /// The end of its standard error, at most 8 KiB, not scrubbed.
+    /// The end of its standard error, at most [`OUTPUT_KEPT`] bytes. It may hold secrets: scrub it before it is shown.
     pub stderr: Vec<u8>,
 }
 
@@ -58,10 +74,11 @@ impl std::fmt::Debug for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.stdout.zeroize();
+        self.stderr.zeroize();
     }
 }
 
-/// Why a program gave no output. Arguments are not in it: they may be secret.
+/// Why a program did not do what it should. Arguments are not in it: they may be secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// There is no program in the command.
@@ -75,13 +92,23 @@ pub enum ProcessError {
         /// Why.
         source: std::io::Error,
     },
-    /// The program was killed because it took too long.
+    /// The program was ended because it took too long.
     #[error("`{program}` took longer than {} and was stopped", crate::units::Span(*.after))]
     Timeout {
         /// The program as named.
         program: String,
         /// How long it had.
         after: Duration,
+        /// What it had said.
+        output: Output,
+    },
+    /// The program was ended because nobody waits for it any more.
+    #[error("`{program}` was stopped")]
+    Stopped {
+        /// The program as named.
+        program: String,
+        /// What it had said.
+        output: Output,
     },
     /// The program was killed because it wrote too much.
     #[error("`{program}` wrote more than {limit} bytes and was stopped")]
@@ -98,8 +125,8 @@ pub enum ProcessError {
         program: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of its standard error, at most 8 KiB. It may hold secrets: scrub it before it is shown.
-        stderr: Vec<u8>,
+        /// What it said.
+        output: Output,
     },
     /// Its pipes could not be read, or its end could not be waited for.
     #[error("the output of `{program}` could not be read")]
@@ -111,6 +138,16 @@ pub enum ProcessError {
     },
 }
 
+impl ProcessError {
+    /// What the program had said, where it ran.
+    pub const fn output(&self) -> Option<&Output> {
+        match self {
+            Self::Timeout { output, .. } | Self::Stopped { output, .. } | Self::Failed { output, .. } => Some(output),
+            Self::Empty | Self::Start { .. } | Self::TooMuchOutput { .. } | Self::Pipe { .. } => None,
+        }
+    }
+}
+
 impl Diagnose for ProcessError {
     fn code(&self) -> Code {
         Code::ProcessFailed
@@ -119,8 +156,8 @@ impl Diagnose for ProcessError {
     fn state(&self) -> Option<String> {
         Some(match self {
             Self::Empty | Self::Start { .. } => "the program did not run".to_owned(),
-            Self::Timeout { .. } | Self::TooMuchOutput { .. } => {
-                "the program and all it had started in its group were killed".to_owned()
+            Self::Timeout { .. } | Self::Stopped { .. } | Self::TooMuchOutput { .. } => {
+                "the program and all it had started in its group were ended".to_owned()
             }
             Self::Failed { .. } | Self::Pipe { .. } => "the program has ended; its output is not used".to_owned(),
         })
@@ -145,15 +182,31 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Kills the group of a program unless it was disarmed: on an early return and when the future is dropped.
+/// The group of a program, until its leader is reaped: its number may then be given to another one. Killed when dropped.
 struct Group(Option<Pid>);
 
 impl Group {
-    fn kill(&mut self) {
-        if let Some(group) = self.0.take() {
-            // The one error there can be is that nobody is left, which is what was wanted.
-            let _ = kill_process_group(group, Signal::KILL);
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The one error there can be is that nobody is left, which is what is wanted.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, signal);
         }
+    }
+
+    /// Whether the leader has ended; it is not reaped by this, so the group keeps its number.
+    fn has_no_leader(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.0
+            .is_none_or(|leader| !matches!(waitid(WaitId::Pid(leader), look), Ok(None)))
+    }
+
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.0 = None;
     }
 }
 
@@ -170,6 +223,14 @@ impl Drop for Group {
 /// # Errors
 /// When the program cannot be started, is late, writes too much or ends with anything but 0.
 pub async fn run(command: Command) -> Result<Output, ProcessError> {
+    run_until(command, std::future::pending()).await
+}
+
+/// Runs a program as [`run`] does, and ends it when `stop` comes.
+///
+/// # Errors
+/// As there, and when `stop` came first.
+pub async fn run_until(command: Command, stop: impl Future<Output = ()>) -> Result<Output, ProcessError> {
     let program = match command.argv.first() {
         Some(program) if !program.is_empty() => program.to_string_lossy().into_owned(),
         _ => return Err(ProcessError::Empty),
@@ -178,40 +239,48 @@ pub async fn run(command: Command) -> Result<Output, ProcessError> {
         program: program.clone(),
         source,
     })?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-    let mut output = Output {
-        stdout: Vec::with_capacity(command.stdout_limit.min(PIPE_BLOCK)),
-        stderr: Vec::new(),
+    let mut group = Group::of(&child);
+    let mut output = Output::default();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut pipes = Pipes::new(read(stdout, stderr, &mut output, command.stdout));
+    let end = tokio::select! {
+        ended = attend(&mut child, &mut pipes) => match ended {
+            Ok(status) => End::Ended(status),
+            Err(halt) => End::Halted(halt),
+        },
+        () = tokio::time::sleep(command.timeout) => End::Late,
+        () = stop => End::Stopped,
     };
-    let ended = tokio::time::timeout(
-        command.timeout,
-        attend(&mut child, &mut output, command.stdout_limit, &mut group),
-    )
-    .await;
-    match ended {
-        Err(_) => {
-            group.kill();
-            // Reaps the leader, so that no zombie is left; it is dead, so this is soon over.
-            let _ = child.wait().await;
-            Err(ProcessError::Timeout {
-                program,
-                after: command.timeout,
-            })
+    match &end {
+        End::Ended(_) => {
+            group.0 = None;
+            // Where the time runs out, a background child holds the pipe. What the program itself wrote was in the pipe when
+            // it ended and is read.
+            let _ = tokio::time::timeout(DRAIN, pipes.end()).await;
         }
-        Ok(Err(Stopped::TooMuch)) => {
-            group.kill();
-            let _ = child.wait().await;
-            Err(ProcessError::TooMuchOutput {
-                program,
-                limit: command.stdout_limit,
-            })
+        End::Late | End::Stopped => wind_up(&mut child, &mut group, &mut pipes, command.patience).await,
+        End::Halted(_) => wind_up(&mut child, &mut group, &mut pipes, Duration::ZERO).await,
+    }
+    let halted = pipes.halted.take();
+    drop(pipes);
+    match (end, halted) {
+        (End::Halted(Halt::TooMuch(limit)), _) | (End::Ended(_), Some(Halt::TooMuch(limit))) => {
+            Err(ProcessError::TooMuchOutput { program, limit })
         }
-        Ok(Err(Stopped::Pipe(source))) => Err(ProcessError::Pipe { program, source }),
-        Ok(Ok(status)) if status.success() => Ok(output),
-        Ok(Ok(status)) => Err(ProcessError::Failed {
+        (End::Halted(Halt::Pipe(source)), _) | (End::Ended(_), Some(Halt::Pipe(source))) => {
+            Err(ProcessError::Pipe { program, source })
+        }
+        (End::Late, _) => Err(ProcessError::Timeout {
+            program,
+            after: command.timeout,
+            output,
+        }),
+        (End::Stopped, _) => Err(ProcessError::Stopped { program, output }),
+        (End::Ended(status), None) if status.success() => Ok(output),
+        (End::Ended(status), None) => Err(ProcessError::Failed {
             program,
             status,
-            stderr: std::mem::take(&mut output.stderr),
+            output,
         }),
     }
 }
@@ -223,7 +292,7 @@ fn builder(command: &Command) -> tokio::process::Command {
         .args(argv)
         .env_clear()
         .env("PATH", DEFAULT_PATH)
-        .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .envs(command.env.iter().map(|(name, value)| (name, value.expose())))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -235,67 +304,119 @@ fn builder(command: &Command) -> tokio::process::Command {
     builder
 }
 
-/// Why attending ended before the program did.
-enum Stopped {
-    TooMuch,
+/// How attending a program came to its end.
+enum End {
+    Ended(ExitStatus),
+    Halted(Halt),
+    Late,
+    Stopped,
+}
+
+/// Why reading ended before the pipes did.
+enum Halt {
+    TooMuch(usize),
     Pipe(std::io::Error),
 }
 
-/// Reads both pipes until the program has ended and they are empty.
-async fn attend(
-    child: &mut tokio::process::Child,
-    output: &mut Output,
-    limit: usize,
-    group: &mut Group,
-) -> Result<ExitStatus, Stopped> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let Output {
-        stdout: taken,
-        stderr: kept,
-    } = output;
-    let mut pipes = std::pin::pin!(async {
-        let all = async {
-            match stdout {
-                Some(pipe) => take_all(pipe, taken, limit).await,
-                None => Ok(()),
-            }
-        };
-        let end = async {
-            match stderr {
-                Some(pipe) => keep_end(pipe, kept).await,
-                None => Ok(()),
-            }
-        };
-        tokio::try_join!(all, end).map(|_| ())
-    });
-    let status = tokio::select! {
-        read = &mut pipes => {
-            read?;
-            let status = child.wait().await.map_err(Stopped::Pipe)?;
-            group.0 = None;
-            return Ok(status);
-        }
-        status = child.wait() => status.map_err(Stopped::Pipe)?,
-    };
-    // The leader is gone and its number may be given to another program: the group is not killed any more.
-    group.0 = None;
-    // Where the time runs out, a background child holds the pipe. What the program itself wrote was in the pipe when it
-    // ended and is read.
-    if let Ok(read) = tokio::time::timeout(DRAIN, pipes).await {
-        read?;
-    }
-    Ok(status)
+/// The pipes of a program, read until they end.
+struct Pipes<F> {
+    reading: Pin<Box<F>>,
+    ended: bool,
+    /// Why they were not read to their end, where that came to light after the program had ended.
+    halted: Option<Halt>,
 }
 
-async fn take_all(mut pipe: impl AsyncRead + Unpin, into: &mut Vec<u8>, limit: usize) -> Result<(), Stopped> {
+impl<F: Future<Output = Result<(), Halt>>> Pipes<F> {
+    fn new(reading: F) -> Self {
+        Self {
+            reading: Box::pin(reading),
+            ended: false,
+            halted: None,
+        }
+    }
+
+    /// Waits for their end. Comes at once where they have ended.
+    async fn end(&mut self) {
+        if !self.ended {
+            let read = self.reading.as_mut().await;
+            self.ended = true;
+            self.halted = read.err();
+        }
+    }
+}
+
+/// Reads the pipes until the program has ended.
+async fn attend<F: Future<Output = Result<(), Halt>>>(
+    child: &mut tokio::process::Child,
+    pipes: &mut Pipes<F>,
+) -> Result<ExitStatus, Halt> {
+    tokio::select! {
+        () = pipes.end() => {}
+        status = child.wait() => return status.map_err(Halt::Pipe),
+    }
+    match pipes.halted.take() {
+        Some(halt) => Err(halt),
+        None => child.wait().await.map_err(Halt::Pipe),
+    }
+}
+
+/// Ends a program and its group: asks, waits, kills.
+async fn wind_up<F: Future<Output = Result<(), Halt>>>(
+    child: &mut tokio::process::Child,
+    group: &mut Group,
+    pipes: &mut Pipes<F>,
+    patience: Duration,
+) {
+    if !patience.is_zero() {
+        group.signal(Signal::TERM);
+        // The pipes end when the last of the group that holds them does.
+        let over = async {
+            pipes.end().await;
+            while !group.has_no_leader() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, over).await;
+    }
+    group.kill();
+    // Reaps the leader, so that no zombie is left; it is dead, so this is soon over.
+    let _ = child.wait().await;
+    let _ = tokio::time::timeout(DRAIN, pipes.end()).await;
+}
+
+async fn read(
+    stdout: Option<impl AsyncRead + Unpin>,
+    stderr: Option<impl AsyncRead + Unpin>,
+    output: &mut Output,
+    taken: Take,
+) -> Result<(), Halt> {
+    // Two bindings, so that both halves can be filled at once.
+    let (out, err) = (&mut output.stdout, &mut output.stderr);
+    let first = async {
+        match (stdout, taken) {
+            (Some(pipe), Take::All(limit)) => take_all(pipe, out, limit).await,
+            (Some(pipe), Take::End) => keep_end(pipe, out).await,
+            (None, _) => Ok(()),
+        }
+    };
+    let second = async {
+        match stderr {
+            Some(pipe) => keep_end(pipe, err).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(first, second).map(|_| ())
+}
+
+async fn take_all(mut pipe: impl AsyncRead + Unpin, into: &mut Vec<u8>, limit: usize) -> Result<(), Halt> {
     let mut block = zeroize::Zeroizing::new(vec![0; PIPE_BLOCK]);
     loop {
-        let read = pipe.read(&mut block).await.map_err(Stopped::Pipe)?;
+        let read = pipe.read(&mut block).await.map_err(Halt::Pipe)?;
         let Some(data) = block.get(..read).filter(|data| !data.is_empty()) else {
             return Ok(());
         };
         if into.len() + data.len() > limit {
-            return Err(Stopped::TooMuch);
+            return Err(Halt::TooMuch(limit));
         }
         grow_wiped(into, data.len());
         into.extend_from_slice(data);
@@ -312,17 +433,27 @@ fn grow_wiped(bytes: &mut Vec<u8>, more: usize) {
     }
 }
 
-async fn keep_end(mut pipe: impl AsyncRead + Unpin, into: &mut Vec<u8>) -> Result<(), Stopped> {
-    let mut block = vec![0; PIPE_BLOCK];
+async fn keep_end(mut pipe: impl AsyncRead + Unpin, into: &mut Vec<u8>) -> Result<(), Halt> {
+    let mut block = zeroize::Zeroizing::new(vec![0; PIPE_BLOCK]);
     loop {
-        let read = pipe.read(&mut block).await.map_err(Stopped::Pipe)?;
+        let read = pipe.read(&mut block).await.map_err(Halt::Pipe)?;
         let Some(data) = block.get(..read).filter(|data| !data.is_empty()) else {
-            return Ok(());
+            break;
         };
+        grow_wiped(into, data.len());
         into.extend_from_slice(data);
-        let surplus = into.len().saturating_sub(STDERR_KEPT);
-        into.drain(..surplus);
+        // Cut now and then only: each cut moves all that is kept.
+        if into.len() > 2 * OUTPUT_KEPT {
+            cut(into);
+        }
     }
+    cut(into);
+    Ok(())
+}
+
+fn cut(into: &mut Vec<u8>) {
+    let surplus = into.len().saturating_sub(OUTPUT_KEPT);
+    into.drain(..surplus);
 }
 
 #[cfg(test)]
@@ -335,7 +466,8 @@ mod tests {
             env: Vec::new(),
             folder: None,
             timeout: Duration::from_secs(20),
-            stdout_limit: 1 << 20,
+            patience: Duration::ZERO,
+            stdout: Take::All(1 << 20),
         }
     }
 
@@ -349,7 +481,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_inherited_but_the_path() {
         let mut command = shell("env");
-        command.env = vec![("ONLY".into(), "this".into())];
+        command.env = vec![("ONLY".into(), Secret::new("this".into()))];
         let output = run(command).await.unwrap();
         let mut names: Vec<_> = output
             .stdout
@@ -413,9 +545,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_much_output_is_kept_and_the_program_goes_on() {
+        let mut command = shell("yes noise | head -c 1200000; printf 'the end'");
+        command.stdout = Take::End;
+        let output = run(command).await.unwrap();
+        assert!(output.stdout.len() <= OUTPUT_KEPT && output.stdout.ends_with(b"noise\nthe end"));
+    }
+
+    /// Waits for a file, and gives the process ids in it.
+    async fn pids(file: &std::path::Path) -> Vec<i32> {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let text = std::fs::read_to_string(file).unwrap();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_to_end_can_tidy_up_and_what_does_not_listen_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("child");
+        // The program tidies up; its child does not hear the request and would hold the pipe for ever.
+        let mut command = shell(
+            "trap 'echo tidy; exit 3' TERM; (trap '' TERM; while :; do sleep 1; done) & echo $! > c; mv c child; wait",
+        );
+        command.folder = Some(folder.path().to_owned());
+        command.patience = Duration::from_millis(300);
+        command.timeout = Duration::from_mins(10);
+        let stop = async {
+            pids(&file).await;
+        };
+        let error = run_until(command, stop).await.unwrap_err();
+        assert!(matches!(error, ProcessError::Stopped { .. }), "{error}");
+        assert_eq!(error.output().unwrap().stdout, b"tidy\n");
+        assert!(gone(pids(&file).await[0]).await, "the child still runs");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_group_that_has_ended() {
+        let mut command = shell("sleep 600 & sleep 600");
+        command.timeout = Duration::from_millis(50);
+        // Were it waited for, the test would be killed by its runner.
+        command.patience = Duration::from_secs(100_000);
+        assert!(matches!(run(command).await, Err(ProcessError::Timeout { .. })));
+    }
+
+    #[tokio::test]
     async fn too_much_output_is_an_error_and_stops_the_program() {
         let mut command = shell("yes");
-        command.stdout_limit = 10_000;
+        command.stdout = Take::All(10_000);
         assert!(matches!(
             run(command).await,
             Err(ProcessError::TooMuchOutput { limit: 10_000, .. })
@@ -424,13 +602,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_keeps_the_end_of_what_was_said_and_no_argument() {
-        let error = run(shell("yes noise | head -c 100000 >&2; printf 'the reason' >&2; exit 7"))
-            .await
-            .unwrap_err();
-        let ProcessError::Failed { stderr, .. } = &error else {
-            panic!("{error}")
-        };
-        assert!(stderr.len() <= STDERR_KEPT && stderr.ends_with(b"the reason"));
+        let error = run(shell(
+            "yes noise | head -c 1000000 >&2; printf 'the reason' >&2; exit 7",
+        ))
+        .await
+        .unwrap_err();
+        let stderr = &error.output().unwrap().stderr;
+        assert!(stderr.len() <= OUTPUT_KEPT && stderr.ends_with(b"the reason"));
         assert_eq!(error.to_string(), "`/bin/sh` ended with exit code 7");
     }
 

@@ -279,10 +279,14 @@ impl Store {
         let folder = Some(self.origins.folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
         let command = process::Command {
             argv: argv.iter().map(Into::into).collect(),
-            env: home.map(|home| ("HOME".into(), home.into())).into_iter().collect(),
+            env: home
+                .map(|home| ("HOME".to_owned(), Secret::new(home.clone())))
+                .into_iter()
+                .collect(),
             folder,
             timeout: Duration::from_secs(limits::SECRET_COMMAND_SECONDS),
-            stdout_limit: limits::SECRET_MAX + 2,
+            patience: Duration::ZERO,
+            stdout: process::Take::All(limits::SECRET_MAX + 2),
         };
         let mut output = match process::run(command).await {
             Ok(output) => output,
@@ -298,13 +302,13 @@ impl Store {
         if let Some(source) = std::error::Error::source(error) {
             why = format!("{why}: {source}");
         }
-        if let ProcessError::Failed { stderr, .. } = error {
-            let said = crate::fs::entry::display_bytes(stderr.trim_ascii());
+        if let ProcessError::Failed { output, .. } = error {
+            let said = self.origins.scrubber.said(&output.stderr);
             // The last line, where programs say why they failed.
-            let last = said.rsplit("\\n").next().unwrap_or_default();
+            let last = said.rsplit('\n').next().unwrap_or_default();
             if !last.is_empty() {
                 let short: String = last.chars().take(400).collect();
-                why = format!("{why}: {}", self.origins.scrubber.scrub(&short));
+                why = format!("{why}: {short}");
             }
         }
         SecretError::Command { program, why }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::limits::SCRUB_LINE_MAX;
+use crate::limits::{OUTPUT_KEPT, OUTPUT_SHOWN, SCRUB_LINE_MAX};
 use crate::secret::Secret;
 use crate::sensitive::known::{KnownValues, TooLarge, replace};
 
@@ -84,6 +84,56 @@ impl Scrubber {
             Some(mut scrubbed) => Cow::Owned(std::mem::take(&mut *scrubbed)),
             None => Cow::Borrowed(bytes),
         }
+    }
+}
+
+/// Whether a text begins where it did, or was cut there, perhaps in the middle of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// It is the whole text.
+    Whole,
+    /// Something stood before it.
+    Cut,
+}
+
+impl Scrubber {
+    /// What a program said, as far as it was kept and can be shown, without the values.
+    pub fn said(&self, kept: &[u8]) -> String {
+        let beginning = if kept.len() < OUTPUT_KEPT {
+            Beginning::Whole
+        } else {
+            Beginning::Cut
+        };
+        self.scrub_end(kept, beginning, OUTPUT_SHOWN)
+    }
+
+    /// The end of a text, without the values: at most `shown` bytes, whole lines where it has any.
+    fn scrub_end(&self, bytes: &[u8], beginning: Beginning, shown: usize) -> String {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).known.clone();
+        let mut from = match (&known, beginning) {
+            (Some(known), Beginning::Cut) => known.longest().min(bytes.len()),
+            _ => 0,
+        };
+        let mut clean = Zeroizing::new(Vec::new());
+        for found in known.map(|known| known.find(bytes)).unwrap_or_default() {
+            if found.end <= from {
+                continue;
+            }
+            clean.extend_from_slice(bytes.get(from..found.start).unwrap_or_default());
+            clean.extend_from_slice(MASK.as_bytes());
+            from = found.end;
+        }
+        clean.extend_from_slice(bytes.get(from..).unwrap_or_default());
+        let text = String::from_utf8_lossy(&clean);
+        let text = text.trim();
+        if text.len() <= shown {
+            return text.to_owned();
+        }
+        let end = text
+            .get(text.ceil_char_boundary(text.len() - shown)..)
+            .unwrap_or_default();
+        let lines = end.split_once('\n').map_or(end, |(_, lines)| lines);
+        format!("\u{2026} {lines}")
     }
 }
 
@@ -169,6 +219,32 @@ mod tests {
         scrubber.add(&Secret::new("hunter22".to_owned())).unwrap();
         assert_eq!(clone.scrub("a hunter22 b"), "a *** b");
         assert!(matches!(clone.scrub("nothing"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_end_of_an_output_shows_no_half_of_a_value() {
+        let scrubber = scrubber(&["hunter22-and-more"]);
+        let end = |text: &str, beginning, shown| scrubber.scrub_end(text.as_bytes(), beginning, shown);
+        let whole = Beginning::Whole;
+        assert_eq!(end("one hunter22-and-more two\n", whole, 100), "one *** two");
+        // What is left of a value that was cut at the beginning is not known as one, so nothing of that length is shown.
+        let cut = end(&format!("22-and-more {}", "x".repeat(40)), Beginning::Cut, 100);
+        assert!(!cut.contains("more") && cut.ends_with("xxx"), "{cut}");
+        assert_eq!(end("22-and-more", Beginning::Cut, 100), "");
+        // A value that the end of that stretch cuts in two is masked as a whole.
+        let longest = scrubber.0.read().unwrap().known.as_ref().unwrap().longest();
+        let straddling = format!("{}hunter22-and-more tail", " ".repeat(longest - 5));
+        assert_eq!(end(&straddling, Beginning::Cut, 100), "*** tail");
+        assert_eq!(end("first\nsecond\nthird", whole, 10), "\u{2026} third");
+        assert_eq!(
+            end(&"\u{e4}".repeat(10), whole, 5),
+            format!("\u{2026} {}", "\u{e4}".repeat(2))
+        );
+        assert_eq!(
+            end("out \u{1b}[2J", whole, 100),
+            "out \u{1b}[2J",
+            "the report writes it out"
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ const PART_MIN: usize = 16;
 /// An automaton over all forms of a set of values.
 pub struct KnownValues {
     automaton: Option<AhoCorasick>,
+    /// Bytes of the longest form.
+    longest: usize,
 }
 
 impl std::fmt::Debug for KnownValues {
@@ -43,8 +45,12 @@ impl KnownValues {
             }
         }
         if forms.is_empty() {
-            return Ok(Self { automaton: None });
+            return Ok(Self {
+                automaton: None,
+                longest: 0,
+            });
         }
+        let longest = forms.iter().map(Vec::len).max().unwrap_or(0);
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -52,12 +58,18 @@ impl KnownValues {
             .map_err(|_| TooLarge)?;
         Ok(Self {
             automaton: Some(automaton),
+            longest,
         })
     }
 
     /// Whether nothing is sought.
     pub fn is_empty(&self) -> bool {
         self.automaton.is_none()
+    }
+
+    /// Bytes of the longest form that is sought: a text that begins in the middle of one holds fewer of it.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Where values stand in `text`: ascending and disjoint, overlapping finds joined. What lies in a redaction marker

@@ -174,8 +174,8 @@ impl Diagnose for SourceError {
             Self::TooSmall { .. } => Code::SourceTooSmall,
             Self::Shrank { .. } => Code::SourceShrank,
             Self::Glob { .. } => Code::InvalidValue,
-            Self::Spool { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
-            Self::Unreadable { .. } | Self::Spool { .. } => Code::SourceFailed,
+            Self::Spool { cause, .. } => Code::SourceFailed.unless_full(cause),
+            Self::Unreadable { .. } => Code::SourceFailed,
             Self::LogShrank { .. } => Code::LogShrank,
             Self::LogBroken { breach, .. } => match breach.kind {
                 BreachKind::Shorter | BreachKind::Gone(_) => Code::LogShrank,

@@ -46,6 +46,9 @@ pub struct LineageEntry {
     pub made_in: EnvName,
     /// The log as it was put there.
     pub head: LogHead,
+    /// Whether a restore took secrets out of it, so that the backup's own log has other bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
     /// The newest backup of each lineage of the environment at that moment.
     pub newest: Vec<Newest>,
 }
@@ -295,6 +298,7 @@ mod tests {
                 earlier: Removed::default(),
                 files: Vec::new(),
             },
+            redacted: false,
             newest: vec![Newest {
                 pipeline: "backup".parse().unwrap(),
                 instance: Instance::new("one"),

@@ -122,13 +122,14 @@ impl Removed {
 
 /// The rows of a log under way: those that find no room are summed up.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub struct Rows {
     earlier: Removed,
     files: VecDeque<LogFile>,
 }
 
 impl Rows {
-    pub(super) fn push(&mut self, file: LogFile) {
+    /// Adds the next file.
+    pub fn push(&mut self, file: LogFile) {
         self.files.push_back(file);
         if self.files.len() > limits::LOG_FILES_LISTED
             && let Some(oldest) = self.files.pop_front()
@@ -137,7 +138,8 @@ impl Rows {
         }
     }
 
-    pub(super) fn finish(self) -> (Removed, Vec<LogFile>) {
+    /// What found no room, and the rows.
+    pub fn finish(self) -> (Removed, Vec<LogFile>) {
         (self.earlier, self.files.into())
     }
 }

@@ -252,6 +252,36 @@ pub trait TreeSink {
     }
 }
 
+impl<T: TreeSink + ?Sized> TreeSink for &mut T {
+    fn knows(&self) -> bool {
+        (**self).knows()
+    }
+
+    fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SinkError> {
+        (**self).known(glimpse, size)
+    }
+
+    fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
+        (**self).begin(entry)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), SinkError> {
+        (**self).write(data)
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
+        (**self).end(verdict)
+    }
+
+    fn redacted(&mut self, values: u32) {
+        (**self).redacted(values);
+    }
+
+    fn digest(&self) -> Option<blake3::Hash> {
+        (**self).digest()
+    }
+}
+
 /// What a sink knows of an entry that is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {

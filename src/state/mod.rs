@@ -73,9 +73,8 @@ impl Diagnose for StateError {
     fn code(&self) -> Code {
         match self {
             Self::Held { .. } => Code::Held,
-            Self::NotAFolder { .. } | Self::NotOurs { .. } | Self::WritableByOthers { .. } | Self::Io { .. } => {
-                Code::StateFailed
-            }
+            Self::NotAFolder { .. } | Self::NotOurs { .. } | Self::WritableByOthers { .. } => Code::StateFailed,
+            Self::Io { source, .. } => Code::StateFailed.unless_full(source),
         }
     }
 

@@ -6,11 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::SourceName;
+use crate::limits::COMMAND_MINUTES;
 use crate::restore::judge::Check;
 use crate::units::Span;
-
-/// How long a program may take where the manifest does not say.
-const COMMAND_LIMIT: Duration = Duration::from_mins(10);
 
 /// Judges what was unpacked. What does not hold ends the run with 4; nothing present was touched then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +91,7 @@ impl Assert {
 
     /// How long the program may take.
     pub fn limit(&self) -> Duration {
-        self.limit.map_or(COMMAND_LIMIT, |limit| limit.0)
+        self.limit.map_or(Duration::from_mins(COMMAND_MINUTES), |limit| limit.0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod assert;
 pub mod checksum;
+pub mod command;
 pub mod compress;
 pub mod confirm;
 pub mod deduplicate;
@@ -36,6 +37,7 @@ kinds! {
         "restore" => Restore(restore::Restore),
         "assert" => Assert(assert::Assert),
         "swap" => Swap(swap::Swap),
+        "command" => Command(command::Command),
     }
 }
 
@@ -113,7 +115,7 @@ impl Step {
         use Signature::{Any, Takes};
         match self {
             Self::Snapshot(_) => Takes(&[(Nothing, Tree)]),
-            Self::Redact(_) => Takes(&[(Tree, Tree)]),
+            Self::Redact(_) => Takes(&[(Tree, Tree), (Verified, Verified)]),
             Self::Deduplicate(_) => Takes(&[(Tree, Chunks)]),
             Self::Compress(_) => Takes(&[(Tree, Packed), (Chunks, Packed)]),
             Self::Encrypt(_) => Takes(&[(Packed, Sealed)]),
@@ -124,7 +126,8 @@ impl Step {
             }) => Takes(&[(Stored, Confirmed)]),
             Self::Confirm(confirm::Confirm {
                 by: confirm::By::Operator,
-            }) => Any,
+            })
+            | Self::Command(_) => Any,
             Self::Retain(_) => Takes(&[(Confirmed, Confirmed)]),
             Self::Select(_) => Takes(&[(Nothing, Chosen)]),
             Self::Verify(_) => Takes(&[(Chosen, Verified)]),
@@ -138,6 +141,11 @@ impl Step {
             Self::Assert(_) => Takes(&[(Staged, Staged), (GuardedStage, GuardedStage)]),
             Self::Swap(_) => Takes(&[(GuardedStage, Swapped)]),
         }
+    }
+
+    /// Whether the step can run after a failure, which leaves nothing that flows.
+    pub const fn can_run_always(&self) -> bool {
+        matches!(self, Self::Command(_))
     }
 
     /// Whether the step may not be switched off in a protected environment.

@@ -1,6 +1,10 @@
-//! `redact`: takes secret values out of configuration before it leaves the host.
+//! `redact`: takes secret values out of configuration before it leaves the host, and out of a backup before it goes into
+//! another environment.
+
+pub mod log;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,13 +17,18 @@ use crate::redact::{NotText, RedactError, Redactor, Rules};
 use crate::secret::{Secret, SecretRef};
 use crate::source::{Known, SinkError, TreeSink, Verdict};
 
-/// Takes secret values out of text files. Keys, order and line count stay.
+/// Takes secret values out of text files. Keys, order and line count stay. In a restore it takes them out of what was stored,
+/// on its way to the stage, and out of logs too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Redact {
-    /// The sources whose files are redacted; a source that is not named is untouched. Only `files` sources.
+    /// The sources whose files are redacted; a source that is not named is untouched. Only `files` sources; in a restore also
+    /// `append-log` sources, record by record: the restored log begins a generation.
     #[schemars(length(min = 1))]
     pub sources: Vec<SourceName>,
+    /// In a restore: sources that are not restored, such as databases, which cannot be redacted.
+    #[serde(default)]
+    pub omit: Vec<SourceName>,
     /// What happens to a file that is not text.
     #[serde(default)]
     pub binary: Binary,
@@ -39,7 +48,7 @@ pub struct Redact {
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Binary {
-    /// The run stops before anything is stored.
+    /// The run stops before anything is stored or replaced. So it does with the other two where a record of a log is no text.
     #[default]
     Refuse,
     /// The file is left out and reported.
@@ -82,10 +91,11 @@ pub struct Redacted {
 
 /// Redacts each file on its way to `inner`. A file is held in memory whole, at most [`REDACT_FILE_MAX`] bytes; an attempt
 /// that is superseded never reaches `inner` unless the file is kept as it is for its size.
-pub struct RedactingSink<'a> {
-    inner: &'a mut dyn TreeSink,
-    redactor: &'a Redactor,
+pub struct RedactingSink<S> {
+    inner: S,
+    redactor: Arc<Redactor>,
     binary: Binary,
+    words: &'static Words,
     now: Now,
     /// Paths in `redacted.changed`, to be found again by the hard links that follow.
     changed: BTreeSet<TreePath>,
@@ -104,22 +114,59 @@ enum Now {
     LeavingOut { path: TreePath, why: &'static str },
 }
 
-impl<'a> RedactingSink<'a> {
-    /// Redacts what goes to `inner`.
-    pub fn new(inner: &'a mut dyn TreeSink, redactor: &'a Redactor, binary: Binary) -> Self {
+/// What is said of files that cannot be redacted.
+struct Words {
+    left_out: &'static str,
+    without: &'static str,
+    refused: &'static str,
+    help: &'static str,
+}
+
+const BACKUP: Words = Words {
+    left_out: "is left out of the backup",
+    without: "the backup is made without it",
+    refused: "nothing was stored",
+    help: "exclude it from the source, or set `binary = \"leave-out\"` or `binary = \"keep\"` in the step",
+};
+
+const RESTORE: Words = Words {
+    left_out: "is not restored",
+    without: "a present file of that name stays",
+    refused: "nothing present was touched",
+    help: "set `binary = \"leave-out\"` or `binary = \"keep\"` in the step, or leave its source out by `omit`",
+};
+
+impl<S: TreeSink> RedactingSink<S> {
+    /// Redacts what goes to `inner`, a backup.
+    pub fn new(inner: S, redactor: &Arc<Redactor>, binary: Binary) -> Self {
         Self {
             inner,
-            redactor,
+            redactor: Arc::clone(redactor),
             binary,
+            words: &BACKUP,
             now: Now::Between,
             changed: BTreeSet::new(),
             redacted: Redacted::default(),
         }
     }
 
+    /// The same on the way out of a backup.
+    #[must_use]
+    pub fn for_restore(self) -> Self {
+        Self {
+            words: &RESTORE,
+            ..self
+        }
+    }
+
     /// What was done, after the last entry.
     pub fn finish(self) -> Redacted {
-        self.redacted
+        self.into_parts().1
+    }
+
+    /// Where it went to, and what was done, after the last entry.
+    pub fn into_parts(self) -> (S, Redacted) {
+        (self.inner, self.redacted)
     }
 
     fn begin_file(&mut self, entry: &Entry, size: u64) -> Result<Now, SinkError> {
@@ -131,7 +178,7 @@ impl<'a> RedactingSink<'a> {
             });
         }
         match self.binary {
-            Binary::Refuse => Err(refused(&entry.path, NotText::TooLarge)),
+            Binary::Refuse => Err(refused(&entry.path, NotText::TooLarge, self.words)),
             Binary::LeaveOut => Ok(Now::LeavingOut {
                 path: entry.path.clone(),
                 why: "it is too large to be looked through",
@@ -185,7 +232,7 @@ impl<'a> RedactingSink<'a> {
                 self.pass(&redaction.bytes, verdict)
             }
             Err(why) => match self.binary {
-                Binary::Refuse => Err(refused(&entry.path, why)),
+                Binary::Refuse => Err(refused(&entry.path, why, self.words)),
                 Binary::LeaveOut => {
                     self.leave_out(entry.path, "it is not text");
                     Ok(())
@@ -208,10 +255,10 @@ impl<'a> RedactingSink<'a> {
     fn leave_out(&mut self, path: TreePath, why: &str) {
         self.redacted.warning_count += 1;
         if self.redacted.warnings.len() < WARNINGS_LISTED {
-            let what = format!("`{}` is left out of the backup", path.display());
+            let what = format!("`{}` {}", path.display(), self.words.left_out);
             let warning = Diagnostic::warning(Code::RedactLeftOut, what)
                 .why(format!("{why}, so redaction cannot know whether a secret is in it"))
-                .state("the backup is made without it")
+                .state(self.words.without)
                 .help("exclude it from the source, or keep it as it is with `binary = \"keep\"`");
             self.redacted.warnings.push(warning);
         }
@@ -219,7 +266,7 @@ impl<'a> RedactingSink<'a> {
     }
 }
 
-impl TreeSink for RedactingSink<'_> {
+impl<S: TreeSink> TreeSink for RedactingSink<S> {
     fn knows(&self) -> bool {
         self.inner.knows()
     }
@@ -270,12 +317,12 @@ impl TreeSink for RedactingSink<'_> {
     }
 }
 
-fn refused(path: &TreePath, why: NotText) -> SinkError {
+fn refused(path: &TreePath, why: NotText, words: &Words) -> SinkError {
     SinkError::Failed(Box::new(
         Diagnostic::error(Code::RedactBinary, format!("`{}` cannot be redacted", path.display()))
             .why(format!("{why}: whether a secret is in it cannot be known"))
-            .state("nothing was stored")
-            .help("exclude it from the source, or set `binary = \"leave-out\"` or `binary = \"keep\"` in the step"),
+            .state(words.refused)
+            .help(words.help),
     ))
 }
 
@@ -346,7 +393,12 @@ mod tests {
         )
     }
 
-    fn feed(sink: &mut RedactingSink<'_>, entry: &Entry, data: &[u8], verdict: Verdict) -> Result<(), SinkError> {
+    fn feed(
+        sink: &mut RedactingSink<impl TreeSink>,
+        entry: &Entry,
+        data: &[u8],
+        verdict: Verdict,
+    ) -> Result<(), SinkError> {
         sink.begin(entry)?;
         for piece in data.chunks(3) {
             sink.write(piece)?;

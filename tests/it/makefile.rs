@@ -28,7 +28,7 @@ fn printed(arguments: &[&str]) -> String {
 
 #[test]
 fn verbs_on_data_demand_the_environment_on_the_command_line() {
-    for verb in ["backup", "restore", "plan", "list", "show", "verify"] {
+    for verb in ["backup", "restore", "drill", "plan", "list", "show", "verify"] {
         let output = make(&["-n", verb, "BACKUP=latest"]);
         assert_eq!(output.status.code(), Some(2), "{verb}");
         let text = String::from_utf8(output.stderr).unwrap();
@@ -99,6 +99,14 @@ fn arguments_are_passed_on_from_the_command_line_alone() {
 }
 
 #[test]
+fn a_drill_takes_the_newest_backup_or_the_one_that_is_named() {
+    let text = printed(&["-n", "drill", "ENV=staging", "STRONGROOM=s"]);
+    assert_eq!(text, "s drill --env 'staging'\n");
+    let text = printed(&["-n", "drill", "ENV=staging", "BACKUP=latest~1", "STRONGROOM=s"]);
+    assert_eq!(text, "s drill 'latest~1' --env 'staging'\n");
+}
+
+#[test]
 fn a_name_with_a_quote_stays_one_argument() {
     let text = printed(&["-n", "show", "ENV=dev", "BACKUP=x'; id; '", "STRONGROOM=s"]);
     assert_eq!(text, "s show 'x'\\''; id; '\\''' --env 'dev'\n");
@@ -107,7 +115,8 @@ fn a_name_with_a_quote_stays_one_argument() {
 #[test]
 fn the_list_of_targets_names_each_once() {
     let text = printed(&["help"]);
-    for verb in "backup restore validate plan list show verify test check generate bench torture help".split(' ') {
+    for verb in "backup restore drill validate plan list show verify test check generate bench torture help".split(' ')
+    {
         let head = format!("  make {verb} ");
         assert_eq!(text.lines().filter(|line| line.starts_with(&head)).count(), 1, "{verb}");
     }

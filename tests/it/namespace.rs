@@ -12,12 +12,17 @@ pub(crate) struct Namespace(Child);
 impl Namespace {
     /// Makes a namespace and mounts a file system in memory on each of these folders, in order.
     pub(crate) fn with_mounts(folders: &[&Path]) -> Self {
+        Self::with_sized_mounts(&folders.iter().map(|folder| (*folder, "256m")).collect::<Vec<_>>())
+    }
+
+    /// The same with the size of each file system.
+    pub(crate) fn with_sized_mounts(folders: &[(&Path, &str)]) -> Self {
         trees::need_root();
         let mut script = "set -e; ".to_owned();
-        for folder in folders {
+        for (folder, size) in folders {
             let folder = folder.display();
             script.push_str(&format!(
-                "mkdir -p '{folder}'; mount -t tmpfs -o size=256m none '{folder}'; "
+                "mkdir -p '{folder}'; mount -t tmpfs -o size={size},mode=755 none '{folder}'; "
             ));
         }
         script.push_str("echo ready; read -r end");

@@ -6,12 +6,14 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::namespace::Namespace;
 use crate::transcript::program;
 
 /// A project with a pipeline `backup` and an environment `dev`; more are added by the test.
 pub(crate) struct Project(tempfile::TempDir);
 
 /// A run of the program.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) json: Value,
@@ -85,8 +87,16 @@ impl Project {
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> Ran {
-        let output = Command::new(program())
-            .args(words)
+        self.output(Command::new(program()).args(words))
+    }
+
+    /// The same in a namespace.
+    pub(crate) fn run_in(&self, namespace: &Namespace, words: &[&str]) -> Ran {
+        self.output(namespace.command(self.0.path(), program()).args(words))
+    }
+
+    fn output(&self, command: &mut Command) -> Ran {
+        let output = command
             .args(["--json", "--no-progress"])
             .current_dir(self.0.path())
             .env_clear()

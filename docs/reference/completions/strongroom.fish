@@ -41,6 +41,7 @@ complete -c strongroom -n "__fish_strongroom_needs_command" -s V -l version -d '
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "run" -d 'Run a pipeline'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "backup" -d 'Make a backup: run the pipeline `backup`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "restore" -d 'Restore a backup: run the pipeline `restore`'
+complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "drill" -d 'Rehearse a restore into nowhere: run the pipeline `drill`'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "rollback" -d 'Put back what a restore replaced; itself undone the same way'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "plan" -d 'Say what a run would do, and do nothing'
 complete -c strongroom -n "__fish_strongroom_needs_command" -f -a "validate" -d 'Check manifests: every pipeline in every environment, unless some are named'
@@ -69,6 +70,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l confirm -d
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l exclude -d 'Do not restore paths that match. Repeatable' -r
@@ -83,6 +85,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l color -d '
 always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
@@ -119,6 +122,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l arg -d
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l exclude -d 'Do not restore paths that match. Repeatable' -r
@@ -133,6 +137,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l color 
 always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
@@ -143,6 +148,28 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l v
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-progress -d 'No moving progress display; one plain line a step instead'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s V -l version -d 'Print version'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l set -d 'Set one value of the manifest: `step.<id>.<key>`, `path.<name>` or `target.<name>.<key>`. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l arg -d 'Give an argument that the pipeline declares. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l target -d 'Use only this target. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
+json\t'For programs: one JSON document'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s o -l output -d 'Write the result to FILE (replaced as a whole) instead of the standard output' -r -F
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l color -d 'When to use colour. `auto` asks the terminal and `NO_COLOR`' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s n -l dry-run -d 'Say what would be done, and do nothing'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l json -d 'Print one JSON document; the same as `--format json`'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l no-progress -d 'No moving progress display; one plain line a step instead'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s V -l version -d 'Print version'
 complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l confirm -d 'Confirm by naming the environment, in place of typing it when asked' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -l wait -d 'Wait this long for another rollback to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand rollback" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
@@ -168,6 +195,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l confirm -
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l exclude -d 'Do not restore paths that match. Repeatable' -r
@@ -182,6 +210,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l color -d 
 always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -d 'Start no process, open no socket, read no secret and no source'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'

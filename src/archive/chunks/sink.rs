@@ -480,7 +480,7 @@ pub(super) fn broken(error: &IndexError) -> SinkError {
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     SinkError::Failed(Box::new(
         Diagnostic::error(
-            Code::StateFailed,
+            Code::StateFailed.unless_full(error),
             "what this host remembers of the last backup cannot be used",
         )
         .why(cause)

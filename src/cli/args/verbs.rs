@@ -49,6 +49,9 @@ pub struct RestoreVerb {
     /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`.
     #[arg(value_name = "BACKUP")]
     pub backup: String,
+    /// Only these, with everything in them: paths or globs that begin with the name of a source, `config/service.toml`.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
     /// Say what would be done, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -60,6 +63,23 @@ pub struct RestoreVerb {
     pub restore: RestoreOptions,
 }
 
+/// `drill`.
+#[derive(Debug, Args)]
+pub struct DrillVerb {
+    /// The backup: an id, a unique prefix of one, `latest`, `latest~1` or `<env>/<id>`. Default: the newest.
+    #[arg(value_name = "BACKUP")]
+    pub backup: Option<String>,
+    /// Say what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What to run it with.
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// Where the backup comes from.
+    #[command(flatten)]
+    pub origin: FromOptions,
+}
+
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanVerb {
@@ -69,6 +89,9 @@ pub struct PlanVerb {
     /// For a restore: the backup; the same as `--arg backup=BACKUP`.
     #[arg(value_name = "BACKUP")]
     pub backup: Option<String>,
+    /// For a restore: only these paths or globs.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
     /// Start no process, open no socket, read no secret and no source.
     #[arg(long)]
     pub offline: bool,
@@ -112,11 +135,26 @@ pub struct BackupOptions {
     pub accept_log_rewrites: Vec<SourceName>,
 }
 
+/// Where a restored backup comes from.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Restore options")]
+pub struct FromOptions {
+    /// Take the backup from this environment, and from its targets, instead of the one it goes to.
+    #[arg(long, value_name = "ENV")]
+    pub from: Option<EnvName>,
+    /// Let data of a protected environment come into another one without redaction. The journal says so.
+    #[arg(long)]
+    pub allow_unredacted: bool,
+}
+
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RestoreOptions {
+    /// Where the backup comes from.
+    #[command(flatten)]
+    pub origin: FromOptions,
     /// Restore into this empty or absent folder instead of in place.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,

@@ -176,7 +176,15 @@ fn by_name(schema: &Value) -> Option<&Value> {
 }
 
 fn is_secret(schema: &Value) -> bool {
-    schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false)
+    is_marked(schema, "x-secret") || is_text_or_secret(schema)
+}
+
+fn is_text_or_secret(schema: &Value) -> bool {
+    is_marked(schema, "x-text-or-secret")
+}
+
+fn is_marked(schema: &Value, mark: &str) -> bool {
+    schema.get(mark).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn is_required(table: &Value, key: &str) -> bool {
@@ -204,6 +212,9 @@ fn default(schema: &Value) -> String {
 
 /// What a value looks like, in words.
 fn kind(schema: &Value) -> String {
+    if is_text_or_secret(schema) {
+        return "text or secret reference".to_owned();
+    }
     if is_secret(schema) {
         return "secret reference".to_owned();
     }

@@ -15,7 +15,7 @@ use crate::fs::owners::Owners;
 use crate::id::SourceName;
 use crate::limits::WARNINGS_LISTED;
 use crate::redact::Redactor;
-use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError};
+use crate::source::{Amount, Before, CaptureContext, Captured, History, SinkError, Source, SourceError, TreeSink};
 use crate::steps::redact::{Binary, Redacted, RedactingSink};
 
 use super::backup::{NO_BACKUP, Pending};
@@ -136,7 +136,8 @@ impl Capture {
                 .capture_after(&self.project, sink, &context, history)
                 .map_err(failed);
         };
-        let mut redacting = RedactingSink::new(sink, redactor, *binary);
+        let inner: &mut dyn TreeSink = sink;
+        let mut redacting = RedactingSink::new(inner, redactor, *binary);
         let mut captured = source
             .capture(&self.project, &mut redacting, &context)
             .map_err(failed)?;
@@ -248,7 +249,7 @@ impl<'p> Runner<'p> {
                 let what = "the catalog, or what this host remembers of the last backup, could not be written";
                 let help = "see that the disk of the state folder has room and answers, then run it again";
                 vec![
-                    Diagnostic::error(Code::StateFailed, what)
+                    Diagnostic::error(Code::StateFailed.unless_full(&error), what)
                         .why(why)
                         .state(NO_BACKUP)
                         .help(help),

@@ -1,5 +1,7 @@
 //! `Chosen → Verified`: finds the backup that is asked for and checks it. Nothing present is touched.
 
+use std::sync::Arc;
+
 use crate::archive::keys::Opening;
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup};
@@ -10,9 +12,12 @@ use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
 
+use super::crossing::Origin;
+use super::redaction::Redaction;
 use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
-use super::{Failure, Runner, UNTOUCHED, with_state};
+use super::wanted::Wanted;
+use super::{Failure, Opener, Runner, UNTOUCHED, part, with_state};
 
 /// A backup to work on.
 pub(super) struct Chosen {
@@ -24,6 +29,8 @@ pub(super) struct Verified {
     pub(super) record: Record,
     pub(super) target: Target,
     pub(super) opening: Opening,
+    /// What is taken out of it on its way.
+    pub(super) redaction: Redaction,
     level: Level,
 }
 
@@ -48,16 +55,25 @@ impl Verified {
 impl Runner<'_> {
     /// Chooses a backup.
     pub(super) async fn select(&mut self, select: &Select) -> Result<Chosen, Failure> {
-        let environment = self.plan.environment();
+        let origin = Origin::of(self.plan, select, self.options, self.context)?;
         let meant = (select.targets.as_slice(), self.options.targets.as_slice());
-        let mut keys = Keys::Known(self.evidence.secrets());
-        let opened = open_targets(environment, self.plan.project(), meant, &mut keys, None).await;
+        let project = self.plan.project();
+        let opened = if let Some(Origin { environment, .. }) = &origin {
+            let mut keys = Keys::unread(environment, project, self.context);
+            open_targets(environment, project, meant, &mut keys, None).await
+        } else {
+            let mut keys = Keys::Known(self.evidence.secrets());
+            open_targets(self.plan.environment(), project, meant, &mut keys, None).await
+        };
         let opened = opened.map_err(|failure| with_state(failure, UNTOUCHED))?;
         let (targets, warnings) = opened.with_warnings();
         for warning in warnings {
             self.warn(warning);
         }
-        let backup = choose(&targets, self.plan.environment_name(), select).await;
+        let name = origin
+            .as_ref()
+            .map_or(self.plan.environment_name(), |origin| &origin.name);
+        let backup = choose(&targets, name, select).await;
         let (backup, warnings) = backup.map_err(|failure| with_state(failure, UNTOUCHED))?;
         for warning in warnings {
             self.warn(warning);
@@ -67,13 +83,48 @@ impl Runner<'_> {
             .field("backup", "backup", record.id.to_string(), &record.id);
         self.outcome
             .field("made", "made", record.started.clone(), &record.started);
-        self.evidence.chosen(&backup.record)?;
+        if let Some(drill) = &mut self.drill {
+            drill.backup = Some(record.id.clone());
+        }
+        self.evidence.chosen(&backup.record, self.plan.environment_name())?;
+        let misfits = Redaction::of(self.plan).misfits(&backup.record);
+        if !misfits.is_empty() {
+            return Err(misfits);
+        }
+        if let Some(origin) = origin {
+            self.cross(&origin, &backup.record)?;
+            self.opener = Opener::new(&origin.environment, self.options.identity.as_deref());
+            self.from = Some(origin);
+        }
+        self.choose_part(&backup).await?;
         Ok(Chosen { backup })
     }
 
-    /// How the objects of a backup are opened.
+    /// Looks for the part that is wanted before hours go into a check of the whole.
+    async fn choose_part(&mut self, backup: &Backup) -> Result<(), Failure> {
+        let wanted = Wanted::new(self.options)?;
+        if wanted.is_everything() {
+            return Ok(());
+        }
+        let opening = self.opening(&backup.targets, &backup.record).await?;
+        let surveyed = tokio::select! {
+            surveyed = part::survey((backup, &opening), wanted) => surveyed,
+            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
+        };
+        let (part, warnings) = surveyed?;
+        for warning in warnings {
+            self.warn(warning);
+        }
+        self.part = Some(Arc::new(part));
+        Ok(())
+    }
+
+    /// How the objects of a backup are opened: by what the environment that it is from says, where that is another one.
     pub(super) async fn opening(&mut self, targets: &[Target], record: &Record) -> Result<Opening, Failure> {
-        let mut keys = Keys::Known(self.evidence.secrets());
+        let mut keys = match &self.from {
+            Some(origin) => Keys::unread(&origin.environment, self.plan.project(), self.context),
+            None => Keys::Known(self.evidence.secrets()),
+        };
         let opened = self.opener.open(targets, record.epoch.as_deref(), &mut keys).await;
         opened.map_err(|problem| vec![problem.state(UNTOUCHED)])
     }
@@ -111,6 +162,7 @@ impl Runner<'_> {
                         record,
                         target,
                         opening,
+                        redaction: Redaction::default(),
                         level,
                     });
                 }
@@ -134,9 +186,9 @@ pub(super) async fn choose(
     if let Some((prefix, rest)) = wanted.split_once('/') {
         if prefix != environment.as_str() {
             let what = format!("`{wanted}` is a backup of another environment than `{environment}`");
-            return Err(vec![
-                Diagnostic::error(Code::Fenced, what).help(format!("run it with `--env {prefix}`")),
-            ]);
+            return Err(vec![Diagnostic::error(Code::Fenced, what).help(format!(
+                "run it with `--env {prefix}`, or take the backup from there: `--from {prefix}`"
+            ))]);
         }
         wanted = rest;
     }
@@ -159,7 +211,12 @@ async fn check(
 ) -> Result<Option<Diagnostic>, Diagnostic> {
     let events = &runner.context.events;
     let trusting = runner.options.trust_unsigned;
-    let accepted = check_signed(runner.plan.environment(), target, (record, bytes), trusting).await?;
+    // Who may have made it stands where it was made.
+    let environment = runner
+        .from
+        .as_ref()
+        .map_or(runner.plan.environment(), |origin| &origin.environment);
+    let accepted = check_signed(environment, target, (record, bytes), trusting).await?;
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;

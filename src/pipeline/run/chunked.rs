@@ -93,10 +93,13 @@ impl<'p> Runner<'p> {
             .create(folder.join(PAGES));
         made.map_err(|error| {
             vec![
-                Diagnostic::error(Code::StateFailed, format!("`{}` cannot be made", folder.display()))
-                    .why(error.to_string())
-                    .state(NO_BACKUP)
-                    .help("free space where the state folder lies, or give this user the right to write there"),
+                Diagnostic::error(
+                    Code::StateFailed.unless_full(&error),
+                    format!("`{}` cannot be made", folder.display()),
+                )
+                .why(error.to_string())
+                .state(NO_BACKUP)
+                .help("free space where the state folder lies, or give this user the right to write there"),
             ]
         })?;
         Ok(folder)

@@ -119,8 +119,14 @@ pub struct Options {
     pub confirm: Option<EnvName>,
     /// Only these targets; empty for all that the manifest names.
     pub targets: Vec<TargetName>,
+    /// Take the backup from this environment, whatever the manifest says.
+    pub from: Option<EnvName>,
+    /// Whether data of a protected environment may come into another one as it is.
+    pub allow_unredacted: bool,
     /// Restore into this folder instead of in place.
     pub to: Option<PathBuf>,
+    /// Restore only what these paths or globs name, from the backup's root `<source>/<path>`; empty for everything.
+    pub paths: Vec<String>,
     /// Restore only what matches one of these globs over `<source>/<path>`; empty for everything.
     pub include: Vec<String>,
     /// Do not restore what matches one of these.
@@ -139,6 +145,15 @@ pub struct Options {
     pub identity: Option<PathBuf>,
     /// Whether a backup is used that nobody trusted signed.
     pub trust_unsigned: bool,
+}
+
+impl Options {
+    /// Whether only a part of a backup is asked for.
+    pub fn names_a_part(&self) -> bool {
+        [&self.paths, &self.include, &self.exclude]
+            .iter()
+            .any(|texts| !texts.is_empty())
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::fs::entry::TreePath;
 use crate::id::SourceName;
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::Plan;
+use crate::pipeline::{Environment, Plan};
 use crate::restore::compare::{CompareError, Differences, Present, Tally, compare};
 use crate::restore::points::{self, Rules};
 use crate::restore::space::{self, rooms};
@@ -27,11 +27,14 @@ use crate::units::ByteCount;
 
 use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
+use super::part::Part;
 use super::recovery::known_destinations;
+use super::redaction::Redaction;
 use super::rewound::{Rewound, rewound};
 use super::scope::Scope;
 use super::swap::{look_for_use, refuse_in_use};
-use super::{Context, Failure, Keys, Opener, Options};
+use super::wanted::Wanted;
+use super::{Context, Failure, Keys, Opener, Options, part};
 
 /// Paths of each kind that a report lists.
 const LISTED: usize = 20;
@@ -45,15 +48,31 @@ struct Change {
     kept_bytes: u64,
 }
 
+/// A backup, and the environment that says who opens it.
+pub(super) struct Sealed<'b> {
+    pub(super) backup: &'b Backup,
+    pub(super) environment: &'b Environment,
+}
+
+impl Sealed<'_> {
+    async fn open(&self, plan: &Plan, options: &Options, context: &Context) -> Result<Opening, Failure> {
+        let mut keys = Keys::unread(self.environment, plan.project(), context);
+        let mut opener = Opener::new(self.environment, options.identity.as_deref());
+        let Backup { targets, record, .. } = self.backup;
+        let opened = opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        opened.map_err(|problem| vec![problem.state("what a restore would change is not known")])
+    }
+}
+
 /// Tells what a restore of this backup would change.
 pub(super) async fn tell(
     plan: &Plan,
     options: &Options,
     context: &Context,
-    (backup, settings): (&Backup, &Restore),
+    (sealed, settings): (&Sealed<'_>, &Restore),
     outcome: &mut Outcome,
 ) {
-    if let Err(failure) = try_tell(plan, options, context, (backup, settings), outcome).await {
+    if let Err(failure) = try_tell(plan, options, context, (sealed, settings), outcome).await {
         outcome.diagnostics.extend(failure);
     }
 }
@@ -62,21 +81,24 @@ async fn try_tell(
     plan: &Plan,
     options: &Options,
     context: &Context,
-    (backup, settings): (&Backup, &Restore),
+    (sealed, settings): (&Sealed<'_>, &Restore),
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
+    let backup = sealed.backup;
     let record = &backup.record;
     if let Some(to) = &options.to {
-        return room(&[(to.clone(), record.source_bytes())], outcome);
+        let bytes = match part((options, context), (plan, sealed), outcome).await? {
+            Some(part) => part.bytes,
+            None => record.source_bytes(),
+        };
+        return room(&[(to.clone(), bytes)], outcome);
     }
     if settings.to.is_some() {
         return room(&[(Scope::of(plan).state(), record.source_bytes())], outcome);
     }
-    let destinations = destinations(plan, context, record, settings)?;
-    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
-    let mut opener = Opener::new(plan.environment(), options.identity.as_deref());
-    let opening = opener.open(&backup.targets, record.epoch.as_deref(), &mut keys).await;
-    let opening = opening.map_err(|problem| vec![problem.state("what a restore would change is not known")])?;
+    let restored = Redaction::of(plan).restored(record);
+    let destinations = destinations(plan, context, &restored, settings)?;
+    let opening = sealed.open(plan, options, context).await?;
     let changes = changes(plan, (backup, opening), destinations).await?;
     changes_table(&changes, outcome);
     for change in &changes {
@@ -98,6 +120,25 @@ async fn try_tell(
     // A plan replaces nothing, so what is in use is only shown.
     let in_use = look_for_use(paths).await?;
     refuse_in_use(&in_use, true, outcome)
+}
+
+/// Tells which part of the backup is wanted; nothing where everything is.
+async fn part(
+    (options, context): (&Options, &Context),
+    (plan, sealed): (&Plan, &Sealed<'_>),
+    outcome: &mut Outcome,
+) -> Result<Option<Part>, Failure> {
+    let wanted = Wanted::new(options)?;
+    if wanted.is_everything() {
+        return Ok(None);
+    }
+    let opening = sealed.open(plan, options, context).await?;
+    let (part, warnings) = part::survey((sealed.backup, &opening), wanted).await?;
+    outcome.diagnostics.extend(warnings);
+    let text = format!("{} entries, {}", part.entries, ByteCount(part.bytes));
+    let json = json!({ "entries": part.entries, "bytes": part.bytes, "sources": part.sources });
+    outcome.field("part", "would restore", text, json);
+    Ok(Some(part))
 }
 
 fn room(needs: &[(PathBuf, u64)], outcome: &mut Outcome) -> Result<(), Failure> {
@@ -214,6 +255,8 @@ fn compare_all(
     let mut changes = Vec::new();
     for source in &record.sources {
         let Some(destination) = destinations.get(&source.name) else {
+            let mut skip = || catalog.next_of(&source.name);
+            while skip().map_err(|error| Diagnostic::of(&error))?.is_some() {}
             continue;
         };
         let selects = match &destination.source {

@@ -104,7 +104,7 @@ impl Kept {
 /// The problem of a state folder that does not keep epochs.
 pub(super) fn not_kept(error: &std::io::Error, state: &str) -> Diagnostic {
     Diagnostic::error(
-        Code::StateFailed,
+        Code::StateFailed.unless_full(error),
         "the keys that this host seals with cannot be kept in the state folder",
     )
     .why(error.to_string())

@@ -13,7 +13,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{Confirmed, Stored};
 use crate::crypto::age::Recipient;
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{BackupId, PipelineName, SourceName, StepId, TargetName};
+use crate::id::{BackupId, EnvName, PipelineName, SourceName, StepId, TargetName};
 use crate::journal::{Entry, Event, Field, Journal, JournalError, Setup, Status, Sync};
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::Plan;
@@ -28,9 +28,12 @@ use super::scope::Scope;
 use super::stores::origins;
 use super::{Context, Failure, StopSignal};
 
+mod commands;
+mod fences;
 mod keeping;
 mod swaps;
 
+pub(super) use commands::Ended;
 pub(super) use keeping::{Told, verified_in};
 pub(super) use swaps::Swap;
 
@@ -162,7 +165,7 @@ impl Evidence {
     }
 
     /// Writes a record. What follows `Sync::Now` happens only when the record is on the disk.
-    fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, entry: &Entry, sync: Sync) -> Result<(), Failure> {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };
@@ -351,10 +354,13 @@ impl Evidence {
         self.write(&entry, Sync::Now)
     }
 
-    pub(super) fn chosen(&mut self, record: &Record) -> Result<(), Failure> {
-        let entry = Entry::new(Event::BackupChosen)
+    pub(super) fn chosen(&mut self, record: &Record, environment: &EnvName) -> Result<(), Failure> {
+        let mut entry = Entry::new(Event::BackupChosen)
             .status(Status::Ok)
             .with(Field::Backup, record.id.as_str());
+        if record.environment != *environment {
+            entry = entry.with(Field::MadeIn, record.environment.as_str());
+        }
         self.write(&entry, Sync::Grouped)
     }
 

@@ -97,7 +97,12 @@ impl Runner<'_> {
             return Ok("confirmed before".into());
         }
         let (scope, given) = (Scope::of(self.plan), self.options.confirm.as_ref());
-        match confirm(scope, given, &REPLACE, self.context).await? {
+        let does = match &self.from {
+            Some(from) => format!("replaces, with data of `{}`, what is in", from.name),
+            None => REPLACE.does.to_owned(),
+        };
+        let act = Act { does: &does, ..REPLACE };
+        match confirm(scope, given, &act, self.context).await? {
             Asked::NotProtected => Ok("not protected: nothing to ask".into()),
             Asked::Confirmed => {
                 self.confirmed = Confirmation::Given;

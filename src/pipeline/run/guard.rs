@@ -37,11 +37,12 @@ impl Runner<'_> {
             _ => None,
         });
         let restore: Restore = restore.unwrap_or_default();
-        let destinations = destinations(self.plan, self.context, &verified.record, &restore)?;
+        let record = verified.redaction.restored(&verified.record);
+        let destinations = destinations(self.plan, self.context, &record, &restore)?;
         let places: Vec<_> = destinations
             .iter()
             .map(|(name, destination)| {
-                let source = verified.record.sources.iter().find(|source| source.name == *name);
+                let source = record.sources.iter().find(|source| source.name == *name);
                 (destination.path.clone(), source.map_or(0, |source| source.bytes))
             })
             .collect();

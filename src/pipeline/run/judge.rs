@@ -4,24 +4,33 @@ use std::path::PathBuf;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::TreePath;
-use crate::process;
+use crate::process::{self, Take};
 use crate::restore::judge::{self, Check, LogFacts, Prefix};
 use crate::restore::stage::Stage;
 use crate::source::LogHead;
 use crate::steps::assert::Assert;
 use crate::units::Span;
 
+use super::command::PATIENCE;
 use super::stage::{Extent, Staged, StagedSource};
 use super::{Failure, Runner, UNTOUCHED, failed};
 
-/// Bytes of a program's output that are taken: nothing is done with them.
-const OUTPUT_MAX: usize = 1 << 20;
 /// Faults of one database that are shown.
 const FAULTS_SHOWN: usize = 3;
 
 impl Runner<'_> {
+    /// Judges the stage, and keeps what held for the report.
+    pub(super) async fn judged(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
+        let held = self.judge(staged, settings).await?;
+        self.outcome.field("judged", "judged", held.clone(), &held);
+        if let Some(drill) = &mut self.drill {
+            drill.judged.clone_from(&held);
+        }
+        Ok(held)
+    }
+
     /// Judges the stage; says in one line what held.
-    pub(super) async fn judge(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
+    async fn judge(&mut self, staged: &Staged, settings: &Assert) -> Result<String, Failure> {
         let (mut held, mut faults): (Vec<String>, Failure) = (Vec::new(), Vec::new());
         let mut note = |result: Result<String, Failure>| match result {
             Ok(text) => held.push(text),
@@ -84,27 +93,19 @@ impl Runner<'_> {
             env: Vec::new(),
             folder: Some(folder),
             timeout: settings.limit(),
-            stdout_limit: OUTPUT_MAX,
+            patience: PATIENCE,
+            stdout: Take::End,
         };
         let program = settings.command.first().cloned().unwrap_or_default();
-        let ran = tokio::select! {
-            ran = process::run(command) => ran,
-            () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
-        };
+        let ran = process::run_until(command, self.context.stop.token().cancelled()).await;
         if let Some(view) = view {
             view.discard().map_err(|error| failed(&error))?;
         }
         match ran {
             Ok(_) => Ok(format!("`{program}` is content")),
+            Err(process::ProcessError::Stopped { .. }) => Err(vec![self.stopped(UNTOUCHED)]),
             Err(error) => {
-                let said = match &error {
-                    process::ProcessError::Failed { stderr, .. } => self
-                        .context
-                        .scrubber
-                        .scrub(String::from_utf8_lossy(stderr).trim())
-                        .into_owned(),
-                    _ => String::new(),
-                };
+                let said = error.output().map_or_else(String::new, |output| self.said(output));
                 let mut problem = Diagnostic::of(&error).state(UNTOUCHED);
                 problem.code = Code::AssertFailed;
                 if !said.is_empty() {

@@ -172,7 +172,7 @@ impl Runner<'_> {
             if let Err(error) = made.and_then(|()| atomic::write(&path, 0o600, &bytes)) {
                 self.warn(
                     Diagnostic::warning(
-                        Code::StateFailed,
+                        Code::StateFailed.unless_full(&error),
                         format!("what the next backup needs of `{source}` cannot be kept in the state folder"),
                     )
                     .why(error.to_string())
@@ -212,7 +212,7 @@ impl Runner<'_> {
         let named = listing.backups.iter().find(|backup| {
             entry.made_in == backup.record.environment && entry.backup.as_ref() == Some(&backup.record.id)
         });
-        match named {
+        match named.filter(|_| !entry.redacted) {
             Some(backup) => head_in(backup, &entry.source) == Some(&entry.head),
             None => !self.plan.environment().protected,
         }

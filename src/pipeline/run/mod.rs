@@ -5,24 +5,32 @@
 
 mod backup;
 mod capture;
+mod chain;
 mod choose;
 mod chunked;
+mod command;
 pub mod context;
+mod crossing;
 mod destination;
 mod difference;
+mod drill;
 mod epochs;
 mod evidence;
 mod fence;
+mod filtered;
 mod guard;
 mod judge;
 mod log_broken;
 mod logs;
 mod notes;
 mod opening;
+mod output;
+mod part;
 mod preview;
 mod put_back;
 mod ready;
 mod recovery;
+mod redaction;
 mod retain;
 mod rewind;
 mod rewound;
@@ -38,6 +46,7 @@ pub(crate) mod upkeep;
 mod wanted;
 mod withdraw;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
@@ -45,6 +54,7 @@ pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
 pub use signing::{check_signed, host_signer};
+pub use stage::part_in_place;
 pub use stores::{Keys, open_targets, state_of};
 
 use crate::archive::repository::{Confirmed, Stored};
@@ -58,9 +68,13 @@ use crate::steps::Step;
 use crate::steps::confirm::By;
 
 use backup::Pending;
+use chain::Achieved;
 use choose::{Chosen, Verified};
+use crossing::Origin;
+use drill::Drill;
 use evidence::{Evidence, Needed};
 use guard::Guarded;
+use part::Part;
 use scope::Scope;
 use stage::Staged;
 use swap::Ready;
@@ -100,6 +114,15 @@ struct Runner<'p> {
     confirmed: Confirmation,
     skipped: Vec<String>,
     opener: Opener,
+    /// The programs that were run.
+    ran: Vec<command::Ran>,
+    achieved: Achieved,
+    /// The part of the backup that is wanted; nothing where everything is.
+    part: Option<Arc<Part>>,
+    /// The environment that the backup is from, where it is another one.
+    from: Option<Origin>,
+    /// How far a drill has come, where the run is one.
+    drill: Option<Drill>,
     /// When it began, by the host's clock that runs on while it sleeps.
     began: Duration,
 }
@@ -120,7 +143,8 @@ pub async fn run(command: &str, plan: &Plan, options: &Options, context: &Contex
         environment: plan.environment_name().to_string(),
     });
     let mut outcome = match Runner::begin(command, plan, options, context) {
-        Ok(runner) => runner.finish().await,
+        // Boxed: what is under way in a run does not fit on the stack of whoever waits for it.
+        Ok(runner) => Box::pin(runner.finish()).await,
         Err(failure) => Outcome::failed(command, "", failure),
     };
     for diagnostic in &mut outcome.diagnostics {
@@ -187,6 +211,11 @@ impl<'p> Runner<'p> {
             confirmed: Confirmation::NotYet,
             skipped: Vec::new(),
             opener: Opener::new(plan.environment(), options.identity.as_deref()),
+            ran: Vec::new(),
+            achieved: Achieved::Nothing,
+            part: None,
+            from: None,
+            drill: Drill::begin(plan, options),
             began,
         })
     }
@@ -204,9 +233,20 @@ impl<'p> Runner<'p> {
             }
             Err(failure) => Err(failure),
         };
+        let result = match self.drill.take() {
+            Some(drill) => {
+                let told = self.evidence.drilled(&drill, result.as_ref().err().map(Vec::as_slice));
+                result.and(told)
+            }
+            None => result,
+        };
         let mut outcome = std::mem::take(&mut self.outcome);
+        command::tell(&self.ran, &mut outcome);
         if let Err(failure) = result {
-            outcome.headline.clear();
+            match self.achieved {
+                Achieved::Nothing => outcome.headline.clear(),
+                Achieved::Result => outcome.headline.push_str("; a program behind it failed"),
+            }
             outcome.diagnostics.extend(failure);
         }
         if self.unlisted_warnings > 0 {
@@ -232,53 +272,6 @@ impl<'p> Runner<'p> {
             outcome.diagnostics.extend(failure);
         }
         outcome
-    }
-
-    async fn steps(&mut self) -> Result<(), Failure> {
-        let mut state = State::Nothing;
-        for planned in self.plan.steps().iter().filter(|planned| planned.enabled) {
-            self.check_stop()?;
-            if self.skips(planned) {
-                self.skipped.push(planned.id.to_string());
-                continue;
-            }
-            let step = planned.id.to_string();
-            let kind = planned.step.name().to_owned();
-            self.context.events.tell(&Event::StepStarted {
-                step: step.clone(),
-                kind,
-            });
-            match self.step(planned, state).await {
-                Ok((next, summary)) => {
-                    self.evidence.step_finished(&planned.id, planned.step.name())?;
-                    self.context.events.tell(&Event::StepFinished { step, summary });
-                    state = next;
-                }
-                Err(mut failure) => {
-                    for diagnostic in &mut failure {
-                        diagnostic.step.get_or_insert_with(|| step.clone());
-                    }
-                    self.context.events.tell(&Event::StepFailed { step: step.clone() });
-                    self.evidence.step_failed(&planned.id, &failure)?;
-                    return Err(failure);
-                }
-            }
-        }
-        match state {
-            State::Pending(_) => Err(vec![
-                Diagnostic::error(Code::FlowMissing, "the pipeline captures and stores nothing")
-                    .state("nothing was started")
-                    .help("add `compress`, `checksum` and `upload`"),
-            ]),
-            State::Staged(staged) => self.end_staged(*staged),
-            State::Ready(ready) => self.end_staged(ready.staged),
-            _ => Ok(()),
-        }
-    }
-
-    /// With `--to` nothing is put in place, so nothing is guarded and no service is stopped for it.
-    fn skips(&self, planned: &PlannedStep) -> bool {
-        self.options.to.is_some() && SKIPPED_WITH_TO.contains(&planned.step.name())
     }
 
     async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
@@ -326,6 +319,10 @@ impl<'p> Runner<'p> {
                 let summary = self.confirm_operator().await?;
                 Ok((state, summary))
             }
+            (Step::Command(settings), state) => {
+                let summary = self.command_step(planned, settings, &state).await?;
+                Ok((state, summary))
+            }
             (step, state) => self.restore_step(step, state).await,
         }
     }
@@ -343,6 +340,12 @@ impl<'p> Runner<'p> {
                 let summary = verified.summary();
                 Ok((State::Verified(Box::new(verified)), summary))
             }
+            (Step::Redact(settings), State::Verified(mut verified)) => {
+                verified.redaction.push(settings);
+                let (sources, omitted) = (settings.sources.len(), settings.omit.len());
+                let summary = format!("{sources} sources on their way to the stage, {omitted} left out");
+                Ok((State::Verified(verified), summary))
+            }
             (Step::RollbackPoint(settings), State::Verified(verified)) => {
                 let (guarded, summary) = self.guard(*verified, settings)?;
                 Ok((State::Guarded(Box::new(guarded)), summary))
@@ -359,11 +362,11 @@ impl<'p> Runner<'p> {
                 Ok((State::Ready(Box::new(Ready { staged, rules })), summary))
             }
             (Step::Assert(settings), State::Staged(staged)) => {
-                let summary = self.judge(&staged, settings).await?;
+                let summary = self.judged(&staged, settings).await?;
                 Ok((State::Staged(staged), summary))
             }
             (Step::Assert(settings), State::Ready(ready)) => {
-                let summary = self.judge(&ready.staged, settings).await?;
+                let summary = self.judged(&ready.staged, settings).await?;
                 Ok((State::Ready(ready), summary))
             }
             (Step::Swap(_), State::Ready(ready)) => {

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::owners::Owners;
 use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
-use crate::pipeline::{Plan, Provenance, Roots, overlapping_roots};
+use crate::pipeline::{Environment, Plan, Provenance, Roots, overlapping_roots};
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -15,9 +15,12 @@ use crate::steps::{Signature, Step};
 use crate::target::Target;
 use crate::units::ByteCount;
 
+use super::crossing::Origin;
+use super::difference::Sealed;
+use super::redaction::Redaction;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
-use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, destination, difference, ready, recovery};
+use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, ready, recovery};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,10 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
                 Step::Select(select) => chosen = backup(plan, options, context, select, &mut outcome).await,
                 Step::Restore(restore) => {
-                    if let Some(backup) = &chosen {
-                        difference::tell(plan, options, context, (backup, restore), &mut outcome).await;
+                    if let Some((backup, origin)) = &chosen {
+                        let environment = origin.as_ref().map_or(plan.environment(), |origin| &origin.environment);
+                        let sealed = Sealed { backup, environment };
+                        difference::tell(plan, options, context, (&sealed, restore), &mut outcome).await;
                     }
                 }
                 _ => {}
@@ -90,19 +95,29 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
     for planned in plan.steps() {
         let passes = matches!(planned.step.signature(), Signature::Any);
         let note = match (&planned.step, planned.enabled, &options.to) {
-            (_, false, _) => "switched off",
-            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to",
-            _ if passes => "passes on what it is given",
-            _ => "",
+            (_, false, _) => "switched off".to_owned(),
+            (step, _, Some(_)) if SKIPPED_WITH_TO.contains(&step.name()) => "skipped: --to".to_owned(),
+            (Step::Command(settings), ..) => {
+                let when = if planned.always { ", after a failure too" } else { "" };
+                format!("not run now: {}{when}", command::line(&settings.argv))
+            }
+            _ if passes => "passes on what it is given".to_owned(),
+            _ => String::new(),
         };
         table.rows.push(vec![
             planned.id.to_string(),
             planned.step.name().into(),
             planned.takes.describe().into(),
             planned.gives.describe().into(),
-            note.into(),
+            note,
         ]);
-        list.push(json!({ "id": planned.id, "type": planned.step.name(), "enabled": planned.enabled }));
+        let mut step = json!({
+            "id": planned.id, "type": planned.step.name(), "enabled": planned.enabled, "always": planned.always,
+        });
+        if let (Step::Command(settings), Some(step)) = (&planned.step, step.as_object_mut()) {
+            step.insert("argv".into(), json!(settings.argv));
+        }
+        list.push(step);
     }
     outcome.tables.push(table);
     outcome.json.insert("steps".into(), list.into());
@@ -154,7 +169,7 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
 }
 
 async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upload, outcome: &mut Outcome) {
-    let opened = match open(plan, options, context, &upload.targets, outcome).await {
+    let opened = match open(plan, plan.environment(), options, context, &upload.targets, outcome).await {
         Ok(opened) => opened,
         Err(failure) => return outcome.diagnostics.extend(failure),
     };
@@ -210,14 +225,15 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
 /// Opens targets; those that cannot be are told.
 async fn open(
     plan: &Plan,
+    environment: &Environment,
     options: &Options,
     context: &Context,
     named: &[TargetName],
     outcome: &mut Outcome,
 ) -> Result<Vec<Target>, Failure> {
-    let mut keys = Keys::unread(plan.environment(), plan.project(), context);
+    let mut keys = Keys::unread(environment, plan.project(), context);
     let meant = (named, options.targets.as_slice());
-    let opened = open_targets(plan.environment(), plan.project(), meant, &mut keys, None).await?;
+    let opened = open_targets(environment, plan.project(), meant, &mut keys, None).await?;
     let (targets, warnings) = opened.with_warnings();
     outcome.diagnostics.extend(warnings);
     Ok(targets)
@@ -229,18 +245,24 @@ async fn backup(
     context: &Context,
     select: &Select,
     outcome: &mut Outcome,
-) -> Option<Backup> {
-    let opened = match open(plan, options, context, &select.targets, outcome).await {
-        Ok(opened) => opened,
-        Err(failure) => {
-            outcome.diagnostics.extend(failure);
-            return None;
-        }
-    };
-    match choose::choose(&opened, plan.environment_name(), select).await {
+) -> Option<(Backup, Option<Origin>)> {
+    let origin = Origin::of(plan, select, options, context);
+    let origin = origin.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
+    let environment = origin.as_ref().map_or(plan.environment(), |origin| &origin.environment);
+    let opened = open(plan, environment, options, context, &select.targets, outcome).await;
+    let opened = opened.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
+    let name = origin.as_ref().map_or(plan.environment_name(), |origin| &origin.name);
+    match choose::choose(&opened, name, select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);
+            outcome.diagnostics.extend(Redaction::of(plan).misfits(record));
+            if let Some(origin) = &origin {
+                let uncovered = origin.uncovered(plan, record);
+                let refusal = || origin.refusal(plan, record, &uncovered);
+                let holds = !uncovered.is_empty() && !options.allow_unredacted;
+                outcome.diagnostics.extend(holds.then(refusal));
+            }
             outcome.field("backup", "backup", record.id.to_string(), &record.id);
             outcome.field("made", "made", record.started.clone(), &record.started);
             outcome.field(
@@ -263,7 +285,7 @@ async fn backup(
                 ]);
             }
             outcome.tables.push(table);
-            Some(backup)
+            Some((backup, origin))
         }
         Err(failure) => {
             outcome.diagnostics.extend(failure);

@@ -70,6 +70,7 @@ pub(super) async fn notes(scope: Scope<'_>, context: &Context, point: &Point) ->
             backup: Some(backup.record.id.clone()),
             made_in: backup.record.environment.clone(),
             head,
+            redacted: false,
             newest: newest.clone(),
         };
         notes.push((item.destination.0.clone(), entry));

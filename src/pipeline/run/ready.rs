@@ -67,7 +67,7 @@ impl Runner<'_> {
         let (ledger, left) = begun.map_err(|error| {
             let what = "uploads under way cannot be noted in the state folder";
             vec![
-                Diagnostic::error(Code::StateFailed, what)
+                Diagnostic::error(Code::StateFailed.unless_full(&error), what)
                     .why(error.to_string())
                     .state(NO_BACKUP)
                     .help("free space where the state folder lies, or give this user the right to write there"),

@@ -1,6 +1,7 @@
 //! Logs in a restore: one is rewound openly or not at all, and what was put in its place is noted beside it, so that the
 //! next backup knows where it goes on from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -190,8 +191,8 @@ impl Runner<'_> {
         )
     }
 
-    /// What is noted beside each log that is about to be put in place.
-    pub(super) async fn notes(&self, record: &Record, swaps: &[SwapItem]) -> Notes {
+    /// What is noted beside each log that is about to be put in place; those that are `rewritten` are not what was captured.
+    pub(super) async fn notes(&self, record: &Record, swaps: &[SwapItem], rewritten: &BTreeSet<SourceName>) -> Notes {
         let logs: Vec<_> = swaps
             .iter()
             .filter_map(|item| Some((item, log_in(record, &item.source)?.1)))
@@ -209,6 +210,7 @@ impl Runner<'_> {
                 backup: Some(record.id.clone()),
                 made_in: record.environment.clone(),
                 head: head.clone(),
+                redacted: rewritten.contains(&item.source),
                 newest: newest.clone(),
             };
             (item.destination.clone(), entry)

@@ -55,7 +55,7 @@ impl Seen {
             });
         written.map_err(|error| {
             let what = format!("what target `{target}` holds cannot be noted in the state folder");
-            Diagnostic::error(Code::StateFailed, what)
+            Diagnostic::error(Code::StateFailed.unless_full(&error), what)
                 .why(error.to_string())
                 .state("nothing was backed up")
                 .help("free space where the state folder lies, or give this user the right to write there")

@@ -84,10 +84,13 @@ impl Runner<'_> {
         let state = state_path(self.plan);
         let failed = |error: std::io::Error| {
             vec![
-                Diagnostic::error(Code::StateFailed, format!("`{KEY}` in the state folder cannot be used"))
-                    .why(error.to_string())
-                    .state(NO_BACKUP)
-                    .help("bring it back from a copy, or remove it: a new key is made, and `[signers]` must name that one"),
+                Diagnostic::error(
+                    Code::StateFailed.unless_full(&error),
+                    format!("`{KEY}` in the state folder cannot be used"),
+                )
+                .why(error.to_string())
+                .state(NO_BACKUP)
+                .help("bring it back from a copy, or remove it: a new key is made, and `[signers]` must name that one"),
             ]
         };
         if let Some(signer) = host_signer(&state).map_err(failed)? {

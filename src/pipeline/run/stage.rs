@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::catalog::Listed;
 use crate::archive::record::{Record, SourceRecord};
-use crate::archive::unpack::{self, BackupSink, UnpackError};
+use crate::archive::unpack::{self, BackupSink, Filter, UnpackError};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Kind, TreePath};
 use crate::fs::owners::Owners;
@@ -19,12 +19,15 @@ use crate::restore::error::RestoreError;
 use crate::restore::stage::{Stage, prepare_to};
 use crate::restore::writer::{OwnerMapping, TreeWriter, WriteOptions};
 use crate::source::{SinkError, TreeSink};
+use crate::steps::redact::log::RedactedLog;
 use crate::steps::restore::{Owner, Restore, To};
 use crate::units::ByteCount;
 
 use super::choose::Verified;
 use super::destination::{Destination, destinations};
-use super::wanted::{Filtered, Wanted};
+use super::filtered::Filtered;
+use super::output::{Finished, Output};
+use super::part::Part;
 use super::{Failure, Runner, UNTOUCHED, failed, with_state};
 
 /// What is kept of the entries of these sources is judged file by file.
@@ -34,6 +37,8 @@ const JUDGED: [&str; 2] = ["sqlite", "append-log"];
 pub(super) struct Staged {
     pub(super) record: Record,
     pub(super) items: Vec<StagedSource>,
+    /// Logs that are not what was captured, because secrets were taken out of them.
+    pub(super) rewritten: BTreeSet<SourceName>,
     pub(super) extent: Extent,
     into: Into,
 }
@@ -98,14 +103,16 @@ impl Runner<'_> {
     /// Unpacks beside the destinations, into the folder of `--to`, or into a scratch folder.
     pub(super) async fn restore(&mut self, verified: Verified, settings: &Restore) -> Result<Staged, Failure> {
         let Verified {
-            mut record,
+            record: whole,
             target,
             opening,
+            redaction,
             ..
         } = verified;
+        let mut record = redaction.restored(&whole);
         // A source that was not there when the backup was made replaces nothing.
         record.sources.retain(|source| source.entries > 0);
-        let wanted = self.wanted()?;
+        let part = self.wanted()?;
         let into = self.unpack_into(settings)?;
         let destinations = match into {
             Into::Beside => destinations(self.plan, self.context, &record, settings)?,
@@ -113,35 +120,40 @@ impl Runner<'_> {
         };
         self.refuse_early(&destinations).await?;
         let options = self.write_options(settings)?;
+        let redactors = self.redactors(&redaction).await?;
         let stages = self.stages(&record, &destinations, &into)?;
-        let stop = Arc::clone(self.context.stop.flag());
-        let mut sink = StageSink {
-            writers: BTreeMap::new(),
-            redacted: BTreeMap::new(),
-            judged: judged(&record),
-            files: BTreeMap::new(),
-            wanted,
-            stop,
-        };
+        let mut sink = StageSink::new(&record, part.clone(), self.context.stop.flag());
         for (name, stage) in &stages {
             let writer = writer(stage, options.clone()).map_err(|error| failed(&error))?;
-            sink.writers
-                .insert(name.clone(), Filtered::new(name.clone(), writer, sink.wanted.clone()));
+            let Some(source) = record.sources.iter().find(|source| source.name == *name) else {
+                continue;
+            };
+            let output = Output::of(source, writer, &redactors, stage.path());
+            let filtered = Filtered::new(name.clone(), output, part.clone(), stage.path());
+            sink.writers.insert(name.clone(), filtered);
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &record, &opening, &self.context.events, sink).await;
+        let unpacked = unpack::unpack(&target, &whole, &opening, &self.context.events, sink).await;
         let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
-        let extent = if sink.wanted.is_everything() {
-            Extent::Whole
-        } else {
-            Extent::Part
-        };
-        let mut items = Vec::new();
+        let extent = if part.is_none() { Extent::Whole } else { Extent::Part };
+        let (mut items, mut rewritten) = (Vec::new(), BTreeSet::new());
+        let (mut values, mut files) = (0, 0);
         for (name, stage) in stages {
             let Some(filtered) = sink.writers.remove(&name) else {
                 continue;
             };
-            let (entries, bytes) = self.finish_writer(&name, filtered)?;
+            let Finished { written, redacted, log } = self.finish_writer(&name, filtered)?;
+            values += redacted.findings;
+            files += redacted.changed.len() as u64;
+            if let Some(log) = log {
+                rewrite_head(&mut record, &name, log);
+                rewritten.insert(name.clone());
+            } else {
+                // What was taken out here stays in a present file too, as does one that is not restored.
+                let stay = redacted.changed.into_iter().chain(redacted.left_out);
+                sink.redacted.entry(name.clone()).or_default().extend(stay);
+            }
+            let (entries, bytes) = (written.entries, written.bytes);
             let destination = destinations.get(&name).map(|d| d.path.clone());
             if let Some(destination) = destinations.get(&name) {
                 self.carry_over(&name, destination, &stage, sink.redacted.get(&name))?;
@@ -155,24 +167,22 @@ impl Runner<'_> {
                 bytes,
             });
         }
+        self.tell_redaction(values, files, &redaction);
         Ok(Staged {
             record,
             items,
+            rewritten,
             extent,
             into,
         })
     }
 
     /// Which part of the backup is wanted; a part has no place of its own.
-    fn wanted(&self) -> Result<Wanted, Failure> {
-        let wanted = Wanted::new(&self.options.include, &self.options.exclude)
-            .map_err(|error| vec![Diagnostic::error(Code::Usage, error.to_string()).state(UNTOUCHED)])?;
-        if wanted.is_everything() || self.options.to.is_some() {
-            return Ok(wanted);
+    fn wanted(&self) -> Result<Option<Arc<Part>>, Failure> {
+        match &self.part {
+            Some(_) if self.options.to.is_none() => Err(vec![part_in_place()]),
+            part => Ok(part.clone()),
         }
-        let what = "a part of a backup cannot replace the whole of a destination";
-        let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
-        Err(vec![problem.help("add `--to DIR` and take what you need from there")])
     }
 
     fn unpack_into(&self, settings: &Restore) -> Result<Into, Failure> {
@@ -183,13 +193,14 @@ impl Runner<'_> {
         }
     }
 
-    fn finish_writer(&mut self, name: &SourceName, filtered: Filtered) -> Result<(u64, u64), Failure> {
-        let written = filtered.finish().map_err(|error| failed(&error))?;
-        for mut warning in written.warnings {
+    fn finish_writer(&mut self, name: &SourceName, filtered: Filtered) -> Result<Finished, Failure> {
+        let mut finished = filtered.finish().map_err(|error| failed(&error))?;
+        let warnings = std::mem::take(&mut finished.written.warnings);
+        for mut warning in warnings.into_iter().chain(finished.redacted.warnings.drain(..)) {
             warning.what = format!("source `{name}`: {}", warning.what);
             self.warn(warning);
         }
-        Ok((written.entries, written.bytes))
+        Ok(finished)
     }
 
     fn carry_over(
@@ -274,7 +285,11 @@ impl Runner<'_> {
             Into::Folder(to) | Into::Scratch(to) => {
                 prepare_to(to).map_err(|error| failed(&error))?;
                 let inside = |source: &SourceRecord| Ok((source.name.clone(), Stage::inside(to, &source.name)?));
-                record.sources.iter().map(inside).collect()
+                let is_wanted = |source: &&SourceRecord| {
+                    let part = self.part.as_ref();
+                    part.is_none_or(|part| part.sources.contains(&source.name))
+                };
+                record.sources.iter().filter(is_wanted).map(inside).collect()
             }
             Into::Beside => {
                 let run = &self.context.run;
@@ -306,6 +321,9 @@ impl Runner<'_> {
             };
             self.outcome
                 .field("entries", "entries", staged.summary(), staged.entries());
+            if let Some(drill) = &mut self.drill {
+                (drill.entries, drill.bytes) = (staged.entries(), staged.items.iter().map(|item| item.bytes).sum());
+            }
             return staged.discard();
         };
         self.outcome.headline = format!("backup {} restored into {}", staged.record.id, to.display());
@@ -339,6 +357,21 @@ impl Staged {
     }
 }
 
+/// The problem of a part that is to be put in place.
+pub fn part_in_place() -> Diagnostic {
+    let what = "a part of a backup cannot replace the whole of a destination";
+    let problem = Diagnostic::error(Code::Usage, what).state(UNTOUCHED);
+    problem.help("add `--to DIR` and take what you need from there")
+}
+
+/// Says of a log what is true of it without its secrets: that is what is judged, and what the next backup goes on from.
+fn rewrite_head(record: &mut Record, name: &SourceName, log: RedactedLog) {
+    let source = record.sources.iter_mut().find(|source| source.name == *name);
+    if let Some(head) = source.and_then(|source| source.log_head.as_mut()) {
+        *head = log.head(head);
+    }
+}
+
 fn writer(stage: &Stage, options: WriteOptions) -> Result<TreeWriter, RestoreError> {
     TreeWriter::new(stage.root()?, options)?.with_branches(stage.branches()?)
 }
@@ -358,8 +391,21 @@ struct StageSink {
     redacted: BTreeMap<SourceName, BTreeSet<TreePath>>,
     judged: BTreeSet<SourceName>,
     files: BTreeMap<SourceName, Vec<TreePath>>,
-    wanted: Wanted,
+    part: Option<Arc<Part>>,
     stop: Arc<AtomicBool>,
+}
+
+impl StageSink {
+    fn new(record: &Record, part: Option<Arc<Part>>, stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            writers: BTreeMap::new(),
+            redacted: BTreeMap::new(),
+            judged: judged(record),
+            files: BTreeMap::new(),
+            part,
+            stop: Arc::clone(stop),
+        }
+    }
 }
 
 impl BackupSink for StageSink {
@@ -368,6 +414,10 @@ impl BackupSink for StageSink {
             return Err(SinkError::Stopped);
         }
         Ok(self.writers.get_mut(source).map(|writer| writer as &mut dyn TreeSink))
+    }
+
+    fn filter(&self) -> Option<Filter> {
+        self.part.as_ref().map(Part::filter)
     }
 
     fn listed(&mut self, listed: &Listed) -> Result<(), SinkError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::archive::record::Record;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::id::SourceName;
+use crate::id::{EnvName, SourceName};
 use crate::outcome::{Outcome, Table};
 use crate::restore::error::RestoreError;
 use crate::restore::in_use::{self, InUse};
@@ -38,7 +38,13 @@ impl Runner<'_> {
         self.confirm_operator().await?;
         self.check_stop()?;
         let Ready {
-            staged: Staged { record, items, .. },
+            staged:
+                Staged {
+                    record,
+                    items,
+                    rewritten,
+                    ..
+                },
             rules,
         } = ready;
         if items.is_empty() {
@@ -79,7 +85,7 @@ impl Runner<'_> {
             point: None,
             destinations: &shown,
         };
-        let notes = self.notes(&record, &swaps).await;
+        let notes = self.notes(&record, &swaps, &rewritten).await;
         self.evidence.swap_intended(&told)?;
         let about = about(self.context, Scope::of(self.plan), Some(&record), None);
         let (done, warnings) = run_swap(swaps, about, notes).await?;
@@ -87,7 +93,7 @@ impl Runner<'_> {
             self.warn(warning);
         }
         self.evidence.swapped(&told, &kept_in(&done.swapped))?;
-        self.outcome.headline = format!("backup {} restored to `{}`", record.id, self.plan.environment_name());
+        self.outcome.headline = headline(&record, self.plan.environment_name());
         self.outcome.field(
             "point",
             "rollback point",
@@ -142,6 +148,15 @@ impl Runner<'_> {
         }
         refuse_in_use(&in_use, self.options.while_running, &mut self.outcome)
     }
+}
+
+fn headline(record: &Record, name: &EnvName) -> String {
+    let of = if record.environment == *name {
+        String::new()
+    } else {
+        format!(" of `{}`", record.environment)
+    };
+    format!("backup {}{of} restored to `{name}`", record.id)
 }
 
 /// What the swap journal says beside the renames.
