@@ -16,6 +16,6 @@ STRONGROOM=$(realpath "$STRONGROOM")
 mkdir -p "$work"
 results=$work/eventlog-$scale-$(date -u +%Y%m%dT%H%M%SZ).jsonl
 python3 "$bench/bench.py" run --data-name eventlog --scale "$scale" --runs "$runs" --work "$work" --out "$results" \
-    --tools "$bench/peers.toml,$here/strongroom.toml" --peers "${PEERS:-tar-zstd,strongroom,strongroom-confirm}"
+    --tools "$bench/peers.toml,$here/strongroom.toml" --peers "${PEERS:-walk,cp,tar-zstd,strongroom,strongroom-confirm,strongroom-archive,strongroom-archive-confirm}"
 python3 "$bench/bench.py" table "$results"
 echo "raw results: $results"
