@@ -9,6 +9,7 @@ pub mod epoch;
 pub mod fan;
 pub mod keys;
 pub mod layout;
+pub mod naming;
 pub mod object;
 pub mod pack;
 pub mod plain;

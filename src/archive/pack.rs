@@ -26,11 +26,11 @@ use crate::limits::{FRAMES_QUEUED, READ_BLOCK};
 use crate::source::SinkError;
 use crate::target::{Target, TargetError};
 
-use super::chunks::packer::{Naming, Sealing};
 use super::chunks::publish::PublishError;
 use super::epoch::HostEpoch;
 use super::fan::{Fan, Item, Queue, fan_out};
 use super::layout;
+use super::naming::{Naming, Sealing};
 use super::record::{ArchiveRecord, ObjectRecord, PacksRecord, SegmentRecord};
 use super::refs::{Ref, Refs};
 use super::sweep::doomed::Doomed;

@@ -1,56 +1,22 @@
 //! From frames to stored packs: frames → compressors → packs → sealed → targets. A pack is named by the digest of its stored bytes, so its
 //! name is known when it is full.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::archive::epoch::HostEpoch;
 use crate::archive::fan::{Fan, Item as Sent};
 use crate::archive::layout;
-use crate::archive::sweep::doomed::Doomed;
+use crate::archive::naming::{Naming, Sealing};
 use crate::archive::tar_header;
 use crate::codec::frames::{self, Buffers, Compressor, FrameError, StoredFrame, compress_whole, compressors};
 use crate::codec::ordered::{Gone, Jobs, Results};
 use crate::codec::seek_table::{self, FrameLength, SeekTableError};
 use crate::crypto::Digest;
-use crate::crypto::age::{self, AgeError, Recipient, Sealer};
+use crate::crypto::age::{self, AgeError, Sealer};
 use crate::limits::{PACK_PLAIN, PACK_STORED};
 
 use super::index::PackInfo;
 use super::shelf::FrameOut;
-
-/// How objects with content are sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sealing {
-    /// Not at all.
-    Open,
-    /// To the key of an epoch.
-    To(Recipient),
-}
-
-impl Sealing {
-    /// To the key of an epoch, where there is one.
-    pub fn of(epoch: Option<&HostEpoch>) -> Self {
-        epoch.map_or(Self::Open, |epoch| Self::To(epoch.recipient))
-    }
-
-    /// What the object's name ends with, behind the codec's own suffix.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Open => "",
-            Self::To(_) => ".age",
-        }
-    }
-
-    /// Seals a whole object.
-    pub fn seal(self, plain: Vec<u8>) -> Result<Vec<u8>, AgeError> {
-        match self {
-            Self::Open => Ok(plain),
-            Self::To(recipient) => age::seal(&[recipient], &plain),
-        }
-    }
-}
 
 /// Why packs could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -122,31 +88,6 @@ pub struct Packs {
     pub packs: Vec<PackInfo>,
     /// For each frame, by its number: the pack, counted from the first of these, and the bytes before it in the pack's plain text.
     pub frames: Vec<Option<(u32, u32)>>,
-}
-
-/// What decides the names of a backup's objects, beside what they hold.
-#[derive(Clone, Debug)]
-pub struct Naming {
-    /// How they are sealed.
-    pub sealing: Sealing,
-    /// Names that no object must have. What is sealed is another object each time, so none that is doomed can have its name.
-    pub doomed: Arc<Doomed>,
-    /// What makes an object this backup's own where one of the same name is doomed.
-    pub salt: String,
-}
-
-impl Naming {
-    /// Seals a whole object and names it.
-    pub fn seal(&self, plain: Vec<u8>, name: impl Fn(&Digest) -> String) -> Result<(String, Vec<u8>), AgeError> {
-        let named = |stored: &[u8]| name(&Digest::of(stored)) + self.sealing.suffix();
-        match self.sealing {
-            Sealing::Open => Ok(self.doomed.avoid(plain, &self.salt, named)),
-            Sealing::To(_) => {
-                let sealed = self.sealing.seal(plain)?;
-                Ok((named(&sealed), sealed))
-            }
-        }
-    }
 }
 
 /// Gathers frames into packs and sends these to the targets. A queue that ends without the mark `complete` is a capture that failed: its

@@ -25,9 +25,10 @@ use crate::id::SourceName;
 use super::base::Base;
 use super::index::{Footer, Index, IndexError, IndexWriter, PackInfo};
 use super::item::{Content, Item, Piece};
-use super::packer::{Naming, Packs};
+use super::packer::Packs;
 use super::shelf::PROVISIONAL;
 use super::sink::Totals;
+use crate::archive::naming::Naming;
 
 /// The patch may be this part of all items before a new base is written.
 const PATCH_SHARE: u64 = 5;

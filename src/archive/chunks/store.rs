@@ -22,10 +22,11 @@ use crate::source::SinkError;
 use crate::target::Target;
 
 use super::base::Base;
-use super::packer::{self, Naming, Outlet, PackingError, Packs, Sealing};
+use super::packer::{self, Outlet, PackingError, Packs};
 use super::pages::NewPages;
 use super::publish::{self, Making, PendingIndex, PublishError, Published};
 use super::sink::{ChunkSink, Settings, Totals};
+use crate::archive::naming::{Naming, Sealing};
 
 /// What the capture writes into.
 pub type StoreSink = ChunkSink<Outlet>;

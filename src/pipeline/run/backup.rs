@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::archive::chunks::packer::Sealing;
 use crate::archive::epoch::HostEpoch;
 use crate::archive::layout::{self, FORMAT};
+use crate::archive::naming::Sealing;
 use crate::archive::pack::{self, PackError, Packed, Packing};
 use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::recovery;
