@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod create;
+pub mod direct;
 pub mod entry;
 mod first_names;
 pub mod folder;

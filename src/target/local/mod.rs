@@ -173,6 +173,8 @@ struct Upload {
 struct Progress {
     /// Bytes that stand in the file.
     written: AtomicU64,
+    /// Bytes of these that went into the page cache.
+    waiting: AtomicU64,
     /// Bytes of these that were sent to the disk.
     sent: AtomicU64,
     /// Whether a thread sends just now.
@@ -198,10 +200,11 @@ impl MultipartUpload for Upload {
         let (progress, location) = (Arc::clone(&self.progress), self.location.clone());
         Box::pin(async move {
             let work = blocking(move || {
-                write_at(&file, data.as_ref(), offset)?;
+                let waiting = write_at(&file, data.as_ref(), offset)?;
                 drop(data);
-                let written = progress.written.fetch_add(length, Ordering::SeqCst) + length;
-                write_behind(&progress, &file, written)
+                progress.written.fetch_add(length, Ordering::SeqCst);
+                let waiting = progress.waiting.fetch_add(waiting, Ordering::SeqCst) + waiting;
+                write_behind(&progress, file.file(), waiting)
             });
             work.await.map_err(|error| explain(&location, error))
         })
@@ -229,12 +232,12 @@ impl MultipartUpload for Upload {
 
 /// Sends what was written so far to the disk while later parts are still being made, so that the last sync is short and
 /// a large backup does not fill the memory with pages to be written.
-fn write_behind(progress: &Progress, file: &std::fs::File, written: u64) -> io::Result<()> {
-    let due = written.saturating_sub(progress.sent.load(Ordering::SeqCst)) >= limits::WRITE_BEHIND;
+fn write_behind(progress: &Progress, file: &std::fs::File, waiting: u64) -> io::Result<()> {
+    let due = waiting.saturating_sub(progress.sent.load(Ordering::SeqCst)) >= limits::WRITE_BEHIND;
     if !due || progress.sending.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
-    progress.sent.store(written, Ordering::SeqCst);
+    progress.sent.store(waiting, Ordering::SeqCst);
     // Not counted as a sync: it only shortens the one that counts.
     let sent = rustix::io::retry_on_intr(|| rustix::fs::fdatasync(file)).map_err(io::Error::from);
     progress.sending.store(false, Ordering::SeqCst);

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::root::{Root, Visit};
+use crate::fs::direct::Direct;
 use crate::limits;
 
 /// How the names of files on their way begin. No object's name has a part that begins so.
@@ -29,6 +30,13 @@ pub(super) enum Publish {
     Replace,
 }
 
+impl Written {
+    /// The file as it is open for the page cache.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
 /// A file that has no name of its own yet. Dropped before it is published, it is removed.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -36,8 +44,15 @@ pub(super) struct Temporary {
     folder: OwnedFd,
     name: String,
     object: String,
-    file: Arc<File>,
+    file: Written,
     published: bool,
+}
+
+/// A file that is written, and the same one past the page cache, where that can be.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    file: Arc<File>,
+    direct: Option<Arc<Direct>>,
 }
 
 impl Temporary {
@@ -53,35 +68,40 @@ impl Temporary {
         let name = format!("{TEMPORARY_PREFIX}{}", hex::encode(random));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, &name, flags, Mode::from_raw_mode(0o600))?;
-        let temporary = Self {
+        let mut temporary = Self {
             root: Arc::clone(root),
             folder,
             name,
             object: object.filename().unwrap_or_default().to_owned(),
-            file: Arc::new(File::from(file)),
+            file: Written {
+                file: Arc::new(File::from(file)),
+                direct: None,
+            },
             published: false,
         };
         // Held as long as the file is open, so that nobody takes it for a leftover. Where a file system has no locks,
         // nothing is taken for one.
-        match rustix::fs::flock(&*temporary.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) | Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK | Errno::INVAL) => Ok(temporary),
-            Err(error) => Err(error.into()),
+        match rustix::fs::flock(&*temporary.file.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK | Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
         }
+        temporary.file.direct = Direct::open(&temporary.folder, &temporary.name).map(Arc::new);
+        Ok(temporary)
     }
 
     /// The open file.
-    pub(super) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+    pub(super) fn file(&self) -> Written {
+        self.file.clone()
     }
 
     /// Makes the file, which must have `size` bytes, durable and gives it its name.
     pub(super) fn publish(mut self, size: u64, how: Publish) -> io::Result<()> {
-        let found = self.file.metadata()?.len();
+        let found = self.file.file.metadata()?.len();
         if found != size {
             let text = format!("{found} bytes arrived in the file where {size} were written");
             return Err(io::Error::other(text));
         }
-        self.root.sync_file(&self.file)?;
+        self.root.sync_file(&self.file.file)?;
         match how {
             Publish::CreateOnly => self.link_in()?,
             Publish::Replace => rustix::fs::renameat(&self.folder, &self.name, &self.folder, &self.object)?,
@@ -120,10 +140,25 @@ impl Drop for Temporary {
     }
 }
 
-/// Writes `pieces` at `offset`, all of them.
-pub(super) fn write_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+/// Writes `pieces` at `offset`, all of them; gives how many bytes of them wait in memory for the disk.
+pub(super) fn write_at(written: &Written, pieces: &[Bytes], offset: u64) -> io::Result<u64> {
+    let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let direct = written.direct.as_ref();
+    let past = direct.map_or(Ok(0), |direct| direct.write(pieces, offset))?;
+    write_cached(&written.file, pieces, past, offset + past)?;
+    Ok(length - past)
+}
+
+/// Writes what is left of `pieces` behind their first `skip` bytes.
+fn write_cached(file: &File, pieces: &[Bytes], skip: u64, mut offset: u64) -> io::Result<()> {
+    let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
     for group in pieces.chunks(PIECES) {
-        let mut slices: Vec<IoSlice<'_>> = group.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(group.len());
+        for piece in group {
+            let passed = skip.min(piece.len());
+            skip -= passed;
+            slices.push(IoSlice::new(piece.get(passed..).unwrap_or_default()));
+        }
         let mut rest = slices.as_mut_slice();
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {

@@ -1,0 +1,258 @@
+//! Writing past the page cache, `O_DIRECT`: a backup that goes through it costs the kernel more than sealing it does, and throws out of
+//! memory what the service next door needs. What is read back comes from the disk then, as it should.
+//!
+//! Only whole blocks can go this way; the rest, and everything where a file system knows no such thing, is written as usual.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// What addresses, lengths and places in the file are multiples of: the block of every common disk, or a multiple of it.
+const BLOCK: usize = 4096;
+/// Bytes of one write: at 1 MiB a disk gives all it has (measured).
+const PIECE: usize = 2 << 20;
+/// Bytes from which it is worth while.
+const LEAST: usize = 1 << 20;
+
+/// A file that is open a second time, past the page cache.
+#[derive(Debug)]
+pub struct Direct {
+    file: File,
+}
+
+impl Direct {
+    /// Opens `name` in `folder`, which is there already. `None` where that cannot be, for whatever reason.
+    pub fn open(folder: impl AsFd, name: &str) -> Option<Self> {
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
+        Some(Self { file: file.into() })
+    }
+
+    /// Opens a file again that is open. `None` where that cannot be, for whatever reason.
+    pub fn again(file: &File) -> Option<Self> {
+        use std::os::fd::AsRawFd as _;
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+        Some(Self { file: file.into() })
+    }
+
+    /// Writes as many leading whole blocks of `pieces` at `offset` as can be written this way, and gives their bytes.
+    ///
+    /// # Errors
+    /// When the disk does not take them.
+    pub fn write(&self, pieces: &[impl AsRef<[u8]>], mut offset: u64) -> io::Result<u64> {
+        let total: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        if total < LEAST || !offset.is_multiple_of(BLOCK as u64) {
+            return Ok(0);
+        }
+        let mut left = total - total % BLOCK;
+        let mut bounce = Bounce::new(PIECE.min(left));
+        let mut written = 0;
+        let mut rest = pieces.iter().map(AsRef::as_ref);
+        let mut piece: &[u8] = &[];
+        while left > 0 {
+            let length = PIECE.min(left);
+            let buffer = bounce.take().get_mut(..length).unwrap_or_default();
+            let mut filled = 0;
+            while filled < length {
+                if piece.is_empty() {
+                    match rest.next() {
+                        Some(next) => piece = next,
+                        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    }
+                    continue;
+                }
+                let (now, later) = piece.split_at(piece.len().min(length - filled));
+                if let Some(to) = buffer.get_mut(filled..filled + now.len()) {
+                    to.copy_from_slice(now);
+                }
+                filled += now.len();
+                piece = later;
+            }
+            match write_all(&self.file, buffer, offset) {
+                // Blocks larger than ours, or no such writes after all: the caller writes it as usual.
+                Err(error) if error == Errno::INVAL => return Ok(written),
+                done => done?,
+            }
+            offset += length as u64;
+            written += length as u64;
+            left -= length;
+        }
+        Ok(written)
+    }
+}
+
+fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, offset))?;
+        match bytes.get(written..).filter(|_| written > 0) {
+            Some(rest) => bytes = rest,
+            None => return Err(Errno::IO),
+        }
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// Content that is written from the beginning of a file to its end, past the page cache as far as that goes.
+#[derive(Debug)]
+pub struct Stream {
+    direct: Direct,
+    bounce: Bounce,
+    filled: usize,
+    at: u64,
+}
+
+impl Stream {
+    /// Begins at the beginning of `file`, which will have `size` bytes. `None` where it is not worth while, or cannot be.
+    pub fn new(file: &File, size: u64) -> Option<Self> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size < LEAST {
+            return None;
+        }
+        Some(Self {
+            direct: Direct::again(file)?,
+            bounce: Bounce::new(PIECE.min(size)),
+            filled: 0,
+            at: 0,
+        })
+    }
+
+    /// Takes the next bytes for `file`.
+    ///
+    /// # Errors
+    /// When the disk does not take them, or did not take earlier ones.
+    pub fn put(&mut self, file: &File, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let room = self.bounce.length - self.filled;
+            let (now, later) = data.split_at(room.min(data.len()));
+            if let Some(to) = self.bounce.take().get_mut(self.filled..self.filled + now.len()) {
+                to.copy_from_slice(now);
+            }
+            self.filled += now.len();
+            data = later;
+            if self.filled == self.bounce.length {
+                self.flush(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn flush(&mut self, file: &File) -> io::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        let filled = std::mem::take(&mut self.filled);
+        let at = self.at;
+        self.at += filled as u64;
+        let bytes = self.bounce.take();
+        let (whole, tail) = bytes
+            .split_at_checked(filled - filled % BLOCK)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        match write_all(&self.direct.file, whole, at) {
+            Err(Errno::INVAL) => file.write_all_at(whole, at)?,
+            done => done?,
+        }
+        let tail = tail.get(..filled % BLOCK).unwrap_or_default();
+        file.write_all_at(tail, at + whole.len() as u64)
+    }
+}
+
+/// A buffer of whole blocks that begins at a multiple of a block.
+#[derive(Debug)]
+struct Bounce {
+    bytes: Vec<u8>,
+    begin: usize,
+    length: usize,
+}
+
+impl Bounce {
+    /// Room for `length` bytes, rounded up.
+    fn new(length: usize) -> Self {
+        let length = length.next_multiple_of(BLOCK);
+        let bytes = vec![0; length + BLOCK];
+        let begin = bytes.as_ptr().align_offset(BLOCK);
+        Self { bytes, begin, length }
+    }
+
+    fn take(&mut self) -> &mut [u8] {
+        let (begin, end) = (self.begin, self.begin + self.length);
+        self.bytes.get_mut(begin..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn whole_blocks_go_past_the_cache_and_the_rest_is_left_to_the_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for (lengths, offset) in [
+            (vec![3 << 20, 5, 1 << 20], 0),
+            (vec![(1 << 20) + 1; 7], 8 << 20),
+            (vec![2 << 20], 4096),
+            (vec![4096; 600], 0),
+        ] {
+            File::create(&path).unwrap();
+            let handle = File::open(folder.path()).unwrap();
+            let Some(direct) = Direct::open(&handle, "x") else {
+                return;
+            };
+            let pieces: Vec<Vec<u8>> = lengths
+                .iter()
+                .zip(0_u8..)
+                .map(|(length, number)| {
+                    (0..*length)
+                        .map(|at| u8::try_from(at % 251).unwrap() + number)
+                        .collect()
+                })
+                .collect();
+            let whole = pieces.concat();
+            let written = direct.write(&pieces, offset).unwrap();
+            assert_eq!(written, (whole.len() - whole.len() % BLOCK) as u64);
+            let whole = &whole[..usize::try_from(written).unwrap()];
+            let mut found = vec![0; whole.len()];
+            File::open(&path).unwrap().read_exact_at(&mut found, offset).unwrap();
+            assert!(found == whole);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_the_file_whatever_its_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        for size in [LEAST, LEAST + 1, PIECE, 3 * PIECE - 1, 3 * PIECE + BLOCK + 7] {
+            let file = File::create(folder.path().join("x")).unwrap();
+            let content: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let Some(mut stream) = Stream::new(&file, size as u64) else {
+                return;
+            };
+            for piece in content.chunks(700_001) {
+                stream.put(&file, piece).unwrap();
+            }
+            stream.flush(&file).unwrap();
+            assert!(std::fs::read(folder.path().join("x")).unwrap() == content, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_small_or_begins_within_a_block_is_left_to_the_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        File::create(folder.path().join("x")).unwrap();
+        let handle = File::open(folder.path()).unwrap();
+        let Some(direct) = Direct::open(&handle, "x") else {
+            return;
+        };
+        assert_eq!(direct.write(&[vec![1; LEAST - 1]], 0).unwrap(), 0);
+        assert_eq!(direct.write(&[vec![1; 2 * LEAST]], 100).unwrap(), 0);
+    }
+}
