@@ -22,6 +22,7 @@ pub mod repository;
 pub mod retention;
 pub mod signature;
 pub mod sink;
+pub mod sums;
 pub mod survey;
 pub mod sweep;
 pub mod tar_header;

@@ -218,8 +218,8 @@ impl Typed<'_> {
             rewind_logs: restore.rewind_logs,
             wait: options.wait.map(|span| span.0),
             while_running: restore.while_running,
-            identity: restore.identity.map(|path| self.folder.join(path)),
-            trust_unsigned: restore.trust_unsigned,
+            identity: restore.origin.identity.map(|path| self.folder.join(path)),
+            trust_unsigned: restore.origin.trust_unsigned,
         }))
     }
 

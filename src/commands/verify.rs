@@ -9,6 +9,7 @@ use crate::archive::reading::{Reading, ReadingError, damage};
 use crate::archive::record::Record;
 use crate::archive::recovery;
 use crate::archive::repository::{self, Backup};
+use crate::archive::sums;
 use crate::archive::unpack::{self, NoSink, UnpackError};
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
@@ -205,6 +206,9 @@ impl Checking<'_> {
         match signed {
             Ok(accepted) => told.extend(accepted),
             Err(problem) => return (Err(problem), None),
+        }
+        if let Err(error) = sums::check_record(target, &self.backup.record, &self.backup.bytes).await {
+            return (Err(Diagnostic::of(&error)), None);
         }
         let (record, level, events) = (&self.backup.record, self.request.level, &self.found.context.events);
         let Some((samples, parts)) = &mut self.samples else {

@@ -210,10 +210,10 @@ mod tests {
             };
             let pieces: Vec<Vec<u8>> = lengths
                 .iter()
-                .zip(0_u8..)
-                .map(|(length, number)| {
+                .enumerate()
+                .map(|(number, length)| {
                     (0..*length)
-                        .map(|at| u8::try_from(at % 251).unwrap() + number)
+                        .map(|at| u8::try_from((at + number) % 251).unwrap())
                         .collect()
                 })
                 .collect();

@@ -887,3 +887,50 @@ fn each_pack_belongs_to_exactly_one_part_and_a_part_reads_no_other() {
     assert!(stored.len() >= 3, "{stored:?}");
     assert_eq!(all.into_iter().map(String::into_bytes).collect::<Vec<_>>(), stored);
 }
+
+#[test]
+fn a_record_that_is_not_the_one_of_its_list_of_digests_is_not_sound() {
+    let project =
+        crate::projects::Project::new("[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data\"\n");
+    project.write("data/a", "x");
+    let id = project.backup(&[]).ended(0).id();
+    let verify = ["verify", &id, "--env", "dev", "--level", "objects"];
+    project.run(&verify).ended(0);
+    let record = project.path(&format!("backups/backups/dev/{id}.json"));
+    let text = std::fs::read_to_string(&record).unwrap();
+    let changed = text.replacen("\"sequence\": 1", "\"sequence\": 9", 1);
+    assert_ne!(text, changed);
+    std::fs::write(&record, changed).unwrap();
+    assert_eq!(project.run(&verify).ended(4).problem().0, "damaged");
+    std::fs::write(&record, text).unwrap();
+    std::fs::remove_file(project.path(&format!("backups/sums/dev/{id}.b3"))).unwrap();
+    assert_eq!(project.run(&verify).ended(4).problem().0, "damaged");
+}
+
+#[test]
+fn a_backup_and_a_restore_in_place_keep_each_other_out() {
+    let project =
+        crate::projects::Project::new("[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data\"\n");
+    project.write("data/a", "x");
+    let id = project.backup(&[]).ended(0).id();
+    project.run(&["restore", &id, "--env", "dev"]).ended(0);
+    for (held, words) in [
+        ("backup", &["restore", &id, "--env", "dev"][..]),
+        ("restore", &["backup", "--env", "dev"]),
+        ("backup", &["rollback", "--env", "dev"]),
+    ] {
+        let lock = std::fs::File::open(project.path(&format!(".strongroom/dev/{held}.lock"))).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let refused = project.run(words);
+        if held == "restore" {
+            // A backup beside a restore that holds no lock of its own: the restore takes the backup's too.
+            refused.ended(0);
+        } else {
+            assert_eq!(refused.ended(11).problem().0, "held", "{words:?}");
+        }
+    }
+    // Into another folder nothing is replaced.
+    let lock = std::fs::File::open(project.path(".strongroom/dev/backup.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    project.restore(&id, &["--to", "out"]).ended(0);
+}

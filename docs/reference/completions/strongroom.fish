@@ -71,11 +71,11 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l target -d 
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
-complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -86,10 +86,10 @@ always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
+complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
-complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand run" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -123,11 +123,11 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l confir
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
-complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -138,10 +138,10 @@ always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
+complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
-complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand restore" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -154,6 +154,7 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l confirm 
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l target -d 'Use only this target. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -164,6 +165,7 @@ always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s n -l dry-run -d 'Say what would be done, and do nothing'
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
+complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand drill" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'
@@ -196,11 +198,11 @@ complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l target -d
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l wait -d 'Wait this long for another run of the same pipeline to end, `10min`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l accept-log-rewrite -d 'Back up this `append-log` source although it is not what its last backup has and something more. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l from -d 'Take the backup from this environment, and from its targets, instead of the one it goes to' -r
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l to -d 'Restore into this empty or absent folder instead of in place' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l include -d 'Restore only paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l exclude -d 'Do not restore paths that match. Repeatable' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l rewind-log -d 'Put this log back although records written since the backup go with what is replaced. Repeatable' -r
-complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l identity -d 'The file with the age identity that opens the backup, instead of what the environment says' -r -F
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s e -l env -d 'The environment: a file `pipelines/environments/<ENV>.toml`' -r
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l project -d 'The project folder. Default: the nearest folder at or above the current one that has `pipelines/`' -r -f -a "(__fish_complete_directories)"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l format -d 'How the result is written' -r -f -a "human\t'For people: the result on the standard output, problems on the standard error'
@@ -211,10 +213,10 @@ always\t'Always'
 never\t'Never'"
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l offline -d 'Start no process, open no socket, read no secret and no source'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l allow-unredacted -d 'Let data of a protected environment come into another one without redaction. The journal says so'
+complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l no-owner -d 'Restored files belong to whoever runs the restore'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l numeric-owner -d 'Restored files belong to the same numbers, whatever their names are here'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l while-running -d 'Replace files that other processes use. They go on with the old ones, and what they write then is lost'
-complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l trust-unsigned -d 'Use a backup although none of the environment\'s signers made it'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -l json -d 'Print one JSON document; the same as `--format json`'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s q -l quiet -d 'No progress, and no summary of a run that has nothing to report; problems are still printed'
 complete -c strongroom -n "__fish_strongroom_using_subcommand plan" -s v -l verbose -d 'Log to the standard error; `-vv` for debugging. `STRONGROOM_LOG` takes finer filters'

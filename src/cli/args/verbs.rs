@@ -135,7 +135,7 @@ pub struct BackupOptions {
     pub accept_log_rewrites: Vec<SourceName>,
 }
 
-/// Where a restored backup comes from.
+/// Where a restored backup comes from, and what opens it.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
 pub struct FromOptions {
@@ -145,12 +145,17 @@ pub struct FromOptions {
     /// Let data of a protected environment come into another one without redaction. The journal says so.
     #[arg(long)]
     pub allow_unredacted: bool,
+    /// The file with the age identity that opens the backup, instead of what the environment says.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
+    /// Use a backup although none of the environment's signers made it.
+    #[arg(long)]
+    pub trust_unsigned: bool,
 }
 
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RestoreOptions {
     /// Where the backup comes from.
     #[command(flatten)]
@@ -176,12 +181,6 @@ pub struct RestoreOptions {
     /// Replace files that other processes use. They go on with the old ones, and what they write then is lost.
     #[arg(long)]
     pub while_running: bool,
-    /// The file with the age identity that opens the backup, instead of what the environment says.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub identity: Option<PathBuf>,
-    /// Use a backup although none of the environment's signers made it.
-    #[arg(long)]
-    pub trust_unsigned: bool,
 }
 
 /// `rollback`.

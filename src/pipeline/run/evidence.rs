@@ -47,6 +47,8 @@ pub(super) struct Evidence {
     secrets: Store,
     needed: Needed,
     lock_held: Option<Lock>,
+    /// Locks of other pipelines, which must not run meanwhile.
+    others: Vec<Lock>,
     /// Records that a full disk did not take.
     unrecorded: u64,
 }
@@ -81,6 +83,7 @@ impl Evidence {
             secrets,
             needed,
             lock_held: None,
+            others: Vec::new(),
             unrecorded: 0,
         };
         match evidence.open_state(scope, wait, context, warnings) {

@@ -199,7 +199,10 @@ impl<'p> Runner<'p> {
         } else {
             Needed::WhereItCanBeHad
         };
-        let evidence = Evidence::open(scope, options.wait, context, needed, &mut warnings)?;
+        let mut evidence = Evidence::open(scope, options.wait, context, needed, &mut warnings)?;
+        if replaces {
+            evidence.exclude_others(plan.pipeline(), options.wait, context)?;
+        }
         Ok(Self {
             plan,
             options,

@@ -86,7 +86,10 @@ async fn begin(project: &Path, name: &EnvName, request: &Rollback, context: &Con
     };
     fence::before(scope, context)?;
     let mut warnings = Vec::new();
-    let evidence = Evidence::open(scope, request.wait, context, Needed::WhereItCanBeHad, &mut warnings)?;
+    let mut evidence = Evidence::open(scope, request.wait, context, Needed::WhereItCanBeHad, &mut warnings)?;
+    if matches!(request.action, Action::Back(_)) {
+        evidence.exclude_others(scope.pipeline, request.wait, context)?;
+    }
     let known = known_destinations(project, name, &values, None, &scope.state());
     let run = Run {
         scope,

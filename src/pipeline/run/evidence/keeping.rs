@@ -1,17 +1,18 @@
 //! What the journal hears of removals and sweeps, each before it is done, and what it knows of earlier runs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::id::{BackupId, TargetName};
+use crate::id::{BackupId, PipelineName, TargetName};
 use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
 use crate::limits::{JOURNAL_LIST_MAX, SWEEP_BATCH};
 use crate::state::{Lock, StateError, StateFolder};
 
-use super::{Evidence, Failure};
+use super::{Context, Evidence, Failure, take_lock};
 
 // Every object that a sweep deletes stands in the journal by its name.
 const _: () = assert!(SWEEP_BATCH <= JOURNAL_LIST_MAX);
@@ -98,6 +99,26 @@ impl Evidence {
             }
         }
         Ok(locks)
+    }
+
+    /// Keeps every other pipeline of this environment from running until this run ends: a backup that is made while data is replaced
+    /// would hold some of the old and some of the new.
+    pub(in crate::pipeline::run) fn exclude_others(
+        &mut self,
+        own: &PipelineName,
+        wait: Option<Duration>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let nothing = |problem: Diagnostic| vec![problem.state("nothing was started")];
+        let locked = state.locked_once().map_err(|error| nothing(Diagnostic::of(&error)))?;
+        for pipeline in locked.iter().filter(|pipeline| *pipeline != own) {
+            let mut lock = take_lock(state, pipeline, wait, context).map_err(nothing)?;
+            let held = lock.hold_as(context.run);
+            held.map_err(|error| nothing(Diagnostic::of(&error)))?;
+            self.others.push(lock);
+        }
+        Ok(())
     }
 
     /// Comes before the removal of a backup's record: no record, no effect.
