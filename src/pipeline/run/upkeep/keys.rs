@@ -1,5 +1,7 @@
 //! `keys show`, `keys add`, `keys rotate`: the epochs that backups are sealed in, and for whom their keys are sealed.
 
+mod whose;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,14 +13,16 @@ use crate::archive::{layout, repository};
 use crate::crypto::age::{AgeError, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::{Outcome, Table};
-use crate::target::{Target, TargetError};
+use crate::target::{Created, Target, TargetError};
 
-use super::super::epochs::{Kept, not_kept, repository_id};
+use super::super::epochs::{Kept, not_kept, repository_id, seems_sealed_to};
 use super::super::fence::Act;
 use super::super::opening::Opener;
 use super::super::signing::host_signer;
 use super::super::stores::{Keys, state_of};
 use super::{Failure, Keeper, Upkeep};
+
+use whose::Whose;
 
 const UNTOUCHED: &str = "no key was changed";
 
@@ -150,16 +154,16 @@ impl Keeper<'_> {
     async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
         let targets = self.all_targets().await?;
-        let epochs = found(&targets).await?;
+        let repository = repository_id(&targets)
+            .await
+            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
+        let mut kept = self.kept(&repository)?;
+        let epochs = self.own(&targets, &kept).await?;
         let Some(first) = epochs.keys().next() else {
             return Err(vec![nothing_sealed(self.upkeep)]);
         };
         let identities = identities(self.upkeep, identity, first).await?;
         self.confirm(&ADD).await?;
-        let repository = repository_id(&targets)
-            .await
-            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
-        let mut kept = self.kept(&repository)?;
         let (mut rows, mut closed) = (Vec::new(), Vec::new());
         for (name, found) in &epochs {
             self.check_stop("the keys sealed so far open for the new recipients too")?;
@@ -176,6 +180,29 @@ impl Keeper<'_> {
         if closed.is_empty() { Ok(()) } else { Err(closed) }
     }
 
+    /// The epochs that are this environment's alone: its records name them, or its host has them. What lies in the targets
+    /// beside them is left alone, and so is what backups of another environment are sealed in.
+    async fn own(&mut self, targets: &[Target], kept: &Kept) -> Result<BTreeMap<String, Found>, Failure> {
+        let mut epochs = found(targets).await?;
+        let whose = Whose::look(targets, self.upkeep.name).await?;
+        let all = epochs.len();
+        epochs.retain(|name, _| whose.is_named_here(name) || kept.epochs.chunk_key(name).is_some());
+        let refused: Vec<(String, Diagnostic)> = epochs
+            .keys()
+            .filter_map(|name| Some((name.clone(), whose.refusal(name)?)))
+            .collect();
+        for (name, refusal) in refused {
+            epochs.remove(&name);
+            self.warn(refusal);
+        }
+        let left = all - epochs.len();
+        if left > 0 {
+            let text = format!("{left} epochs that are not, or not only, of `{}`", self.upkeep.name);
+            self.outcome.field("left-alone", "left alone", text, left);
+        }
+        Ok(epochs)
+    }
+
     /// Seals the keys of an epoch to `recipients` in every target; gives in how many they were put.
     async fn seal_anew(
         &mut self,
@@ -188,13 +215,10 @@ impl Keeper<'_> {
         let (name, sealed) = epoch::seal_keys(keys, recipients, created).map_err(|error| vec![unmade(error)])?;
         // All targets and the host have the same bytes: those that one of them has already.
         let there = found.objects.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let sealed: Bytes = match there.first().and_then(|place| targets.get(*place)) {
-            Some(target) => target
-                .read(&name, KEY_OBJECT_MAX)
-                .await
-                .map_err(|error| failed(target, &error))?,
-            None => sealed,
-        };
+        let known = self
+            .sound(&name, recipients, there.iter().filter_map(|place| targets.get(*place)))
+            .await?;
+        let sealed = known.unwrap_or(sealed);
         let wanting: Vec<&Target> = targets
             .iter()
             .enumerate()
@@ -204,10 +228,12 @@ impl Keeper<'_> {
             self.evidence.keys_sealed(&keys.name, recipients, &wanting)?;
         }
         for target in &wanting {
-            target
-                .create(&name, sealed.clone())
-                .await
-                .map_err(|error| failed(target, &error))?;
+            let created = target.create(&name, sealed.clone()).await;
+            if created.map_err(|error| failed(target, &error))? == Created::New {
+                continue;
+            }
+            // Another one did the same meanwhile. Either serves; a backup tells of it where they differ.
+            self.sound(&name, recipients, std::iter::once(*target)).await?;
         }
         let host = kept.epochs.0.iter_mut().find(|epoch| epoch.name == keys.name);
         if let Some(host) = host.filter(|host| host.objects.iter().all(|(object, _)| *object != name)) {
@@ -216,6 +242,24 @@ impl Keeper<'_> {
                 .map_err(|error| vec![not_kept(&error, "the targets have the keys, the host does not know")])?;
         }
         Ok(wanting.len())
+    }
+
+    /// The first of the objects of a name that could be sealed to these recipients; the others are told.
+    async fn sound<'t>(
+        &mut self,
+        name: &str,
+        recipients: &[Recipient],
+        targets: impl Iterator<Item = &'t Target>,
+    ) -> Result<Option<Bytes>, Failure> {
+        let mut sound = None;
+        for target in targets {
+            match target.read(name, KEY_OBJECT_MAX).await {
+                Ok(bytes) if seems_sealed_to(&bytes, recipients) => drop(sound.get_or_insert(bytes)),
+                Ok(_) | Err(TargetError::TooLarge { .. }) => self.warn(unsound(target, name)),
+                Err(error) => return Err(failed(target, &error)),
+            }
+        }
+        Ok(sound)
     }
 
     async fn rotate(&mut self) -> Result<(), Failure> {
@@ -284,6 +328,16 @@ fn not_opened(epoch: &str) -> Diagnostic {
     .why("the identity at hand opens none of their objects, or they are damaged")
     .state("backups of this epoch open for those whom its keys were sealed to")
     .help("give an identity that opens them: `--identity FILE`")
+}
+
+fn unsound(target: &Target, object: &str) -> Diagnostic {
+    let what = format!(
+        "target `{}`: `{object}` is nothing that is sealed to so many",
+        target.name()
+    );
+    Diagnostic::warning(Code::Damaged, what)
+        .state("it was left as it is; the new recipients may not open backups there")
+        .help("move the object away, and do it again")
 }
 
 fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recipients: usize) {
