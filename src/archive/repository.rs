@@ -11,7 +11,7 @@ use crate::crypto::note::Signer;
 use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
-use crate::limits::{CHECKS_AT_ONCE, RECORD_MAX, REUSED_HEADS};
+use crate::limits::{CHECKS_AT_ONCE, DISTRUSTED_SEQUENCE_MAX, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
 
 use super::epoch::KEY_OBJECT_MAX;
@@ -353,6 +353,17 @@ impl Listing {
     /// The newest backup of a line: the highest sequence, ties by id.
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
         self.line(lineage).max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// The sequence of the next backup of a line: one more than any other has. That of a backup that nobody trusted signed is
+    /// believed only where it leaves room.
+    pub fn next_sequence(&self, lineage: &Lineage) -> u64 {
+        let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
+        let believed = line.filter(|backup| {
+            !self.distrusted.contains(&backup.record.id) || backup.record.sequence <= DISTRUSTED_SEQUENCE_MAX
+        });
+        let highest = believed.map(|backup| backup.record.sequence).max();
+        highest.unwrap_or_default().saturating_add(1)
     }
 
     /// Forgets the targets that did not say all that they have, with all that they said, and gives them: what is the newest

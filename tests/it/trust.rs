@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::chunks::{SOURCES, objects};
-use crate::projects::Project;
+use crate::projects::{Project, Ran};
 use crate::sealed::{Sealed, planted, problems};
 
 /// A sealed project with something to back up.
@@ -45,6 +45,18 @@ fn shown_epochs(sealed: &Sealed) -> Vec<String> {
         .iter()
         .map(|epoch| epoch["epoch"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// The signer of this host, named in the environment with the recipients.
+fn name_signer(sealed: &Sealed, more: &str) {
+    let shown = sealed.keys(&["show"]).ended(0);
+    let signer = shown.json["signer"].as_str().unwrap();
+    let host = signer.split('+').next().unwrap();
+    let recipients = &sealed.recipients;
+    sealed.project.environment(
+        "dev",
+        &format!("{more}\n[signers]\n\"{host}\" = \"{signer}\"\n[encryption]\nrecipients = {recipients:?}\n"),
+    );
 }
 
 #[test]
@@ -247,3 +259,107 @@ fn keys_that_two_sealed_at_once_exclude_no_target() {
     sealed.backup(0);
 }
 
+const RETAIN: &str = r#"
+[[step]]
+id = "proof"
+type = "confirm"
+by = "read-back"
+[[step]]
+id = "old"
+type = "retain"
+keep-last = 3
+max-remove = "100%"
+"#;
+
+/// Ids of forged records.
+fn forgeries() -> Vec<String> {
+    (0..4).map(|number| format!("20300101T00000{number}Z-0000")).collect()
+}
+
+#[test]
+fn records_that_nobody_trusted_signed_stay_and_are_counted_by_no_rule() {
+    let sealed = sealed();
+    let pipeline = sealed.project.path("pipelines/backup.toml");
+    let text = fs::read_to_string(&pipeline).unwrap();
+    fs::write(&pipeline, text + RETAIN).unwrap();
+    let mut made: Vec<String> = (0..3).map(|_| sealed.backup(0).id()).collect();
+    name_signer(&sealed, "");
+    let forged = forgeries();
+    for (number, id) in forged.iter().enumerate() {
+        forge(&sealed.project, &made[2], id, |json| {
+            json["sequence"] = (100 + number).into();
+            json["started"] = format!("2020-01-0{}T00:00:00Z", number + 1).into();
+        });
+    }
+    let trial = ["retention", "--env", "dev"];
+    let tried = sealed.project.run(&trial).ended(3);
+    assert_eq!(tried.json["remove"], serde_json::json!([]), "{:#}", tried.json);
+    let ran = sealed.backup(3);
+    assert!(problems(&ran).contains(&"unsigned"), "{:#}", ran.json);
+    made.push(ran.id());
+    let removed = ran.json["removed"].as_array().unwrap();
+    assert_eq!(removed.len(), 1, "{:#}", ran.json);
+    assert_eq!(removed[0]["backup"], made[0]);
+    for id in made[1..].iter().chain(&forged) {
+        assert!(
+            sealed.project.path(&format!("backups/backups/dev/{id}.json")).exists(),
+            "{id}"
+        );
+    }
+}
+
+fn sequence(ran: &Ran) -> u64 {
+    ran.json["sequence"].as_u64().unwrap()
+}
+
+#[test]
+fn a_backup_goes_on_from_the_newest_that_someone_trusted_signed() {
+    let sealed = sealed();
+    let first = sealed.backup(0).id();
+    name_signer(&sealed, "");
+    for (number, id) in forgeries().iter().enumerate() {
+        forge(&sealed.project, &first, id, |json| {
+            json["sequence"] = (u64::MAX - number as u64).into();
+            json["epoch"] = "0123456789abcdef".into();
+        });
+    }
+    let second = sealed.backup(3);
+    // Told once, however many there are.
+    assert_eq!(problems(&second), ["unsigned"]);
+    assert_eq!(record(&sealed.project, &second.id())["parent"], first.as_str());
+    assert_eq!(sequence(&second), 2);
+    assert_eq!(second.json["new-bytes"], 0);
+    assert_eq!(shown_epochs(&sealed).len(), 1);
+    let third = sealed.backup(3);
+    assert_eq!(record(&sealed.project, &third.id())["parent"], second.id());
+    // Without names everything counts, as before.
+    assert_eq!(sequence(&third), 3);
+}
+
+#[test]
+fn a_key_of_this_host_that_no_one_named_yet_counts_for_its_own_line() {
+    let sealed = sealed();
+    let first = sealed.backup(0).id();
+    let other = Sealed::new(SOURCES);
+    planted(&other.project);
+    other.backup(0);
+    let stranger = other.keys(&["show"]).ended(0).json["signer"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    sealed.project.environment(
+        "dev",
+        &format!(
+            "[signers]\n\"x\" = \"{stranger}\"\n[encryption]\nrecipients = {:?}\n",
+            sealed.recipients
+        ),
+    );
+    let second = sealed.backup(0);
+    assert_eq!(record(&sealed.project, &second.id())["parent"], first.as_str());
+    // Backups from before signing are no parent, and still come before in the line.
+    fs::remove_file(sealed.project.path(&format!("backups/backups/dev/{}.sig", second.id()))).unwrap();
+    let third = sealed.backup(3);
+    assert_eq!(problems(&third), ["unsigned"]);
+    assert_eq!(record(&sealed.project, &third.id())["parent"], first.as_str());
+    assert_eq!(sequence(&third), 3);
+}

@@ -122,6 +122,7 @@ impl<'p> Runner<'p> {
             pipeline: self.plan.pipeline().clone(),
             instance: self.instance(),
         };
+        self.distrust(&mut listing, &lineage).await?;
         let epochs = if pending.sealed {
             self.epochs(&targets, &listing, &lineage).await?
         } else {
@@ -239,7 +240,7 @@ impl<'p> Runner<'p> {
         id: BackupId,
     ) -> Result<Stored, Failure> {
         let parent = listing.newest(&lineage);
-        let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
+        let sequence = listing.next_sequence(&lineage);
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();

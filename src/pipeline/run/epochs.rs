@@ -236,7 +236,7 @@ impl Runner<'_> {
 
 /// The newest backup of a log, where what it says of the log is locked by keys that this host does not have.
 pub(super) fn unproven<'l>(source: &SourceName, listing: &'l Listing, lineage: &Lineage) -> Option<&'l Backup> {
-    let of_line = listing.backups.iter().filter(|backup| backup.lineage() == *lineage);
+    let of_line = listing.line(lineage);
     let has = |backup: &&Backup, is: fn(&SourceRecord) -> bool| {
         backup
             .record
