@@ -169,11 +169,8 @@ fn what_a_record_locks_of_a_log_opens_with_the_right_keys_or_is_damaged() {
     let id = sealed.backup(0).id();
     sealed.restore(&id, "out", "one.key").ended(0);
     let mut json = record(&sealed.project, &id);
-    let source = json["sources"].as_array_mut().unwrap().iter_mut();
-    let locked = source
-        .filter_map(|source| source.get_mut("locked-head"))
-        .next()
-        .unwrap();
+    let mut sources = json["sources"].as_array_mut().unwrap().iter_mut();
+    let locked = sources.find_map(|source| source.get_mut("locked-head")).unwrap();
     let text = locked["locked"].as_str().unwrap().to_owned();
     let middle = text.len() / 2;
     let other = if text.as_bytes()[middle] == b'A' { "B" } else { "A" };
