@@ -122,6 +122,9 @@ pub const OUTPUT_SHOWN: usize = 2 << 10;
 pub const WARNINGS_LISTED: usize = 100;
 /// Records that are read at once when a target is surveyed: hides the distance to a store, well below its own limits.
 pub const SURVEY_READS: usize = 16;
+/// The highest sequence that is believed of a record that nobody trusted signed: no honest line gets there, and whoever forges
+/// one this high leaves room for more backups than there will be.
+pub const DISTRUSTED_SEQUENCE_MAX: u64 = 1 << 40;
 /// Objects that one list of a sweep names: 5 MiB of names, 800 GiB of packs. What is beyond waits for the next sweep.
 pub const SWEEP_LISTED: usize = 50_000;
 /// Lists that one run writes in one target: far more than a run with several `retain` steps and a large purge does.

@@ -25,7 +25,7 @@ pub struct Record {
     pub id: BackupId,
     /// The run that made it.
     pub run: RunId,
-    /// One more than its parent's; 1 for the first. The highest is the newest, whatever the clocks say.
+    /// One more than that of any other of its line, as a rule its parent's; 1 for the first. The highest is the newest, whatever the clocks say.
     pub sequence: u64,
     /// The newest backup of the same environment, pipeline and instance when this one was made.
     pub parent: Option<BackupId>,

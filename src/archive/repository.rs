@@ -11,7 +11,7 @@ use crate::crypto::note::Signer;
 use crate::diagnostic::{Code, Diagnose, Diagnostic, Severity};
 use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
-use crate::limits::{CHECKS_AT_ONCE, RECORD_MAX, REUSED_HEADS};
+use crate::limits::{CHECKS_AT_ONCE, DISTRUSTED_SEQUENCE_MAX, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
 
 use super::epoch::KEY_OBJECT_MAX;
@@ -203,29 +203,36 @@ pub struct Backup {
 pub struct Listing {
     /// Backups by id, oldest first.
     pub backups: Vec<Backup>,
-    /// Targets and records that could not be read.
+    /// Records and, behind them, targets that could not be read.
     pub warnings: Vec<Diagnostic>,
+    /// Targets that did not say all that they have, each with the reason. What they said is among the backups.
+    pub unlisted: Vec<(TargetName, Diagnostic)>,
+    /// Backups that are the newest of no line: nobody who is trusted signed them.
+    pub distrusted: BTreeSet<BackupId>,
 }
 
 /// Lists the backups of an environment in `targets`. What cannot be read is told and passed over; where no target can be
 /// read, that is an error and no warning.
 pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
-    let (mut warnings, mut failed) = (Vec::new(), Vec::new());
+    let (mut warnings, mut unlisted) = (Vec::new(), Vec::new());
     for target in targets {
         if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
-            failed.push(Diagnostic::of(&error));
+            unlisted.push((target.name().clone(), Diagnostic::of(&error)));
         }
     }
-    if failed.len() < targets.len() {
-        for diagnostic in &mut failed {
-            diagnostic.severity = Severity::Warning;
+    warnings.extend(unlisted.iter().map(|(_, problem)| {
+        let mut problem = problem.clone();
+        if unlisted.len() < targets.len() {
+            problem.severity = Severity::Warning;
         }
-    }
-    warnings.append(&mut failed);
+        problem
+    }));
     Listing {
         backups: found.into_values().collect(),
         warnings,
+        unlisted,
+        distrusted: BTreeSet::new(),
     }
 }
 
@@ -246,11 +253,23 @@ async fn list_target(
         let Some((_, id)) = layout::parse_record(&object) else {
             continue;
         };
-        let bytes = target.read(&object, RECORD_MAX).await.map_err(failed(target))?;
+        let bytes = match target.read(&object, RECORD_MAX).await {
+            Ok(bytes) => bytes,
+            // It was removed since it was listed: there is no such backup.
+            Err(TargetError::NotFound { .. }) => continue,
+            // Nobody wrote it as a record, so it hides none.
+            Err(error @ TargetError::TooLarge { .. }) => {
+                warnings.push(passed_over(target, &object, Code::Damaged, &error));
+                continue;
+            }
+            Err(error) => return Err(failed(target)(error)),
+        };
         let record = match Record::parse(&bytes, environment, &id) {
             Ok(record) => record,
             Err(error) => {
-                warnings.push(unreadable(target, &object, &error));
+                let newer = matches!(error, RecordError::Newer(_));
+                let code = if newer { Code::FormatNewer } else { Code::Damaged };
+                warnings.push(passed_over(target, &object, code, &error));
                 continue;
             }
         };
@@ -278,13 +297,8 @@ async fn list_target(
     Ok(())
 }
 
-fn unreadable(target: &Target, object: &str, error: &RecordError) -> Diagnostic {
-    let code = if matches!(error, RecordError::Newer(_)) {
-        Code::FormatNewer
-    } else {
-        Code::Damaged
-    };
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+fn passed_over(target: &Target, object: &str, code: Code, error: &dyn std::error::Error) -> Diagnostic {
+    let cause = error.source().map(ToString::to_string);
     let what = format!("target `{}`: `{object}` is passed over: {error}", target.name());
     let diagnostic = Diagnostic::warning(code, what).help("look at the object; the other backups are not affected");
     match cause {
@@ -327,10 +341,42 @@ impl Listing {
         }
     }
 
+    /// The backups of a line that count.
+    pub fn line(&self, lineage: &Lineage) -> impl Iterator<Item = &Backup> {
+        let counts = |backup: &&Backup| !self.distrusted.contains(&backup.record.id);
+        self.backups
+            .iter()
+            .filter(move |backup| backup.lineage() == *lineage)
+            .filter(counts)
+    }
+
     /// The newest backup of a line: the highest sequence, ties by id.
     pub fn newest(&self, lineage: &Lineage) -> Option<&Backup> {
+        self.line(lineage).max_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// The sequence of the next backup of a line: one more than any other has. That of a backup that nobody trusted signed is
+    /// believed only where it leaves room.
+    pub fn next_sequence(&self, lineage: &Lineage) -> u64 {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
-        line.max_by(|a, b| a.rank().cmp(&b.rank()))
+        let believed = line.filter(|backup| {
+            !self.distrusted.contains(&backup.record.id) || backup.record.sequence <= DISTRUSTED_SEQUENCE_MAX
+        });
+        let highest = believed.map(|backup| backup.record.sequence).max();
+        highest.unwrap_or_default().saturating_add(1)
+    }
+
+    /// Forgets the targets that did not say all that they have, with all that they said, and gives them: what is the newest
+    /// there is not known.
+    pub fn leave_out_unlisted(&mut self) -> Vec<(TargetName, Diagnostic)> {
+        let unlisted = std::mem::take(&mut self.unlisted);
+        self.warnings.truncate(self.warnings.len() - unlisted.len());
+        let is_out = |target: &Target| unlisted.iter().any(|(name, _)| name == target.name());
+        for backup in &mut self.backups {
+            backup.targets.retain(|target| !is_out(target));
+        }
+        self.backups.retain(|backup| !backup.targets.is_empty());
+        unlisted
     }
 
     /// Whether no target could be read.
@@ -515,6 +561,8 @@ pub struct Completed {
     pub reused: BTreeMap<TargetName, Vec<String>>,
     /// Targets that failed, each with its error.
     pub left_out: Vec<(Target, RepositoryError)>,
+    /// Key objects that are not in a target as this host knows them, though its own is.
+    pub other_keys: Vec<(TargetName, String)>,
 }
 
 /// Writes the list of objects, the sums and last the record of what was packed.
@@ -560,12 +608,15 @@ pub async fn complete<T>(
         (&sums_object.name, Bytes::from(sums)),
         (&signature, signer.sign(&statement(&written, &bytes)).into()),
     ];
-    let (mut targets, mut left_out) = (Vec::new(), Vec::new());
+    let (mut targets, mut left_out, mut other_keys) = (Vec::new(), Vec::new(), Vec::new());
     let mut reused = packed.reused;
     for target in &packed.targets {
         let keys = packed.epoch.as_ref().map_or(&[][..], |epoch| &epoch.objects);
         let completed = match put_keys(target, keys).await {
-            Ok(()) => complete_target(target, &small).await,
+            Ok(others) => {
+                other_keys.extend(others.into_iter().map(|object| (target.name().clone(), object)));
+                complete_target(target, &small).await
+            }
             Err(error) => Err(error),
         };
         match completed {
@@ -596,6 +647,7 @@ pub async fn complete<T>(
         needed,
         reused,
         left_out,
+        other_keys,
     })
 }
 
@@ -624,22 +676,28 @@ async fn write_record(
     with_record
 }
 
-/// Makes sure that a target has the keys of the epoch, just as this host knows them: without them nobody opens the backup.
-async fn put_keys(target: &Target, keys: &[(String, Bytes)]) -> Result<(), RepositoryError> {
-    for (name, bytes) in keys {
+/// Makes sure that a target has the keys of the epoch. The first object is what this host sealed itself: without it nobody opens
+/// the backup. The others came from a target, where another one may have put them at the same moment; gives those that differ.
+async fn put_keys(target: &Target, keys: &[(String, Bytes)]) -> Result<Vec<String>, RepositoryError> {
+    let mut others = Vec::new();
+    for (place, (name, bytes)) in keys.iter().enumerate() {
         if target.create(name, bytes.clone()).await.map_err(failed(target))? == Created::New {
             continue;
         }
-        let there = target.read(name, KEY_OBJECT_MAX).await.map_err(failed(target))?;
-        if there != *bytes {
-            return Err(RepositoryError::Damaged {
-                target: target.name().clone(),
-                object: name.clone(),
-                what: "is not what this host put there: nobody might open the backup",
-            });
+        match target.read(name, KEY_OBJECT_MAX).await {
+            Ok(there) if there == *bytes => {}
+            Ok(_) | Err(TargetError::TooLarge { .. }) if place > 0 => others.push(name.clone()),
+            Ok(_) => {
+                return Err(RepositoryError::Damaged {
+                    target: target.name().clone(),
+                    object: name.clone(),
+                    what: "is not what this host put there: nobody might open the backup",
+                });
+            }
+            Err(error) => return Err(failed(target)(error)),
         }
     }
-    Ok(())
+    Ok(others)
 }
 
 /// Stores the small objects, and says which of them were there before.

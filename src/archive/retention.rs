@@ -34,6 +34,8 @@ pub struct Known {
     pub confirmed: Option<BackupId>,
     /// Backups that are not whole there, each with what it lacks.
     pub incomplete: BTreeMap<BackupId, String>,
+    /// Backups that nobody who is trusted signed; none where nobody is named.
+    pub unsigned: BTreeSet<BackupId>,
     /// Backups that were read back or verified there before.
     pub verified: BTreeSet<BackupId>,
 }
@@ -41,6 +43,11 @@ pub struct Known {
 impl Known {
     fn is_verified(&self, id: &BackupId) -> bool {
         self.verified.contains(id) || self.confirmed.as_ref() == Some(id)
+    }
+
+    /// Whether a backup is as good as there.
+    fn counts(&self, id: &BackupId) -> bool {
+        !self.incomplete.contains_key(id) && !self.unsigned.contains(id)
     }
 }
 
@@ -89,11 +96,11 @@ pub enum Because {
 ///
 /// Only backups of the pipeline and instance of `lineage` count and are in the answer. Beside what the policy keeps these
 /// stay, and each says why: the confirmed one, the newest (the highest sequence, whatever the clocks say), every one that is
-/// dated in the future, whose start time cannot be read or that is not whole, and the newest verified ones where too few
-/// others are. What is not whole is as good as not there: no rule counts it. Where a confirmed one is known and not listed
+/// dated in the future, whose start time cannot be read, that is not whole or that nobody trusted signed, and the newest
+/// verified ones where too few others are. What is not whole or not signed is as good as not there: no rule counts it. Where a confirmed one is known and not listed
 /// all stay: then the listing is not that of the target in which it was confirmed.
 ///
-/// `max_remove` is a share of the line's whole backups, rounded down. A share that comes to less than one still allows one,
+/// `max_remove` is a share of the line's backups that count, rounded down. A share that comes to less than one still allows one,
 /// so that a small repository can shrink at all; only `0%` allows none.
 ///
 /// # Errors
@@ -113,8 +120,8 @@ pub fn choose<'a>(
         .iter()
         .max_by_key(|backup| backup.rank())
         .map(|backup| &backup.record.id);
-    let whole = |backup: &&&Backup| !known.incomplete.contains_key(&backup.record.id);
-    let newest_whole = line.iter().filter(whole).max_by_key(|backup| backup.rank());
+    let counts = |backup: &&&Backup| known.counts(&backup.record.id);
+    let newest_whole = line.iter().filter(counts).max_by_key(|backup| backup.rank());
     let newest_whole = newest_whole.map(|backup| &backup.record.id);
     for (backup, reasons) in line.iter().zip(&mut reasons) {
         let id = &backup.record.id;
@@ -126,7 +133,7 @@ pub fn choose<'a>(
         }
     }
     let verified = keep_verified(&line, &mut reasons, rules.min_verified, known);
-    let of = line.iter().filter(whole).count();
+    let of = line.iter().filter(counts).count();
     let mut chosen = Chosen {
         remove: Vec::new(),
         keep: Vec::new(),
@@ -167,6 +174,7 @@ fn decide(line: &[&Backup], rules: &Rules<'_>, known: &Known) -> Vec<Vec<String>
             policy::moment(&backup.record.started),
         ) {
             (Some(lacks), _) => reasons.push(format!("not whole: {lacks}")),
+            (None, _) if known.unsigned.contains(&backup.record.id) => reasons.push("not signed".to_owned()),
             (None, None) => reasons.push("unreadable time".to_owned()),
             (None, Some(time)) => times.push((index, time)),
         }
@@ -186,9 +194,7 @@ fn decide(line: &[&Backup], rules: &Rules<'_>, known: &Known) -> Vec<Vec<String>
 /// Keeps the newest verified backups where fewer than `wanted` stay. Gives how many stay then.
 fn keep_verified(line: &[&Backup], reasons: &mut [Vec<String>], wanted: u32, known: &Known) -> usize {
     let mut verified: Vec<(&Backup, &mut Vec<String>)> = line.iter().copied().zip(reasons).collect();
-    verified.retain(|(backup, _)| {
-        known.is_verified(&backup.record.id) && !known.incomplete.contains_key(&backup.record.id)
-    });
+    verified.retain(|(backup, _)| known.is_verified(&backup.record.id) && known.counts(&backup.record.id));
     verified.sort_by_key(|(backup, _)| std::cmp::Reverse(backup.rank()));
     let mut stay = verified.iter().filter(|(_, reasons)| !reasons.is_empty()).count();
     for (_, reasons) in verified {
@@ -399,6 +405,38 @@ mod tests {
         assert!(matches!(held.because, Because::TooMany { allowed: 0, .. }));
         assert_eq!(ids(&held.chosen.remove), [record(1).id.to_string()]);
         assert_eq!(choose_last(&backups, &record(3), 3, "0%").unwrap().remove.len(), 0);
+    }
+
+    #[test]
+    fn what_nobody_trusted_signed_stays_and_no_rule_counts_it() {
+        let backups = backups((1..=8).map(record).collect());
+        let policy = Policy {
+            last: Keep::Count(2),
+            ..Policy::default()
+        };
+        let known = Known {
+            confirmed: Some(record(5).id),
+            unsigned: (6..=8).map(|day| record(day).id).collect(),
+            verified: [record(7).id].into(),
+            ..Known::default()
+        };
+        let rules = Rules {
+            policy: &policy,
+            max_remove: Share::percent(100),
+            min_verified: 1,
+            now: NOW.parse().unwrap(),
+        };
+        let chosen = choose(&backups, &backups[0].lineage(), &rules, &known).unwrap();
+        assert_eq!(ids(&chosen.remove), [1, 2, 3].map(|day| record(day).id.to_string()));
+        let unsigned = chosen.keep.iter().filter(|(_, reasons)| reasons == &["not signed"]);
+        assert_eq!(unsigned.count(), 3);
+        // They do not make room for more to go either.
+        let tight = Rules {
+            max_remove: Share::percent(50),
+            ..rules
+        };
+        let held = choose(&backups, &backups[0].lineage(), &tight, &known).unwrap_err();
+        assert!(matches!(held.because, Because::TooMany { of: 5, .. }));
     }
 
     #[test]

@@ -84,13 +84,15 @@ pub async fn check(
         source,
     };
     let object = layout::signature(&record.environment, &record.id);
-    if target.head(&object).await.map_err(failed)?.is_none() {
-        return Err(SignatureError::Missing(record.id.clone()));
-    }
-    let note = target.read(&object, NOTE_MAX).await.map_err(failed)?;
     let untrusted = |source| SignatureError::Untrusted {
         id: record.id.clone(),
         source,
+    };
+    let note = match target.read(&object, NOTE_MAX).await {
+        Ok(note) => note,
+        Err(TargetError::NotFound { .. }) => return Err(SignatureError::Missing(record.id.clone())),
+        Err(TargetError::TooLarge { .. }) => return Err(untrusted(NoteError::Malformed)),
+        Err(error) => return Err(failed(error)),
     };
     let note = std::str::from_utf8(&note).map_err(|_| untrusted(NoteError::Malformed))?;
     let (text, signer) = note::open(note, trusted).map_err(untrusted)?;

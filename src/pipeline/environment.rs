@@ -49,7 +49,7 @@ pub struct Environment {
     #[serde(default, skip_serializing_if = "Encryption::is_default")]
     pub encryption: Encryption,
     /// The hosts that make backups of this environment, each with the public key that `strongroom keys show` prints there. Where any
-    /// is named, a backup that none of them signed is not restored.
+    /// is named, a backup that none of them signed is not restored, and no rule of retention counts it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signers: BTreeMap<Instance, Verifier>,
     /// Where backups are kept, by name.

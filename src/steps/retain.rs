@@ -11,8 +11,8 @@ use crate::units::Share;
 const MAX_REMOVE_PERCENT: u8 = 30;
 
 /// Removes old backups of this pipeline and instance that no rule keeps, and ends with a sweep. The newest always stays, and
-/// so does one that is dated in the future or not whole. Hours, days, weeks and so on are those of the UTC offset that a
-/// backup was made with.
+/// so does one that is dated in the future, is not whole, or is signed by none of the environment's `[signers]`. Hours, days,
+/// weeks and so on are those of the UTC offset that a backup was made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Retain {

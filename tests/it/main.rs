@@ -53,5 +53,6 @@ mod sweep_model;
 mod targets;
 mod transcript;
 mod trees;
+mod trust;
 mod upkeep;
 mod weed;

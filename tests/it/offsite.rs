@@ -378,6 +378,40 @@ fn a_target_that_fails_is_left_out_by_name_and_a_single_one_ends_the_run() {
 }
 
 #[test]
+fn a_target_whose_records_cannot_be_read_is_left_out_and_a_single_one_ends_the_run() {
+    let this = Offsite::new();
+    let proxy = Proxy::before(this.server.address());
+    let two = LOCAL.to_owned() + &target("offsite", "service/dev", &proxy.endpoint());
+    this.environment("local offsite", &two);
+    this.expect(0, "strongroom backup -e dev -q; strongroom backup -e dev -q");
+    this.environment("local offsite", &hasty(&two));
+    let denied = Fate::Answer(403, "<Error><Code>AccessDenied</Code></Error>".into());
+    let reads = |request: &crate::proxy::Request| {
+        request.method == "GET" && request.path.contains("/backups/dev/") && request.path.contains(".json")
+    };
+    // One that goes between the list and the read was removed by somebody else.
+    let gone = Fate::Answer(404, "<Error><Code>NoSuchKey</Code></Error>".into());
+    proxy.befall(0, 1, gone, reads);
+    let report = json(&this.expect(0, "strongroom backup -e dev --json"));
+    assert_eq!(report["sequence"], 3, "{report:#}");
+    proxy.heal();
+    // The list comes, and one of the records does not.
+    proxy.befall(1, usize::MAX, denied, reads);
+    let report = json(&this.expect(3, "strongroom backup -e dev --json"));
+    assert_eq!(report["targets"], serde_json::json!(["local"]), "{report:#}");
+    assert_eq!(report["sequence"], 4, "{report:#}");
+    assert_eq!(report["diagnostics"][0]["code"], "target-left-out", "{report:#}");
+    assert_eq!(report["diagnostics"].as_array().unwrap().len(), 1, "{report:#}");
+    let before = this.objects();
+    this.environment("offsite", &hasty(&target("offsite", "service/dev", &proxy.endpoint())));
+    let output = run(&this.scratch, "strongroom backup -e dev");
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("no backup was made"), "{told}");
+    assert_eq!(this.objects(), before);
+}
+
+#[test]
 fn a_target_that_vanished_is_refused_and_nothing_is_written_anywhere() {
     let this = Offsite::new();
     let two = LOCAL.to_owned() + &target("offsite", "service/dev", &this.server.endpoint());

@@ -12,13 +12,13 @@ use crate::projects::{Project, Ran};
 const SEAL: &str = "[[step]]\nid = \"pack\"\ntype = \"compress\"\n[[step]]\nid = \"seal\"\ntype = \"encrypt\"\n";
 
 /// A project that seals what `sources` capture, to two keys that lie beside it.
-struct Sealed {
-    project: Project,
-    recipients: Vec<String>,
+pub(crate) struct Sealed {
+    pub(crate) project: Project,
+    pub(crate) recipients: Vec<String>,
 }
 
 impl Sealed {
-    fn new(sources: &str) -> Self {
+    pub(crate) fn new(sources: &str) -> Self {
         let project = Project::new(sources);
         let path = project.path("pipelines/backup.toml");
         let text = fs::read_to_string(&path).unwrap();
@@ -35,12 +35,12 @@ impl Sealed {
     }
 
     /// Makes a key, and gives its recipient.
-    fn key(&self, file: &str) -> String {
+    pub(crate) fn key(&self, file: &str) -> String {
         let made = self.project.run(&["keys", "new", file]).ended(0);
         made.json["recipient"].as_str().unwrap().to_owned()
     }
 
-    fn to(&mut self, recipients: &[String], settings: &str) {
+    pub(crate) fn to(&mut self, recipients: &[String], settings: &str) {
         self.recipients = recipients.to_vec();
         self.project.environment(
             "dev",
@@ -48,20 +48,20 @@ impl Sealed {
         );
     }
 
-    fn backup(&self, code: i32) -> Ran {
+    pub(crate) fn backup(&self, code: i32) -> Ran {
         self.project.backup(&[]).ended(code)
     }
 
-    fn restore(&self, id: &str, to: &str, key: &str) -> Ran {
+    pub(crate) fn restore(&self, id: &str, to: &str, key: &str) -> Ran {
         self.project.restore(id, &["--to", to, "--identity", key])
     }
 
-    fn keys(&self, words: &[&str]) -> Ran {
+    pub(crate) fn keys(&self, words: &[&str]) -> Ran {
         self.project.run(&[&["keys"], words, &["--env", "dev"]].concat())
     }
 }
 
-fn problems(ran: &Ran) -> Vec<&str> {
+pub(crate) fn problems(ran: &Ran) -> Vec<&str> {
     let all = ran.json["diagnostics"].as_array().unwrap();
     all.iter().map(|one| one["code"].as_str().unwrap()).collect()
 }
@@ -118,7 +118,7 @@ fn each_of_many_sealed_backups_is_restored_by_either_key_and_by_no_other() {
 }
 
 /// Text that is found again wherever it stands in clear, and its digest.
-fn planted(project: &Project) -> Vec<Vec<u8>> {
+pub(crate) fn planted(project: &Project) -> Vec<Vec<u8>> {
     let content = "the same line, again and again and again\n".repeat(4000);
     fs::create_dir_all(project.path("data/files/a-telling-name")).unwrap();
     fs::create_dir_all(project.path("data/db")).unwrap();

@@ -90,6 +90,20 @@ pub fn open_header(identities: &[Identity], sealed: &[u8]) -> Result<Opened, Age
     })
 }
 
+/// For how many X25519 keys the header at the beginning of `sealed` says that it was made. Without one of them nobody can tell
+/// whether that is so.
+///
+/// # Errors
+/// When it is no header, or nothing that could be sealed follows it.
+pub fn count_recipients(sealed: &[u8]) -> Result<usize, AgeError> {
+    let header = Header::parse(sealed.get(..sealed.len().min(HEADER_MAX)).unwrap_or_default())?;
+    let body = sealed.len().saturating_sub(header.length);
+    if body < NONCE + super::TAG {
+        return Err(AgeError::Payload);
+    }
+    Ok(header.stanzas.len())
+}
+
 /// A stanza for an X25519 key.
 struct Stanza {
     share: [u8; 32],

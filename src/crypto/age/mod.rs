@@ -9,7 +9,7 @@ mod header;
 mod keys;
 mod stream;
 
-pub use header::{HEADER_MAX, Opened, open_header};
+pub use header::{HEADER_MAX, Opened, count_recipients, open_header};
 pub use keys::{Identity, NotAKey, Recipient};
 pub use stream::{CHUNK, SealedLength, Sealer, TAG};
 
@@ -78,6 +78,19 @@ fn random(bytes: &mut [u8]) -> Result<(), AgeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_tells_for_how_many_it_was_made_without_a_key() {
+        let keys: Vec<Identity> = (0..3).map(|_| Identity::generate().unwrap()).collect();
+        let recipients: Vec<Recipient> = keys.iter().map(Identity::recipient).collect();
+        for count in 1..=3 {
+            let sealed = seal(&recipients[..count], b"plain").unwrap();
+            assert_eq!(count_recipients(&sealed), Ok(count));
+            assert!(count_recipients(&sealed[..sealed.len() - b"plain".len() - TAG]).is_err());
+            assert_eq!(count_recipients(&sealed[1..]), Err(AgeError::Header));
+        }
+        assert_eq!(count_recipients(b""), Err(AgeError::Header));
+    }
 
     #[test]
     fn what_is_sealed_opens_for_each_recipient_and_for_nobody_else() {

@@ -22,7 +22,7 @@ use crate::target::Target;
 use crate::units::ByteCount;
 
 use super::capture::{self, CaptureError, Captures, redaction_record};
-use super::epochs::{log_unproven, unproven};
+use super::epochs::{log_unproven, other_key, unproven};
 use super::logs;
 use super::{Failure, Runner};
 
@@ -114,6 +114,7 @@ impl<'p> Runner<'p> {
         let targets = self.ready_targets(upload, required).await?;
         let environment = self.plan.environment_name().clone();
         let mut listing = repository::list(&targets, &environment).await;
+        let targets = self.listed(targets, &mut listing, required)?;
         for warning in &listing.warnings {
             self.warn(warning.clone());
         }
@@ -121,6 +122,7 @@ impl<'p> Runner<'p> {
             pipeline: self.plan.pipeline().clone(),
             instance: self.instance(),
         };
+        self.distrust(&mut listing, &lineage).await?;
         let epochs = if pending.sealed {
             self.epochs(&targets, &listing, &lineage).await?
         } else {
@@ -168,6 +170,25 @@ impl<'p> Runner<'p> {
         self.tell_forks(&stored, &logs)?;
         self.keep_logs(&stored, &lineage, kept);
         Ok(stored)
+    }
+
+    /// The targets whose backups are all known. Another one is left out, as one that fails is: what its newest backup is, and so
+    /// what this one goes on from, cannot be told there.
+    fn listed(
+        &mut self,
+        mut targets: Vec<Target>,
+        listing: &mut Listing,
+        required: usize,
+    ) -> Result<Vec<Target>, Failure> {
+        let unlisted = listing.leave_out_unlisted();
+        targets.retain(|target| unlisted.iter().all(|(name, _)| name != target.name()));
+        if targets.len() < required.max(1) {
+            return Err(unlisted.into_iter().map(|(_, d)| d.state(NO_BACKUP)).collect());
+        }
+        for (name, problem) in unlisted {
+            self.left_out(&name, &problem);
+        }
+        Ok(targets)
     }
 
     /// Tells what was left out of an archive, entries and targets.
@@ -219,7 +240,7 @@ impl<'p> Runner<'p> {
         id: BackupId,
     ) -> Result<Stored, Failure> {
         let parent = listing.newest(&lineage);
-        let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
+        let sequence = listing.next_sequence(&lineage);
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();
@@ -264,6 +285,9 @@ impl<'p> Runner<'p> {
             } else {
                 problems.push(diagnostic.state(NO_BACKUP));
             }
+        }
+        for (target, object) in &completed.other_keys {
+            self.warn(other_key(target, object));
         }
         let stored = completed.stored.take().ok_or(problems)?;
         let stored = self.withdraw_where_swept(&completed, stored, required).await?;

@@ -268,11 +268,7 @@ impl<'p> Runner<'p> {
 
 /// How much of each source the newest backup of a line that has it holds.
 pub(super) fn amounts(listing: &Listing, lineage: &Lineage) -> BTreeMap<SourceName, Before> {
-    let mut line: Vec<_> = listing
-        .backups
-        .iter()
-        .filter(|backup| backup.lineage() == *lineage)
-        .collect();
+    let mut line: Vec<_> = listing.line(lineage).collect();
     line.sort_by_key(|backup| (backup.record.sequence, backup.record.id.clone()));
     let of_each = line.into_iter().flat_map(|backup| {
         backup.record.sources.iter().map(|source| {

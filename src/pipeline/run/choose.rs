@@ -7,7 +7,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup};
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::EnvName;
+use crate::id::{EnvName, SourceName};
 use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
@@ -141,6 +141,10 @@ impl Runner<'_> {
         if let Opening::Epoch(keys) = &opening {
             record.unlock(&keys.chunk_key);
         }
+        let locked = record.sources.iter().find(|source| source.locked_head.is_some());
+        if let Some(source) = locked {
+            return Err(vec![still_locked(&record, &source.name)]);
+        }
         let mut problems: Vec<Diagnostic> = Vec::new();
         for target in targets {
             let checked = tokio::select! {
@@ -174,6 +178,19 @@ impl Runner<'_> {
         }
         Err(problems)
     }
+}
+
+/// The problem of a record whose account of a log does not open with the keys of its epoch: what it replaces could not be
+/// compared with it.
+fn still_locked(record: &Record, source: &SourceName) -> Diagnostic {
+    let what = format!(
+        "the record of backup `{}` is damaged: where the log `{source}` ended cannot be read",
+        record.id
+    );
+    Diagnostic::error(Code::Damaged, what)
+        .why("it is locked, and the keys of the backup's epoch do not open it")
+        .state(UNTOUCHED)
+        .help("use the record of another target, or another backup; look who changed this one")
 }
 
 /// Finds the backup that `select` names.

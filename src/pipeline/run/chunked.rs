@@ -45,9 +45,7 @@ impl<'p> Runner<'p> {
         capture: Capture,
     ) -> Result<(Packed<Captures>, Option<Memory>), NotMade> {
         let folder = self.memory_folder(&making.targets, lineage).await?;
-        let sequence = listing
-            .newest(lineage)
-            .map_or(1, |backup| backup.record.sequence.saturating_add(1));
+        let sequence = listing.next_sequence(lineage);
         let base = self.base(&folder, listing, lineage, &making).await;
         let read_all = pending.deduplicate.is_some_and(|settings| settings.read == Read::All);
         let (_, level) = pending

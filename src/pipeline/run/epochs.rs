@@ -6,17 +6,18 @@ use std::io::Read as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::fs::FlockOperation;
 
 use crate::archive::epoch::{HostEpoch, HostEpochs, KEY_OBJECT_MAX};
 use crate::archive::record::SourceRecord;
 use crate::archive::repository::{self, Backup, Lineage, Listing};
 use crate::crypto::Digest;
-use crate::crypto::age::{Identity, Recipient};
+use crate::crypto::age::{self, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::atomic;
-use crate::id::{BackupId, SourceName};
-use crate::target::Target;
+use crate::id::{BackupId, SourceName, TargetName};
+use crate::target::{Target, TargetError};
 
 use super::backup::NO_BACKUP;
 use super::stores::{Keys, state_path};
@@ -122,7 +123,8 @@ pub(super) async fn repository_id(targets: &[Target]) -> Result<String, Diagnost
 }
 
 impl Runner<'_> {
-    /// The epochs that this host has in the repository of these targets, the one to seal to last. Where there is none, one begins.
+    /// The epochs that this host has in the repository of these targets, the one to seal to last. Where there is none, or where
+    /// the newest backup is sealed in one that it does not have, one begins.
     pub(super) async fn epochs(
         &mut self,
         targets: &[Target],
@@ -135,7 +137,8 @@ impl Runner<'_> {
         let recipients = self.plan.environment().encryption.recipients.clone();
         let newest = listing.newest(lineage).and_then(|backup| backup.record.epoch.clone());
         let lost = kept.damaged || newest.is_some_and(|epoch| kept.epochs.chunk_key(&epoch).is_none());
-        if kept.epochs.0.is_empty() {
+        // Whoever lost the newest one may have what was rotated out since, and who opens that must not read what comes.
+        if kept.epochs.0.is_empty() || lost {
             let epoch = self.begin_epoch(&recipients)?;
             if lost {
                 self.warn(epoch_lost(&epoch.name));
@@ -186,15 +189,31 @@ impl Runner<'_> {
         if epoch.objects.iter().any(|(name, _)| *name == wanted) {
             return Ok(());
         }
+        let (mut sound, mut wrong): (Vec<Bytes>, Vec<&Target>) = (Vec::new(), Vec::new());
         for target in targets {
-            let Ok(bytes) = target.read(&wanted, KEY_OBJECT_MAX).await else {
-                continue;
-            };
-            epoch.objects.push((wanted, bytes));
-            kept.write().map_err(|error| vec![not_kept(&error, NO_BACKUP)])?;
-            return Ok(());
+            match target.read(&wanted, KEY_OBJECT_MAX).await {
+                Ok(bytes) if seems_sealed_to(&bytes, recipients) => sound.push(bytes),
+                Ok(_) | Err(TargetError::TooLarge { .. }) => wrong.push(target),
+                // There is none, or the target fails, which is found when the backup is put there.
+                Err(_) => {}
+            }
         }
-        self.warn(recipients_changed(&epoch.name));
+        sound.dedup();
+        let mut sound = sound.into_iter();
+        let (first, other) = (sound.next(), sound.next());
+        let why = match (wrong.first(), first, other) {
+            (Some(target), _, _) => format!(
+                "`{wanted}` in target `{}` is nothing that is sealed to so many",
+                target.name()
+            ),
+            (None, Some(_), Some(_)) => format!("`{wanted}` is not the same in all targets"),
+            (None, Some(bytes), None) => {
+                epoch.objects.push((wanted, bytes));
+                return kept.write().map_err(|error| vec![not_kept(&error, NO_BACKUP)]);
+            }
+            (None, None, _) => format!("the keys of epoch {} were sealed to the recipients of then", epoch.name),
+        };
+        self.warn(recipients_changed(&why));
         Ok(())
     }
 
@@ -217,7 +236,7 @@ impl Runner<'_> {
 
 /// The newest backup of a log, where what it says of the log is locked by keys that this host does not have.
 pub(super) fn unproven<'l>(source: &SourceName, listing: &'l Listing, lineage: &Lineage) -> Option<&'l Backup> {
-    let of_line = listing.backups.iter().filter(|backup| backup.lineage() == *lineage);
+    let of_line = listing.line(lineage);
     let has = |backup: &&Backup, is: fn(&SourceRecord) -> bool| {
         backup
             .record
@@ -251,19 +270,38 @@ fn epoch_lost(name: &str) -> Diagnostic {
     .help("nothing is to be done; keep the state folder, so that the next backup stores only what has changed")
 }
 
-fn recipients_changed(name: &str) -> Diagnostic {
+/// Whether something could be sealed to these: without a key its header is all there is to see.
+pub(super) fn seems_sealed_to(sealed: &[u8], recipients: &[Recipient]) -> bool {
+    let mut distinct: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let said = age::count_recipients(sealed);
+    said.is_ok_and(|said| said == distinct.len() || said == recipients.len())
+}
+
+/// The help where a key object is not what it should be.
+pub(super) const LOOK_AT_KEYS: &str = "`strongroom keys show --identity FILE` tells which epochs open; move the object away, and \
+    let someone who has a key run `strongroom keys add`";
+
+fn recipients_changed(why: &str) -> Diagnostic {
     Diagnostic::warning(
         Code::RecipientsChanged,
         "backups are sealed to other recipients than the environment names",
     )
-    .why(format!(
-        "the keys of epoch {name} were sealed to the recipients of then"
-    ))
-    .state("the backup goes on, and opens for those")
+    .why(why)
+    .state("the backup goes on, and opens for those that its keys were sealed to")
     .help(
         "for a new recipient: `strongroom keys add` by someone who has a key; where one must not read what comes: \
          `strongroom keys rotate`, after which the next backup stores everything anew",
     )
+}
+
+pub(super) fn other_key(target: &TargetName, object: &str) -> Diagnostic {
+    let what = format!("target `{target}`: `{object}` is not the one that this host knows");
+    Diagnostic::warning(Code::Damaged, what)
+        .why("someone else may have sealed the same keys at the same moment, or it was changed")
+        .state("the backup opens for those that this host sealed its keys to")
+        .help(LOOK_AT_KEYS)
 }
 
 fn identity_on_host() -> Diagnostic {

@@ -81,8 +81,8 @@ impl Runner<'_> {
         let is_log = |source: &&Source| matches!(source.kind, SourceKind::AppendLog(_));
         let mut logs = Logs::default();
         for source in snapshot.source.iter().filter(is_log) {
-            let of_line = listing.backups.iter().filter(|backup| backup.lineage() == *lineage);
-            let backup = of_line
+            let backup = listing
+                .line(lineage)
                 .filter(|backup| head_in(backup, &source.name).is_some())
                 .max_by_key(|backup| (backup.record.sequence, backup.record.id.clone()));
             let (restored, note) = self.restored(source, listing, lineage);

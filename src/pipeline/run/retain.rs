@@ -7,13 +7,14 @@ use crate::archive::retention::{self, Chosen, HeldBack, Known, Rules};
 use crate::archive::survey::Survey;
 use crate::archive::sweep::{Amount, SweepError, Sweeper, Swept};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::id::{EnvName, TargetName};
+use crate::id::{BackupId, EnvName, TargetName};
 use crate::outcome::Table;
 use crate::steps::retain::Retain;
 use crate::target::Target;
 use crate::units::{ByteCount, Share};
 
 use super::evidence::Told;
+use super::signing::unsigned;
 use super::sweeping::{self, held_back};
 use super::{Failure, Runner};
 
@@ -129,10 +130,12 @@ impl Runner<'_> {
         };
         let mut known = known_of(sweeper.survey(), &record.environment);
         known.confirmed = Some(record.id.clone());
+        let line = backups.iter().filter(|backup| backup.lineage() == lineage);
+        known.unsigned = unsigned(self.plan.environment(), line).await;
         if settings.min_verified() > 0 {
             known.verified = self.evidence.verified_in(target.name())?;
         }
-        for warning in not_whole(&known, &backups, &lineage, target.name()) {
+        for warning in uncounted(&known, &backups, &lineage, target.name()) {
             self.warn(warning);
         }
         let rules = Rules {
@@ -201,10 +204,28 @@ pub(super) fn known_of(survey: &Survey, environment: &EnvName) -> Known {
     }
 }
 
-/// A warning for each backup of the line that is not whole.
-pub(super) fn not_whole(known: &Known, backups: &[Backup], lineage: &Lineage, target: &TargetName) -> Vec<Diagnostic> {
-    let line = backups.iter().filter(|backup| backup.lineage() == *lineage);
-    let lacking = line.filter_map(|backup| Some((&backup.record.id, known.incomplete.get(&backup.record.id)?)));
+/// A warning for each backup of the line that is not whole, and one for those that nobody trusted signed.
+pub(super) fn uncounted(known: &Known, backups: &[Backup], lineage: &Lineage, target: &TargetName) -> Vec<Diagnostic> {
+    let line = || backups.iter().filter(|backup| backup.lineage() == *lineage);
+    let unsigned: Vec<&BackupId> = line()
+        .map(|backup| &backup.record.id)
+        .filter(|id| known.unsigned.contains(*id))
+        .collect();
+    let unsigned = unsigned.last().map(|newest| {
+        let what = match unsigned.len() {
+            1 => format!("target `{target}`: backup `{newest}` is not signed by anyone who is trusted"),
+            count => format!(
+                "target `{target}`: {count} backups up to `{newest}` are not signed by anyone who is trusted"
+            ),
+        };
+        Diagnostic::warning(Code::Unsigned, what)
+            .state("no rule counts them, and they were not removed")
+            .help(
+                "name who made them under `[signers]`; what was made before signing began, or by somebody else, goes with \
+                 `strongroom forget`",
+            )
+    });
+    let lacking = line().filter_map(|backup| Some((&backup.record.id, known.incomplete.get(&backup.record.id)?)));
     lacking
         .map(|(id, lacks)| {
             Diagnostic::warning(
@@ -214,6 +235,7 @@ pub(super) fn not_whole(known: &Known, backups: &[Backup], lineage: &Lineage, ta
             .state("no rule counts it, and it was not removed")
             .help("copy what is missing from another target, or let the backup go: `strongroom forget`")
         })
+        .chain(unsigned)
         .collect()
 }
 

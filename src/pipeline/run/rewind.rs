@@ -43,6 +43,15 @@ fn log_in<'r>(record: &'r Record, name: &SourceName) -> Option<(&'r SourceRecord
     Some((source, source.log_head.as_ref()?))
 }
 
+/// The sources of a record that are logs: those that were when it was made, and those that are here now, whatever they were then.
+fn logs_of<'r>(record: &'r Record, here: &[Source]) -> impl Iterator<Item = &'r SourceRecord> {
+    let is_log = |source: &Source| matches!(source.kind, SourceKind::AppendLog(_));
+    record.sources.iter().filter(move |source| {
+        let is_here = here.iter().any(|here| here.name == source.name && is_log(here));
+        is_here || source.log_head.is_some()
+    })
+}
+
 impl Runner<'_> {
     /// Compares each log with the one that it would replace, before anything is replaced.
     ///
@@ -50,20 +59,18 @@ impl Runner<'_> {
     /// journalled. Any other log with fewer or other records, and any in a protected environment, must be named by the
     /// operator.
     pub(super) async fn check_rewinds(&mut self, record: &Record, placing: &[Placing]) -> Result<(), Failure> {
-        let unknown = self
-            .options
-            .rewind_logs
-            .iter()
-            .find(|name| log_in(record, name).is_none());
+        let described = sources_here(self.plan, self.context, record).unwrap_or_default();
+        let logs: Vec<&SourceRecord> = logs_of(record, &described).collect();
+        let log = |name: &SourceName| logs.iter().find(|source| source.name == *name).copied();
+        let unknown = self.options.rewind_logs.iter().find(|name| log(name).is_none());
         if let Some(name) = unknown {
-            let logs = record.sources.iter().filter(|source| source.log_head.is_some());
-            let problem = super::logs::not_a_log("--rewind-log", name, logs.map(|source| &source.name));
+            let names = logs.iter().map(|source| &source.name);
+            let problem = super::logs::not_a_log("--rewind-log", name, names);
             return Err(vec![problem.state(UNTOUCHED)]);
         }
-        let described = sources_here(self.plan, self.context, record).unwrap_or_default();
         let mut rewound = Vec::new();
         for item in placing {
-            let Some((source, _)) = log_in(record, &item.name) else {
+            let Some(source) = log(&item.name) else {
                 continue;
             };
             let here = described.iter().find(|here| here.name == item.name);

@@ -1,14 +1,19 @@
 //! The key by which this host signs what it makes, and the check of what others signed.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
+use futures::StreamExt as _;
+
 use crate::archive::record::Record;
-use crate::archive::signature;
+use crate::archive::repository::{Backup, Lineage, Listing};
+use crate::archive::signature::{self, SignatureError};
 use crate::crypto::note::{Signer, Verifier};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
-use crate::limits;
+use crate::id::BackupId;
+use crate::limits::{self, SURVEY_READS};
 use crate::pipeline::environment::Environment;
 use crate::target::Target;
 
@@ -78,7 +83,72 @@ pub async fn check_signed(
     }
 }
 
+/// Whether one of `trusted` signed a backup, by what any of its targets says; else why it is not known to be so.
+async fn is_signed(backup: &Backup, trusted: &[Verifier]) -> Result<(), SignatureError> {
+    let mut error = SignatureError::Missing(backup.record.id.clone());
+    for target in &backup.targets {
+        match signature::check(target, &backup.record, &backup.bytes, trusted).await {
+            Ok(_) => return Ok(()),
+            // A target that does not answer leaves it open.
+            Err(found) if !matches!(error, SignatureError::Target { .. }) => error = found,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+/// Which of these backups nobody of `[signers]` signed, as far as their targets say; none where the environment names nobody.
+/// One read for each.
+pub(super) async fn unsigned<'b>(
+    environment: &Environment,
+    backups: impl Iterator<Item = &'b Backup>,
+) -> BTreeSet<BackupId> {
+    let trusted = &signers(environment);
+    if trusted.is_empty() {
+        return BTreeSet::new();
+    }
+    let checks = backups.map(|backup| async move {
+        // Where the target does not say who made it, it is not counted, so that more stay.
+        let error = is_signed(backup, trusted).await.err();
+        error.map(|_| backup.record.id.clone())
+    });
+    let checked = futures::stream::iter(checks).buffer_unordered(SURVEY_READS);
+    checked.filter_map(std::future::ready).collect().await
+}
+
 impl Runner<'_> {
+    /// Takes out of a line what nobody trusted signed, from the newest down to the first that someone did: `[signers]` or this
+    /// host itself. Nothing where the environment names nobody.
+    ///
+    /// # Errors
+    /// When no target says who signed one: then it is not known which is the newest.
+    pub(super) async fn distrust(&mut self, listing: &mut Listing, lineage: &Lineage) -> Result<(), Failure> {
+        let mut trusted = signers(self.plan.environment());
+        if trusted.is_empty() {
+            return Ok(());
+        }
+        // Without a key that can be read there will be no backup; that is told where it is needed.
+        let own = host_signer(&state_path(self.plan)).ok().flatten();
+        trusted.extend(own.map(|signer| signer.verifier()));
+        let mut newest_first: Vec<&Backup> = listing.line(lineage).collect();
+        newest_first.sort_by(|a, b| b.rank().cmp(&a.rank()));
+        let mut distrusted = Vec::new();
+        for backup in newest_first {
+            match is_signed(backup, &trusted).await {
+                Ok(()) => break,
+                Err(error @ SignatureError::Target { .. }) => {
+                    return Err(vec![Diagnostic::of(&error).state(NO_BACKUP)]);
+                }
+                Err(_) => distrusted.push(backup.record.id.clone()),
+            }
+        }
+        if let Some(newest) = distrusted.first() {
+            self.warn(not_gone_on_from(newest, distrusted.len()));
+        }
+        listing.distrusted = distrusted.into_iter().collect();
+        Ok(())
+    }
+
     /// The key that this host signs with; made when it first signs.
     pub(super) fn signer(&mut self) -> Result<Signer, Failure> {
         let state = state_path(self.plan);
@@ -100,4 +170,18 @@ impl Runner<'_> {
         self.evidence.signer_made(&signer.verifier().to_string())?;
         Ok(signer)
     }
+}
+
+fn not_gone_on_from(newest: &BackupId, count: usize) -> Diagnostic {
+    let what = match count {
+        1 => format!("backup `{newest}` is not signed by anyone who is trusted"),
+        _ => format!(
+            "backup `{newest}` and {} before it are not signed by anyone who is trusted",
+            count - 1
+        ),
+    };
+    Diagnostic::warning(Code::Unsigned, what)
+        .why("the newest backup of this line should be one that this host or one of `[signers]` made")
+        .state("this backup goes on from the newest that one of them signed, or from none")
+        .help("find out who wrote them; what nobody should have put there goes with `strongroom forget`")
 }

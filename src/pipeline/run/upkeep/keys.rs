@@ -1,5 +1,8 @@
 //! `keys show`, `keys add`, `keys rotate`: the epochs that backups are sealed in, and for whom their keys are sealed.
 
+mod show;
+mod whose;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,18 +10,20 @@ use bytes::Bytes;
 
 use crate::archive::epoch::{self, HostEpoch, KEY_OBJECT_MAX};
 use crate::archive::keys::EpochKeys;
-use crate::archive::{layout, repository};
+use crate::archive::layout;
 use crate::crypto::age::{AgeError, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::{Outcome, Table};
-use crate::target::{Target, TargetError};
+use crate::target::{Created, Target, TargetError};
 
-use super::super::epochs::{Kept, not_kept, repository_id};
+use super::super::epochs::{Kept, not_kept, repository_id, seems_sealed_to};
 use super::super::fence::Act;
 use super::super::opening::Opener;
-use super::super::signing::host_signer;
 use super::super::stores::{Keys, state_of};
 use super::{Failure, Keeper, Upkeep};
+
+use show::show;
+use whose::Whose;
 
 const UNTOUCHED: &str = "no key was changed";
 
@@ -150,16 +155,16 @@ impl Keeper<'_> {
     async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
         let targets = self.all_targets().await?;
-        let epochs = found(&targets).await?;
+        let repository = repository_id(&targets)
+            .await
+            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
+        let mut kept = self.kept(&repository)?;
+        let epochs = self.own(&targets, &kept).await?;
         let Some(first) = epochs.keys().next() else {
             return Err(vec![nothing_sealed(self.upkeep)]);
         };
         let identities = identities(self.upkeep, identity, first).await?;
         self.confirm(&ADD).await?;
-        let repository = repository_id(&targets)
-            .await
-            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
-        let mut kept = self.kept(&repository)?;
         let (mut rows, mut closed) = (Vec::new(), Vec::new());
         for (name, found) in &epochs {
             self.check_stop("the keys sealed so far open for the new recipients too")?;
@@ -176,6 +181,29 @@ impl Keeper<'_> {
         if closed.is_empty() { Ok(()) } else { Err(closed) }
     }
 
+    /// The epochs that are this environment's alone: its records name them, or its host has them. What lies in the targets
+    /// beside them is left alone, and so is what backups of another environment are sealed in.
+    async fn own(&mut self, targets: &[Target], kept: &Kept) -> Result<BTreeMap<String, Found>, Failure> {
+        let mut epochs = found(targets).await?;
+        let whose = Whose::look(targets, self.upkeep.name).await?;
+        let all = epochs.len();
+        epochs.retain(|name, _| whose.is_named_here(name) || kept.epochs.chunk_key(name).is_some());
+        let refused: Vec<(String, Diagnostic)> = epochs
+            .keys()
+            .filter_map(|name| Some((name.clone(), whose.refusal(name)?)))
+            .collect();
+        for (name, refusal) in refused {
+            epochs.remove(&name);
+            self.warn(refusal);
+        }
+        let left = all - epochs.len();
+        if left > 0 {
+            let text = format!("{left} epochs that are not, or not only, of `{}`", self.upkeep.name);
+            self.outcome.field("left-alone", "left alone", text, left);
+        }
+        Ok(epochs)
+    }
+
     /// Seals the keys of an epoch to `recipients` in every target; gives in how many they were put.
     async fn seal_anew(
         &mut self,
@@ -188,13 +216,10 @@ impl Keeper<'_> {
         let (name, sealed) = epoch::seal_keys(keys, recipients, created).map_err(|error| vec![unmade(error)])?;
         // All targets and the host have the same bytes: those that one of them has already.
         let there = found.objects.get(&name).map(Vec::as_slice).unwrap_or_default();
-        let sealed: Bytes = match there.first().and_then(|place| targets.get(*place)) {
-            Some(target) => target
-                .read(&name, KEY_OBJECT_MAX)
-                .await
-                .map_err(|error| failed(target, &error))?,
-            None => sealed,
-        };
+        let known = self
+            .sound(&name, recipients, there.iter().filter_map(|place| targets.get(*place)))
+            .await?;
+        let sealed = known.unwrap_or(sealed);
         let wanting: Vec<&Target> = targets
             .iter()
             .enumerate()
@@ -204,10 +229,12 @@ impl Keeper<'_> {
             self.evidence.keys_sealed(&keys.name, recipients, &wanting)?;
         }
         for target in &wanting {
-            target
-                .create(&name, sealed.clone())
-                .await
-                .map_err(|error| failed(target, &error))?;
+            let created = target.create(&name, sealed.clone()).await;
+            if created.map_err(|error| failed(target, &error))? == Created::New {
+                continue;
+            }
+            // Another one did the same meanwhile. Either serves; a backup tells of it where they differ.
+            self.sound(&name, recipients, std::iter::once(*target)).await?;
         }
         let host = kept.epochs.0.iter_mut().find(|epoch| epoch.name == keys.name);
         if let Some(host) = host.filter(|host| host.objects.iter().all(|(object, _)| *object != name)) {
@@ -216,6 +243,24 @@ impl Keeper<'_> {
                 .map_err(|error| vec![not_kept(&error, "the targets have the keys, the host does not know")])?;
         }
         Ok(wanting.len())
+    }
+
+    /// The first of the objects of a name that could be sealed to these recipients; the others are told.
+    async fn sound<'t>(
+        &mut self,
+        name: &str,
+        recipients: &[Recipient],
+        targets: impl Iterator<Item = &'t Target>,
+    ) -> Result<Option<Bytes>, Failure> {
+        let mut sound = None;
+        for target in targets {
+            match target.read(name, KEY_OBJECT_MAX).await {
+                Ok(bytes) if seems_sealed_to(&bytes, recipients) => drop(sound.get_or_insert(bytes)),
+                Ok(_) | Err(TargetError::TooLarge { .. }) => self.warn(unsound(target, name)),
+                Err(error) => return Err(failed(target, &error)),
+            }
+        }
+        Ok(sound)
     }
 
     async fn rotate(&mut self) -> Result<(), Failure> {
@@ -286,6 +331,16 @@ fn not_opened(epoch: &str) -> Diagnostic {
     .help("give an identity that opens them: `--identity FILE`")
 }
 
+fn unsound(target: &Target, object: &str) -> Diagnostic {
+    let what = format!(
+        "target `{}`: `{object}` is nothing that is sealed to so many",
+        target.name()
+    );
+    Diagnostic::warning(Code::Damaged, what)
+        .state("it was left as it is; the new recipients may not open backups there")
+        .help("move the object away, and do it again")
+}
+
 fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recipients: usize) {
     let sealed = rows.iter().filter(|(_, _, places)| *places > 0).count();
     outcome.headline = match sealed {
@@ -306,141 +361,4 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
             .map(|(epoch, created, places)| vec![epoch.clone(), created.clone(), places.to_string()])
             .collect(),
     });
-}
-
-/// One epoch as it is shown.
-struct Shown {
-    name: String,
-    created: String,
-    /// `in use`, `past` or nothing.
-    here: &'static str,
-    targets: Vec<String>,
-    backups: usize,
-    /// `None` where no identity is at hand.
-    opens: Option<bool>,
-}
-
-async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result<Outcome, Failure> {
-    let (targets, mut warnings) = upkeep.targets(&[]).await?;
-    let listing = repository::list(&targets, upkeep.name).await;
-    warnings.extend(listing.warnings);
-    let mut epochs = found(&targets).await?;
-    let repository = repository_id(&targets).await.map_err(|problem| vec![problem])?;
-    let host = hosts(upkeep, &repository)?;
-    for epoch in &host {
-        epochs.entry(epoch.name.clone()).or_default();
-    }
-    let identities = match (identity, epochs.keys().next()) {
-        (Some(file), Some(first)) => Some(identities(upkeep, Some(file), first).await?),
-        _ => None,
-    };
-    let mut shown = Vec::new();
-    for (name, found) in &epochs {
-        let opened = match &identities {
-            Some(identities) => Some(opened(&targets, name, found, identities).await?),
-            None => None,
-        };
-        let of_host = host.iter().find(|epoch| epoch.name == *name);
-        let created = of_host.map(|epoch| epoch.created.clone());
-        let told = opened
-            .as_ref()
-            .and_then(|opened| opened.as_ref().map(|(_, created)| created.clone()));
-        let used = host.last().is_some_and(|epoch| epoch.name == *name);
-        shown.push(Shown {
-            name: name.clone(),
-            created: created.or(told).unwrap_or_default(),
-            here: match (used, of_host.is_some()) {
-                (true, _) => "in use",
-                (false, true) => "past",
-                (false, false) => "",
-            },
-            targets: found
-                .places()
-                .iter()
-                .filter_map(|place| Some(targets.get(*place)?.name().to_string()))
-                .collect(),
-            backups: listing
-                .backups
-                .iter()
-                .filter(|backup| backup.record.epoch.as_ref() == Some(name))
-                .count(),
-            opens: opened.map(|opened| opened.is_some()),
-        });
-    }
-    shown.sort_by(|a, b| (&a.created, &a.name).cmp(&(&b.created, &b.name)));
-    let mut outcome = describe(upkeep, &shown)?;
-    outcome.diagnostics.extend(warnings);
-    Ok(outcome)
-}
-
-/// The epochs of this host; none where it has no state of this environment.
-fn hosts(upkeep: &Upkeep<'_>, repository: &str) -> Result<Vec<HostEpoch>, Failure> {
-    let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
-    let epochs = Kept::look(&state, repository).map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
-    Ok(epochs.0)
-}
-
-fn describe(upkeep: &Upkeep<'_>, shown: &[Shown]) -> Result<Outcome, Failure> {
-    let what = match shown.len() {
-        0 => format!("no backup of `{}` was sealed yet", upkeep.name),
-        1 => "1 epoch".into(),
-        count => format!("{count} epochs"),
-    };
-    let mut outcome = Outcome::new("keys", what);
-    let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
-    let signer = host_signer(&state).map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
-    if let Some(signer) = signer {
-        let key = signer.verifier().to_string();
-        outcome.field("signer", "this host signs as", key.clone(), &key);
-    }
-    let recipients: Vec<String> = upkeep
-        .environment
-        .encryption
-        .recipients
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    if !recipients.is_empty() {
-        outcome.field("recipients", "recipients", recipients.join(", "), &recipients);
-    }
-    let list = shown.iter().map(|one| {
-        serde_json::json!({
-            "epoch": one.name, "created": one.created, "here": one.here, "targets": one.targets, "backups": one.backups, "opens": one.opens,
-        })
-    });
-    outcome.json.insert("epochs".into(), list.collect());
-    if shown.is_empty() {
-        return Ok(outcome);
-    }
-    outcome.tables.push(Table {
-        title: String::new(),
-        columns: ["epoch", "made", "on this host", "targets", "backups", "opens"]
-            .map(String::from)
-            .to_vec(),
-        rows: shown.iter().map(row).collect(),
-    });
-    Ok(outcome)
-}
-
-fn row(one: &Shown) -> Vec<String> {
-    let opens = match one.opens {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "not tried",
-    };
-    let or_dash = |text: &str| {
-        if text.is_empty() {
-            "-".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    vec![
-        one.name.clone(),
-        or_dash(&one.created),
-        or_dash(one.here),
-        or_dash(&one.targets.join(", ")),
-        one.backups.to_string(),
-        opens.to_owned(),
-    ]
 }

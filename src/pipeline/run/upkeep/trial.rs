@@ -21,7 +21,8 @@ use crate::target::Target;
 use crate::units::{ByteCount, Share};
 
 use super::super::evidence::verified_in;
-use super::super::retain::{NO_RULE, backups_of, known_of, not_whole, retention_held_back};
+use super::super::retain::{NO_RULE, backups_of, known_of, retention_held_back, uncounted};
+use super::super::signing::unsigned;
 use super::super::stores::state_of;
 use super::super::sweeping::held_back;
 use super::{Failure, Upkeep};
@@ -105,10 +106,15 @@ impl Answer {
                 .await
                 .map_err(|error| vec![Diagnostic::of(&error)])?;
             let Some(survey) = survey else { continue };
+            let backups = backups_of(&survey, upkeep.name);
+            let known = Known {
+                unsigned: unsigned(upkeep.environment, backups.iter()).await,
+                ..known_of(&survey, upkeep.name)
+            };
             let place = Surveyed {
                 target: &target,
-                backups: backups_of(&survey, upkeep.name),
-                known: known_of(&survey, upkeep.name),
+                backups,
+                known,
                 survey,
             };
             let mut gone = BTreeSet::new();
@@ -151,7 +157,7 @@ impl Answer {
         lines.dedup();
         let mut gone = BTreeSet::new();
         for line in lines {
-            warnings.extend(not_whole(&known, &place.backups, &line, target));
+            warnings.extend(uncounted(&known, &place.backups, &line, target));
             match retention::choose(&place.backups, &line, &rules, &known) {
                 Ok(chosen) => {
                     let removed = chosen.remove.iter().map(|backup| &backup.record);

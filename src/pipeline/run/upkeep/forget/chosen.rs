@@ -96,7 +96,7 @@ fn listing(environment: &EnvName, places: &[Place], warnings: &mut Vec<Diagnosti
     }
     Listing {
         backups: found.into_values().collect(),
-        warnings: Vec::new(),
+        ..Listing::default()
     }
 }
 
