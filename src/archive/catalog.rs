@@ -502,8 +502,12 @@ mod tests {
             let mut text = SegmentText::default();
             text.push(&Line::Entry(Box::new(file))).unwrap();
             let (plain, _) = text.take().unwrap().unwrap();
-            let Some(Ok(Line::Entry(read))) = read_segment(&plain).next() else { panic!() };
-            let Some(Place::Packs(packs)) = read.place else { panic!() };
+            let Some(Ok(Line::Entry(read))) = read_segment(&plain).next() else {
+                panic!()
+            };
+            let Some(Place::Packs(packs)) = read.place else {
+                panic!()
+            };
             assert_eq!(packs.chunks.len(), listed_chunks);
         }
     }

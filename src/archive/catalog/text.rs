@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use base64::Engine;
 
-use super::{BASE64, CHUNK_BYTES, Line, Listed, Place, TABLE, Table, Written, WrittenKind, bytes_out, full_path, write_entry};
+use super::{
+    BASE64, CHUNK_BYTES, Line, Listed, Place, TABLE, Table, Written, WrittenKind, bytes_out, full_path, write_entry,
+};
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnose};
 use crate::limits::{CATALOG_LINE_MAX, CHUNKS_LISTED_MAX, SEGMENT_CLOSED, SEGMENT_MAX};
