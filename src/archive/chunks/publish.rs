@@ -97,8 +97,10 @@ pub struct Used {
 
 /// A catalog, stored.
 pub struct Published {
-    /// The base's segments.
+    /// The base's segments, taken over or written anew.
     pub segments: Vec<SegmentRecord>,
+    /// Whether they were.
+    pub origin: Origin,
     /// The patch's segments.
     pub patch: Vec<SegmentRecord>,
     /// Every pack that the backup uses.
@@ -320,9 +322,9 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
     }
 
     fn finish(mut self, kept: Option<&Record>, totals: &Totals) -> (Published, PendingIndex) {
-        let (segments, patch) = match kept {
-            Some(record) => (record.segments.clone(), self.segments.made),
-            None => (self.segments.made, Vec::new()),
+        let (segments, patch, origin) = match kept {
+            Some(record) => (record.segments.clone(), self.segments.made, Origin::Reused),
+            None => (self.segments.made, Vec::new(), Origin::New),
         };
         // What is used of the packs that were there before was counted when the items went by.
         for (live, number) in totals.live.iter().zip(&self.numbers.old) {
@@ -353,6 +355,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         };
         let published = Published {
             segments,
+            origin,
             patch,
             used: used.collect(),
         };
