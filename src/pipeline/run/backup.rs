@@ -24,6 +24,7 @@ use crate::units::ByteCount;
 use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::epochs::{log_unproven, unproven};
 use super::logs;
+use super::sequence::next_sequence;
 use super::{Failure, Runner};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -89,6 +90,8 @@ pub(super) struct Making {
     pub(super) targets: Vec<Target>,
     pub(super) required: usize,
     pub(super) doomed: Arc<Doomed>,
+    /// The new backup's number in its line.
+    pub(super) sequence: u64,
     /// What everything is sealed to.
     pub(super) epoch: Option<Arc<HostEpoch>>,
 }
@@ -121,6 +124,7 @@ impl<'p> Runner<'p> {
             pipeline: self.plan.pipeline().clone(),
             instance: self.instance(),
         };
+        let sequence = next_sequence(&listing, &lineage)?;
         let epochs = if pending.sealed {
             self.epochs(&targets, &listing, &lineage).await?
         } else {
@@ -143,10 +147,11 @@ impl<'p> Runner<'p> {
             targets,
             required,
             doomed,
+            sequence,
             epoch: epochs.current().filter(|_| pending.sealed).cloned().map(Arc::new),
         };
         let packed = if pending.deduplicate.is_some() {
-            self.store_chunks(&pending, making, &listing, &lineage, capture).await
+            self.store_chunks(&pending, making, (&listing, &lineage), capture).await
         } else {
             let packed = self.pack_archive(&pending, making, capture).await;
             packed.map(|packed| (packed, None))
@@ -161,7 +166,9 @@ impl<'p> Runner<'p> {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
         let kept = std::mem::take(&mut packed.captured.kept_logs);
-        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
+        let stored = self
+            .complete(packed, required, (&listing, lineage.clone()), (id, sequence))
+            .await?;
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
@@ -214,12 +221,10 @@ impl<'p> Runner<'p> {
         &mut self,
         packed: Packed<Captures>,
         required: usize,
-        listing: &Listing,
-        lineage: Lineage,
-        id: BackupId,
+        (listing, lineage): (&Listing, Lineage),
+        (id, sequence): (BackupId, u64),
     ) -> Result<Stored, Failure> {
         let parent = listing.newest(&lineage);
-        let sequence = parent.map_or(1, |backup| backup.record.sequence.saturating_add(1));
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();
