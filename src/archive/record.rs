@@ -50,6 +50,9 @@ pub struct Record {
     /// The name of the key that content and catalog are sealed to; absent where they are not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
+    /// Tells the epoch's chunk key from any other, and nothing of it; absent where nothing is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_check: Option<String>,
     /// The catalog's segments, in order.
     pub segments: Vec<SegmentRecord>,
     /// Segments with the lines that have changed since those of `segments` were written, in the same order.

@@ -249,6 +249,7 @@ impl<'p> Runner<'p> {
                 archive: packed.archive(),
                 packs: packed.packs(),
                 epoch: packed.epoch.as_ref().map(|epoch| epoch.name.clone()),
+                epoch_check: packed.epoch.as_ref().map(|epoch| epoch.chunk_key.check()),
                 segments: packed.segments.clone(),
                 patch: packed.patch.clone(),
                 refs,
