@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn a_memory_that_is_not_older_than_the_new_backup_is_no_base() {
         let footer = |base, sequence| Footer {
-            base,
             sequence,
+            base,
             ..Footer::default()
         };
         assert!(is_before(&footer(3, 7), 8));

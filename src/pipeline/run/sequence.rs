@@ -59,7 +59,7 @@ mod tests {
     fn a_number_goes_up_by_one_and_where_there_is_none_above_it_the_backup_is_refused() {
         let lineage = Lineage {
             pipeline: "backup".parse().unwrap(),
-            instance: "host".parse().unwrap(),
+            instance: crate::id::Instance::new("host"),
         };
         let next = |sequences: &[u64]| next_sequence(&listing(sequences), &lineage);
         assert_eq!(next(&[]).unwrap(), 1);
