@@ -119,14 +119,11 @@ impl<'p> Runner<'p> {
             }
         };
         let footer = index.footer();
-        if !is_before(footer, making.sequence) {
-            self.forgotten("it says that it is not older than the backup that is being made");
-            return None;
-        }
         let remembered = |backup: &&Backup| {
             Some(&backup.record.id) == footer.backup.as_ref()
                 && footer.record == Some(Digest::of(&backup.bytes))
                 && footer.sequence == backup.record.sequence
+                && is_before(footer, making.sequence)
                 && backup.lineage() == *lineage
                 // What is sealed to other keys cannot be shared with.
                 && backup.record.epoch.as_ref() == making.epoch.as_ref().map(|epoch| &epoch.name)
