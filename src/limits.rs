@@ -46,12 +46,22 @@ pub const RACY_SECONDS: i64 = 2;
 pub const PAGES_RUN_SHARE: u64 = 2;
 /// Tries to read a file that changes under the reader, the first one included.
 pub const READ_TRIES: u32 = 3;
-/// Bytes of plain text in one catalog segment that a reader takes: the writer's mean is 400 KiB.
+/// Bytes of plain text at which a catalog segment is closed: half of what a reader takes. The mean is 400 KiB.
+pub const SEGMENT_CLOSED: usize = 32 << 20;
+/// Bytes of plain text in one catalog segment that a reader takes, the recover script too: only one line can be more than
+/// `SEGMENT_CLOSED`, by its table of packs.
 pub const SEGMENT_MAX: usize = 64 << 20;
 /// Bytes of plain text of segments that a reader keeps for its next look: the few around the place that it is at.
 pub const SEGMENTS_KEPT_BYTES: usize = 8 << 20;
-/// Bytes of one line of a catalog: a path, its attributes and 64 KiB of each in base64.
-pub const CATALOG_LINE_MAX: usize = 4 << 20;
+/// Bytes of one line of a catalog, for writers and readers: `CONTENT_RUNS_MAX` stretches of about 21 bytes, and as many frames of 4
+/// MiB as 2 TiB have. A reader holds five times as much while it reads one.
+pub const CATALOG_LINE_MAX: usize = 32 << 20;
+/// Chunks of a file that its line lists, 27 bytes each: those of 16 GiB. They are a hint, so more are left out.
+pub const CHUNKS_LISTED_MAX: usize = 65_536;
+/// Stretches of packs that a file may lie in before its rest is stored anew, in few; with half of them it is stored anew whole when
+/// it changes. Its line stays within `CATALOG_LINE_MAX`. A file of 250 GiB whose chunks are all scattered, a database of 10 GiB
+/// after a day that changed a quarter of its pages here and there.
+pub const CONTENT_RUNS_MAX: usize = 1_000_000;
 /// Bytes of a record, of a `sums` or a `refs` object after unpacking.
 pub const RECORD_MAX: usize = 16 << 20;
 /// Bytes of plain text in a `refs` object: 16 MiB packs of a repository of 20 TiB.

@@ -3,14 +3,14 @@
 //! Keys stand in a fixed order. Bytes that are not UTF-8 stand in base64 under a key that ends in `-b64`.
 
 mod read;
-
-use std::collections::HashMap;
+mod text;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 pub use read::read_segment;
+pub use text::{LineError, Segment, SegmentText};
 
 use crate::crypto::Digest;
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
@@ -213,96 +213,6 @@ struct Table {
 /// How a table begins.
 const TABLE: &[u8] = b"{\"packs\":";
 
-/// The text of a segment under way. Packs are named once, in a table on its first line.
-#[derive(Debug, Default)]
-pub struct SegmentText {
-    packs: Vec<Digest>,
-    numbers: HashMap<Digest, u32>,
-    text: Vec<u8>,
-    lines: u64,
-}
-
-impl SegmentText {
-    /// Adds a line.
-    ///
-    /// # Errors
-    /// Never with entries that a capture makes; the serializer's own error otherwise.
-    pub fn push(&mut self, line: &Line) -> serde_json::Result<()> {
-        let written = match line {
-            Line::Entry(listed) => self.write_entry(listed),
-            Line::Gone { source, path } => {
-                let (path, path_b64) = bytes_out(&full_path(source, path));
-                Written {
-                    path,
-                    path_b64,
-                    kind: WrittenKind::Gone,
-                    ..Written::default()
-                }
-            }
-            Line::Superseded { at, length } => Written {
-                kind: WrittenKind::Superseded,
-                stretch: Some((*at, *length)),
-                ..Written::default()
-            },
-        };
-        serde_json::to_writer(&mut self.text, &written)?;
-        self.text.push(b'\n');
-        self.lines += 1;
-        Ok(())
-    }
-
-    fn number(&mut self, pack: Digest) -> u32 {
-        let next = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
-        let packs = &mut self.packs;
-        *self.numbers.entry(pack).or_insert_with(|| {
-            packs.push(pack);
-            next
-        })
-    }
-
-    fn write_entry(&mut self, listed: &Listed) -> Written {
-        let mut written = write_entry(listed);
-        match &listed.place {
-            None => {}
-            Some(Place::Archive(data)) => written.data = Some(*data),
-            Some(Place::Packs(packs)) => {
-                written.page = packs.page;
-                for run in &packs.runs {
-                    written.runs.push((self.number(run.pack), run.offset, run.length));
-                }
-                if !packs.chunks.is_empty() {
-                    let mut bytes = Vec::with_capacity(packs.chunks.len() * CHUNK_BYTES);
-                    for (length, id) in &packs.chunks {
-                        bytes.extend_from_slice(&length.to_le_bytes());
-                        bytes.extend_from_slice(id);
-                    }
-                    written.chunks = Some(BASE64.encode(bytes));
-                }
-            }
-        }
-        written
-    }
-
-    /// The text and the number of its lines without the table; `None` where there is no line. Begins anew.
-    ///
-    /// # Errors
-    /// Never in practice; the serializer's own error.
-    pub fn take(&mut self) -> serde_json::Result<Option<(Vec<u8>, u64)>> {
-        if self.lines == 0 {
-            return Ok(None);
-        }
-        let Self { packs, text, lines, .. } = std::mem::take(self);
-        if packs.is_empty() {
-            return Ok(Some((text, lines)));
-        }
-        let mut whole = Vec::with_capacity(text.len() + packs.len() * 70);
-        serde_json::to_writer(&mut whole, &Table { packs })?;
-        whole.push(b'\n');
-        whole.extend_from_slice(&text);
-        Ok(Some((whole, lines)))
-    }
-}
-
 /// Bytes of a chunk in the list of chunks: its length, little-endian, and its id.
 const CHUNK_BYTES: usize = 4 + 16;
 
@@ -497,5 +407,108 @@ mod tests {
         let read: Vec<Line> = read_segment(&plain).map(Result::unwrap).collect();
         assert_eq!((read.as_slice(), count), (lines.as_slice(), lines.len() as u64));
         assert!(text.take().unwrap().is_none());
+    }
+
+    /// A file whose data lies in `runs` stretches, each of the packs that `pack` says.
+    fn scattered(path: &str, runs: u32, pack: impl Fn(u32) -> Digest) -> Line {
+        let size = u64::from(runs) * 4096;
+        let mut listed = listed(path.as_bytes(), Kind::File { size, extents: None });
+        let run = |n| PackRun {
+            pack: pack(n),
+            offset: 100_000_000 + n * 7,
+            length: 4096,
+        };
+        listed.place = Some(Place::Packs(InPacks {
+            runs: (0..runs).map(run).collect(),
+            chunks: Vec::new(),
+            page: Some(4096),
+        }));
+        Line::Entry(Box::new(listed))
+    }
+
+    #[test]
+    fn whatever_is_written_is_taken_by_the_reader() {
+        use crate::limits::{CATALOG_LINE_MAX, CONTENT_RUNS_MAX, SEGMENT_CLOSED, SEGMENT_MAX};
+        let (one, two, three) = (Digest::of(b"one"), Digest::of(b"two"), Digest::of(b"three"));
+        let few = u32::try_from(CONTENT_RUNS_MAX).unwrap() / 3;
+        let lines = [
+            scattered("a", few, |_| one),
+            scattered("b", few, |n| if n % 2 == 0 { one } else { two }),
+            scattered("c", few, |_| one),
+            scattered("d", few, |_| three),
+            scattered("e", 3 * few, |_| one),
+            scattered("f", 5, |n| Digest::of(&n.to_le_bytes())),
+        ];
+        let (mut text, mut segments) = (SegmentText::default(), Vec::new());
+        for line in &lines {
+            segments.extend(text.push(line).unwrap());
+        }
+        segments.extend(text.take().unwrap());
+        let mut read = Vec::new();
+        for (plain, count) in &segments {
+            assert!(plain.len() <= SEGMENT_MAX);
+            let these: Vec<Line> = read_segment(plain).map(Result::unwrap).collect();
+            assert!(plain.len() <= SEGMENT_CLOSED || these.len() == 1);
+            assert_eq!(these.len() as u64, *count);
+            read.extend(these);
+        }
+        assert!(segments.len() > 1, "too little to close a segment early");
+        assert!(read == lines);
+        // The longest line there is.
+        let longest = |length: usize| {
+            let mut line = listed(b"x", Kind::Link { target: Vec::new() });
+            line.entry.metadata.user = Some("u".repeat(length));
+            Line::Entry(Box::new(line))
+        };
+        let mut text = SegmentText::default();
+        text.push(&longest(1)).unwrap();
+        let (plain, _) = text.take().unwrap().unwrap();
+        let fits = CATALOG_LINE_MAX - plain.len() + 2;
+        text.push(&longest(fits)).unwrap();
+        let (plain, _) = text.take().unwrap().unwrap();
+        assert_eq!(plain.len(), CATALOG_LINE_MAX + 1);
+        assert!(read_segment(&plain).all(|line| line.is_ok()));
+        let refused = text.push(&longest(fits + 1));
+        assert!(matches!(refused, Err(LineError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_line_whose_packs_no_reader_takes_is_refused() {
+        let pack = |n: u32| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_le_bytes());
+            blake3::Hash::from_bytes(bytes).into()
+        };
+        let line = scattered("wide", 800_000, pack);
+        let refused = SegmentText::default().push(&line);
+        assert!(matches!(&refused, Err(LineError::TooLong { path, .. }) if path == "events/wide"));
+    }
+
+    #[test]
+    fn the_chunks_of_a_very_large_file_are_left_out() {
+        use crate::limits::CHUNKS_LISTED_MAX;
+        for (count, listed_chunks) in [(CHUNKS_LISTED_MAX, CHUNKS_LISTED_MAX), (CHUNKS_LISTED_MAX + 1, 0)] {
+            let size = count as u64;
+            let mut file = listed(b"large", Kind::File { size, extents: None });
+            file.place = Some(Place::Packs(InPacks {
+                runs: vec![PackRun {
+                    pack: Digest::of(b"pack"),
+                    offset: 0,
+                    length: u32::try_from(count).unwrap(),
+                }],
+                chunks: vec![(1, [7; 16]); count],
+                page: None,
+            }));
+            let mut text = SegmentText::default();
+            text.push(&Line::Entry(Box::new(file))).unwrap();
+            let (plain, _) = text.take().unwrap().unwrap();
+            let Some(Ok(Line::Entry(read))) = read_segment(&plain).next() else {
+                panic!()
+            };
+            let Some(Place::Packs(packs)) = read.place else {
+                panic!()
+            };
+            assert_eq!(packs.chunks.len(), listed_chunks);
+        }
     }
 }

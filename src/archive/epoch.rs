@@ -262,17 +262,26 @@ pub async fn key_objects(target: &Target, epoch: &str) -> Result<Vec<String>, Ep
         .collect())
 }
 
-/// Finds the keys of an epoch in a target and opens them.
+/// Finds the keys of an epoch in a target and opens them. `check` is what the record says of the chunk key: whoever once could open
+/// the keys could put the right identity there with a wrong one.
 ///
 /// # Errors
-/// When there are none, or none of the identities opens them.
-pub async fn find_keys(target: &Target, epoch: &str, identities: &[Identity]) -> Result<Arc<EpochKeys>, EpochError> {
+/// When there are none, none of the identities opens them, or what opens is not what the record was made with.
+pub async fn find_keys(
+    target: &Target,
+    epoch: &str,
+    check: Option<&str>,
+    identities: &[Identity],
+) -> Result<Arc<EpochKeys>, EpochError> {
     let mut error = EpochError::Missing(epoch.to_owned());
     for name in key_objects(target, epoch).await? {
         let sealed = target.read(&name, KEY_OBJECT_MAX).await;
         let sealed = sealed.map_err(|source| failed(target, source))?;
         match open_keys(epoch, &name, &sealed, identities) {
-            Ok((keys, _)) => return Ok(Arc::new(keys)),
+            Ok((keys, _)) if keys.chunk_key.fits(check) => return Ok(Arc::new(keys)),
+            Ok(_) => error = EpochError::Damaged(name),
+            // That one is damaged says more than that another is sealed to others.
+            Err(EpochError::NoMatch(_)) if matches!(error, EpochError::Damaged(_)) => {}
             Err(one) => error = one,
         }
     }
@@ -325,6 +334,33 @@ mod tests {
         let (name, sealed) = other.objects.first().unwrap();
         let refused = open_keys(&one.name, name, sealed, std::slice::from_ref(&identity));
         assert!(matches!(refused, Err(EpochError::Damaged(_))));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_chunk_key_beside_the_sound_keys_is_passed_over_where_the_record_has_its_check() {
+        let identity = Identity::generate().unwrap();
+        let recipients = [identity.recipient()];
+        let epoch = HostEpoch::create(&recipients, "now").unwrap();
+        let (name, sealed) = epoch.objects.first().unwrap();
+        let identities = std::slice::from_ref(&identity);
+        let (keys, _) = open_keys(&epoch.name, name, sealed, identities).unwrap();
+        let wrong = EpochKeys {
+            chunk_key: ChunkKey::new([7; 32]),
+            ..keys.clone()
+        };
+        let (_, forged) = seal_keys(&wrong, &recipients, "now").unwrap();
+        let target = Target::memory("local".parse().unwrap());
+        // It is listed before any other.
+        let first = layout::key(&epoch.name, "00000000");
+        target.create(&first, forged).await.unwrap();
+        let check = epoch.chunk_key.check();
+        let refused = find_keys(&target, &epoch.name, Some(&check), identities).await;
+        assert!(matches!(refused, Err(EpochError::Damaged(object)) if object == first));
+        target.create(name, sealed.clone()).await.unwrap();
+        let found = find_keys(&target, &epoch.name, Some(&check), identities).await.unwrap();
+        assert_eq!(found.chunk_key, epoch.chunk_key);
+        // Records made before have no check: they are read as they were.
+        find_keys(&target, &epoch.name, None, identities).await.unwrap();
     }
 
     #[test]

@@ -46,6 +46,17 @@ impl ChunkKey {
         blake3::keyed_hash(&self.0, plain).into()
     }
 
+    /// What tells this key from any other, 32 hex digits. Derived, so it tells nothing else: the key is random.
+    pub fn check(&self) -> String {
+        let derived = blake3::derive_key("strongroom 2026 what tells one chunk key from another", &self.0);
+        hex::encode(derived.get(..16).unwrap_or_default())
+    }
+
+    /// Whether it is the key that a record was made with; one without a check does not say.
+    pub fn fits(&self, check: Option<&str>) -> bool {
+        check.is_none_or(|check| check == self.check())
+    }
+
     /// Seed of the cuts of chunks.
     pub fn seed(&self) -> u64 {
         let mut eight = [0; 8];

@@ -2,7 +2,7 @@
 //!
 //! What is in memory at once is bounded by the queues: a few frames a core and a few pieces a target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -76,6 +76,8 @@ pub struct Packed<T> {
     pub targets: Vec<Target>,
     /// By target: objects that it had before and that the backup relies on.
     pub reused: BTreeMap<TargetName, Vec<String>>,
+    /// Those of them that an earlier backup stored, and this run did not make: reading back looks only whether they are there.
+    pub built_on: BTreeSet<String>,
     /// Objects that must not be relied on where they are there already.
     pub doomed: Arc<Doomed>,
     /// Targets that failed, each with its error.
@@ -281,6 +283,7 @@ where
             .map(|(target, had)| (target.name().clone(), had.clone()))
             .collect(),
         targets: uploaded.stored.into_iter().map(|(target, _)| target).collect(),
+        built_on: BTreeSet::new(),
         doomed: packing.doomed,
         left_out: uploaded.failed,
     })

@@ -50,6 +50,9 @@ pub struct Record {
     /// The name of the key that content and catalog are sealed to; absent where they are not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
+    /// Tells the epoch's chunk key from any other, and nothing of it; absent where nothing is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_check: Option<String>,
     /// The catalog's segments, in order.
     pub segments: Vec<SegmentRecord>,
     /// Segments with the lines that have changed since those of `segments` were written, in the same order.
@@ -308,21 +311,26 @@ impl Record {
 
     /// Apparent bytes of all files.
     pub fn source_bytes(&self) -> u64 {
-        self.sources.iter().map(|s| s.bytes).sum()
+        total(self.sources.iter().map(|s| s.bytes))
     }
 
     /// Entries of all sources.
     pub fn entries(&self) -> u64 {
-        self.sources.iter().map(|s| s.entries).sum()
+        total(self.sources.iter().map(|s| s.entries))
     }
 
     /// Stored bytes of everything but the record and its sums; packs count whole, whoever else needs them.
     pub fn stored_bytes(&self) -> u64 {
         let content = self.archive.as_ref().map_or(0, |archive| archive.bytes);
         let packs = self.packs.as_ref().map_or(0, |packs| packs.bytes);
-        let segments: u64 = self.segments.iter().chain(&self.patch).map(|s| s.bytes).sum();
-        content + packs + self.refs.bytes + segments
+        let segments = self.segments.iter().chain(&self.patch).map(|s| s.bytes);
+        total([content, packs, self.refs.bytes].into_iter().chain(segments))
     }
+}
+
+/// The sum of numbers that anyone may have written.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// What a locked head is bound to.
@@ -339,5 +347,28 @@ impl SegmentRecord {
             .strip_suffix(".jsonl.zst")?
             .parse()
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_nobody_could_have_counted_are_summed_without_a_panic() {
+        let digest = Digest::of(b"");
+        let huge = serde_json::json!(u64::MAX);
+        let source = |name: &str| serde_json::json!({ "name": name, "type": "files", "root": "/", "entries": huge, "bytes": huge, "warnings": 0 });
+        let segment = serde_json::json!({ "name": "", "bytes": huge, "plain-bytes": 0, "blake3": digest, "lines": 0 });
+        let record: Record = serde_json::from_value(serde_json::json!({
+            "format": 1, "id": "20261121T215100Z-9c41", "run": "01980000-0000-7000-8000-000000000000", "sequence": 1,
+            "parent": null, "environment": "dev", "pipeline": "backup", "instance": "host", "started": "x", "ended": "x",
+            "sources": [source("one"), source("two")], "segments": [segment, segment],
+            "refs": { "name": "", "bytes": huge, "blake3": digest }, "warnings": 0, "manifest": "", "tool": "test",
+        }))
+        .unwrap();
+        assert_eq!(record.source_bytes(), u64::MAX);
+        assert_eq!(record.entries(), u64::MAX);
+        assert_eq!(record.stored_bytes(), u64::MAX);
     }
 }

@@ -356,14 +356,14 @@ impl Listing {
     }
 
     /// The sequence of the next backup of a line: one more than any other has. That of a backup that nobody trusted signed is
-    /// believed only where it leaves room.
-    pub fn next_sequence(&self, lineage: &Lineage) -> u64 {
+    /// believed only where it leaves room. `None` where there is none above it.
+    pub fn next_sequence(&self, lineage: &Lineage) -> Option<u64> {
         let line = self.backups.iter().filter(|backup| backup.lineage() == *lineage);
         let believed = line.filter(|backup| {
             !self.distrusted.contains(&backup.record.id) || backup.record.sequence <= DISTRUSTED_SEQUENCE_MAX
         });
         let highest = believed.map(|backup| backup.record.sequence).max();
-        highest.unwrap_or_default().saturating_add(1)
+        highest.unwrap_or_default().checked_add(1)
     }
 
     /// Forgets the targets that did not say all that they have, with all that they said, and gives them: what is the newest
@@ -495,9 +495,10 @@ pub struct Stored {
     record: Record,
     bytes: Bytes,
     sums: ObjectRecord,
+    signature: ObjectRecord,
     refs: Refs,
-    /// By target: objects that lay there before.
-    reused: BTreeMap<TargetName, BTreeSet<String>>,
+    /// Objects that an earlier backup stored.
+    built_on: BTreeSet<String>,
     targets: Vec<Target>,
 }
 
@@ -603,10 +604,12 @@ pub async fn complete<T>(
     }
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
     let signature = layout::signature(&record.environment, &record.id);
+    let signed: Bytes = signer.sign(&statement(&written, &bytes)).into();
+    let signature_object = object(|_| signature.clone(), &signed);
     let small: [(&str, Bytes); 3] = [
         (&record.refs.name, refs_bytes.into()),
         (&sums_object.name, Bytes::from(sums)),
-        (&signature, signer.sign(&statement(&written, &bytes)).into()),
+        (&signature, signed),
     ];
     let (mut targets, mut left_out, mut other_keys) = (Vec::new(), Vec::new(), Vec::new());
     let mut reused = packed.reused;
@@ -631,15 +634,14 @@ pub async fn complete<T>(
     if targets.len() < required.max(1) {
         targets.clear();
     }
-    let before = reused.iter();
-    let before = before.map(|(target, names)| (target.clone(), names.iter().cloned().collect()));
     let with_record = write_record(targets, &record, &bytes, &mut left_out).await;
     let stored = (!with_record.is_empty()).then(|| Stored {
         record,
         bytes,
         sums: sums_object,
+        signature: signature_object,
         refs,
-        reused: before.collect(),
+        built_on: packed.built_on,
         targets: with_record,
     });
     Ok(Completed {
@@ -815,19 +817,15 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
         events,
     )
     .await?;
-    check(
-        target,
-        &stored.sums.name,
-        stored.sums.bytes,
-        Some(stored.sums.blake3),
-        events,
-    )
-    .await?;
+    for small in [&stored.sums, &stored.signature] {
+        check(target, &small.name, small.bytes, Some(small.blake3), events).await?;
+    }
     recovery::check(target, &record.recovery).await?;
-    let before = stored.reused.get(target.name());
+    // What this run made and found there under its name is read as well: the name is that of the right bytes, and says nothing of
+    // those that lie there.
     let (reused, new): (Vec<_>, Vec<_>) = all_objects(record, &stored.refs)
         .into_iter()
-        .partition(|(name, ..)| before.is_some_and(|before| before.contains(name)));
+        .partition(|(name, ..)| stored.built_on.contains(name));
     check_each(target, new, events).await?;
     check_sizes(target, &reused).await
 }

@@ -271,6 +271,7 @@ mod tests {
             }),
             packs: None,
             epoch: None,
+            epoch_check: None,
             segments: Vec::new(),
             patch: Vec::new(),
             refs: ObjectRecord {

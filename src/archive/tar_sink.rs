@@ -13,7 +13,7 @@ use crate::id::SourceName;
 use crate::limits::FRAME;
 use crate::source::{SinkError, TreeSink, Verdict};
 
-use super::catalog::{Line, Listed, Place, SegmentText, ends_segment};
+use super::catalog::{Line, LineError, Listed, Place, SegmentText, ends_segment};
 use super::tar_header;
 
 /// Where the pieces go: frames of plain text in order, and finished segments of the catalog.
@@ -123,19 +123,24 @@ impl<P: Pieces> TarSink<P> {
     }
 
     fn close_segment(&mut self) -> Result<(), SinkError> {
-        match self.segment.take().map_err(|error| unwritable(&error))? {
+        match self.segment.take().map_err(|error| unwritable(&error.into()))? {
             Some((plain, lines)) => self.pieces.segment(plain, lines),
             None => Ok(()),
         }
     }
 
     fn line(&mut self, line: &Line) -> Result<(), SinkError> {
-        self.segment.push(line).map_err(|error| unwritable(&error))
+        match self.segment.push(line).map_err(|error| unwritable(&error))? {
+            Some((plain, lines)) => self.pieces.segment(plain, lines),
+            None => Ok(()),
+        }
     }
 }
 
-fn unwritable(error: &serde_json::Error) -> SinkError {
-    internal(&format!("a catalog line cannot be written: {error}"))
+fn unwritable(error: &LineError) -> SinkError {
+    SinkError::Failed(Box::new(
+        Diagnostic::of(error).state("no backup was made; backups made before are untouched"),
+    ))
 }
 
 fn internal(what: &str) -> SinkError {

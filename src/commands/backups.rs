@@ -69,9 +69,7 @@ impl Found {
     pub(super) async fn opening(&self, backup: &Backup, identity: Option<&Path>) -> Result<Opening, Diagnostic> {
         let mut keys = Keys::unread(&self.environment, &self.project, &self.context);
         let mut opener = Opener::new(&self.environment, identity);
-        opener
-            .open(&backup.targets, backup.record.epoch.as_deref(), &mut keys)
-            .await
+        opener.open_record(&backup.targets, &backup.record, &mut keys).await
     }
 
     /// The backup that `wanted` names, and what was wrong on the way.

@@ -295,3 +295,29 @@ async fn a_stored_backup_is_listed_chosen_and_read_back() {
     let read_back = repository::read_back(stored, &Events::none()).await;
     assert_eq!(read_back.confirmed.unwrap().targets().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_made_and_found_there_is_read_back_too() {
+    let sound = memory();
+    store(std::slice::from_ref(&sound), Codec::Zstd).await;
+    for kind in ["refs/", "catalogs/", "sums/", ".sig"] {
+        let listed = sound.list("").await.unwrap();
+        let (name, _) = listed
+            .into_iter()
+            .find(|(name, _)| name.starts_with(kind) || name.ends_with(kind))
+            .unwrap();
+        let mut bytes = sound.read(&name, 1 << 20).await.unwrap().to_vec();
+        // As long as the right one, and under its name.
+        *bytes.last_mut().unwrap() ^= 1;
+        let target = memory();
+        target.create(&name, bytes.into()).await.unwrap();
+        let stored = store(std::slice::from_ref(&target), Codec::Zstd).await;
+        let read_back = repository::read_back(stored, &Events::none()).await;
+        assert!(read_back.confirmed.is_none(), "{name}");
+        let (_, error) = read_back.failed.first().unwrap();
+        assert!(
+            matches!(error, repository::RepositoryError::Damaged { object, .. } if *object == name),
+            "{error:?}"
+        );
+    }
+}

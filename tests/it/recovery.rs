@@ -416,6 +416,48 @@ fn a_key_that_was_added_opens_what_was_sealed_before_and_after_a_rotation() {
 }
 
 #[test]
+fn a_wrong_key_of_digests_beside_the_sound_keys_is_told_and_passed_over() {
+    let form = FORMS.iter().find(|form| form.name == "sealed chunks").unwrap();
+    let (made, id) = small_project(form);
+    let target = made.target();
+    let identity = made.project.path("identity").display().to_string();
+    let epoch = record(&target, &id)["epoch"].as_str().unwrap().to_owned();
+    let keys = target.join("keys");
+    let sound = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    let open = ["-d", "-i", &identity, sound.to_str().unwrap()];
+    let text = String::from_utf8(tool("age", &open, &target).stdout).unwrap();
+    // 32 other bytes in base64.
+    let other = format!("# chunk-key: {}=", "A".repeat(43));
+    let lines = text.lines().map(|line| match line.strip_prefix("# chunk-key: ") {
+        Some(_) => other.as_str(),
+        None => line,
+    });
+    let forged = made.project.path("forged");
+    fs::write(&forged, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    // It comes before the sound one, whoever lists them.
+    let first = keys.join(format!("{epoch}-00000000.age"));
+    let recipient = tool("age-keygen", &["-y", &identity], &target).stdout;
+    let recipient = String::from_utf8(recipient).unwrap();
+    let seal = [
+        "-r",
+        recipient.trim(),
+        "-o",
+        first.to_str().unwrap(),
+        forged.to_str().unwrap(),
+    ];
+    tool("age", &seal, &target);
+    let said = script(&target, &["restore", &id, "out", "--identity", &identity]).ended(1);
+    assert!(said.err.contains("00000000.age opens, but"), "{}", said.err);
+    assert_eq!(
+        trees::differences(&made.project.path("data/files"), &made.project.path("out/files")),
+        Vec::<String>::new()
+    );
+    made.project
+        .run(&["ls", &id, "--env", "dev", "--identity", &identity])
+        .ended(0);
+}
+
+#[test]
 fn the_newest_is_found_by_its_number_and_only_where_there_is_one() {
     let (made, first) = small_project(&FORMS[1]);
     let target = made.target();

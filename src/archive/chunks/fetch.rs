@@ -15,8 +15,9 @@ use crate::codec::seek_table::{self, SeekTableError};
 use crate::crypto::Digest;
 use crate::crypto::age::AgeError;
 use crate::event::{Event, Events};
-use crate::limits::FRAMES_KEPT;
+use crate::limits::{FRAMES_KEPT, PACK_STORED};
 use crate::target::{Target, TargetError};
+use crate::units::ByteCount;
 
 /// Bytes at an object's end that are read first: the table of frames of most packs fits.
 const TAIL: u64 = 4096;
@@ -30,6 +31,9 @@ pub enum FetchError {
     /// The backup's list of objects does not have the pack.
     #[error("the backup's list of objects does not name the pack")]
     Unlisted,
+    /// It is larger than any that this program writes.
+    #[error("the pack has {} stored, which no writer makes", ByteCount(*.0))]
+    TooLarge(u64),
     /// It cannot be opened.
     #[error("the pack cannot be opened")]
     Open(#[source] AgeError),
@@ -216,6 +220,10 @@ impl Fetcher {
     fn look(&self, pack: &Digest) -> Result<Known, FetchError> {
         let object = self.object(pack);
         let stored = self.refs.get(&object).ok_or(FetchError::Unlisted)?.bytes;
+        // Its table is held in memory, and could be all of it.
+        if stored > 2 * PACK_STORED as u64 {
+            return Err(FetchError::TooLarge(stored));
+        }
         let object = Object::open(&self.target, &object, stored, &self.opening);
         let object = self.handle.block_on(object)?;
         let end = object.length();
@@ -250,5 +258,30 @@ impl Fetcher {
             plain_at += u64::from(length.plain);
         }
         Ok(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::refs::Ref;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pack_larger_than_any_that_is_written_is_refused_before_its_table_is_read() {
+        let target = Target::memory("local".parse().unwrap());
+        let pack = Digest::of(b"pack");
+        let looked = |bytes: u64| {
+            let refs = Refs::new([Ref {
+                name: layout::pack(&pack),
+                bytes,
+                plain_bytes: 1,
+            }]);
+            let fetcher = Fetcher::new(&target, &Opening::Plain, refs, &Events::none(), Handle::current());
+            tokio::task::block_in_place(|| fetcher.parts(&pack, 0, 1))
+        };
+        let most = 2 * PACK_STORED as u64;
+        assert!(matches!(looked(most + 1), Err(FetchError::TooLarge(_))));
+        // The pack is not there, which shows that it would have been read.
+        assert!(matches!(looked(most), Err(FetchError::Target(_))));
     }
 }

@@ -1,5 +1,5 @@
 //! A large file on its way into chunks. Chunks that its earlier self had at the same place are recognised by their digest alone; only
-//! where it differs are cuts looked for. A database is compared page by page.
+//! where it differs are cuts looked for.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,12 @@ use crate::chunking::{CHUNK_MAX, CHUNK_MIN, Cutter, page_of};
 use crate::crypto::Digest;
 use crate::fs::entry::TreePath;
 use crate::id::SourceName;
-use crate::limits::PAGES_RUN_SHARE;
 use crate::source::SinkError;
 
 use super::base::{Base, Lookup, chunk_id};
-use super::index::IndexError;
+use super::database::Pages;
 use super::item::{ChunkId, Content, Item, Piece};
-use super::pages::{self, NewPages, OldPages};
+use super::pages::{self, NewPages};
 use super::shelf::{FrameOut, Part, Parts, Shelf};
 use super::sink::broken;
 
@@ -27,6 +26,8 @@ pub(super) struct Stores<O> {
     pub(super) base: Option<Arc<Base>>,
     /// Bytes of content that was stored.
     pub(super) stored: u64,
+    /// In so many stretches of packs may a file lie before its rest is stored anew.
+    pub(super) runs_max: usize,
 }
 
 impl<O: FrameOut> Stores<O> {
@@ -35,7 +36,7 @@ impl<O: FrameOut> Stores<O> {
         found.map_err(|error| broken(&error))
     }
 
-    fn part(&mut self, part: &Part<'_>) -> Result<Piece, SinkError> {
+    pub(super) fn part(&mut self, part: &Part<'_>) -> Result<Piece, SinkError> {
         self.stored += part.data.len() as u64;
         self.shelf.part(part).map_err(|_| SinkError::Stopped)
     }
@@ -118,7 +119,7 @@ impl Large {
 
     fn drain<O: FrameOut>(&mut self, stores: &mut Stores<O>, ending: Ending) -> Result<(), SinkError> {
         if matches!(self.way, Way::Unknown) {
-            self.way = self.choose()?;
+            self.way = self.choose(stores.runs_max)?;
         }
         let taken = match &mut self.way {
             Way::Unknown => 0,
@@ -130,12 +131,12 @@ impl Large {
         Ok(())
     }
 
-    fn choose(&mut self) -> Result<Way, SinkError> {
+    fn choose(&mut self, runs_max: usize) -> Result<Way, SinkError> {
         let old = self.old.take();
         if let Some(page) = page_of(&self.buffer) {
             let (folder, spool) = &self.folders;
             let path = pages::path(folder, &self.name.0, &self.name.1);
-            let pages = Pages::new(path, spool, page, self.length, old);
+            let pages = Pages::new((path, spool), page, (self.length, runs_max), old);
             return pages
                 .map(|pages| Way::Pages(Box::new(pages)))
                 .map_err(|error| broken(&error));
@@ -144,18 +145,13 @@ impl Large {
             Some(Content::Chunks(chunks)) => chunks,
             Some(Content::Nothing | Content::Whole(_) | Content::Pages { .. }) | None => Vec::new(),
         };
-        Ok(Way::Chunks(Chunks {
-            guide,
-            next: Some(0),
-            places: None,
-            made: Vec::new(),
-        }))
+        Ok(Way::Chunks(Chunks::new(guide, runs_max)))
     }
 }
 
 /// Whether more of the file follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     More,
     Last,
 }
@@ -169,9 +165,58 @@ struct Chunks {
     /// Where each of them stands in `guide`, once the two have differed.
     places: Option<HashMap<ChunkId, usize>>,
     made: Vec<(Piece, ChunkId)>,
+    /// Stretches of packs that `made` lies in.
+    runs: usize,
+    stored: Again,
+}
+
+/// Whether content that is stored already is used again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Wherever it is found.
+    Used,
+    /// Not in this file: it would lie in too many places.
+    Anew,
 }
 
 impl Chunks {
+    fn new(guide: Vec<(Piece, ChunkId)>, runs_max: usize) -> Self {
+        let mut chunks = Self {
+            guide: Vec::new(),
+            next: Some(0),
+            places: None,
+            made: Vec::new(),
+            runs: 0,
+            stored: Again::Used,
+        };
+        let mut last = None;
+        let runs = guide.iter().filter(|(piece, _)| !touches(last.replace(*piece), piece));
+        if runs.count() > runs_max / 2 {
+            chunks.store_anew();
+        } else {
+            chunks.guide = guide;
+        }
+        chunks
+    }
+
+    /// From here on everything is stored, whether it is there already or not: a file in too many places would have a line in the
+    /// catalog that nobody reads, and reading it would take a look at every one of them.
+    fn store_anew(&mut self) {
+        self.stored = Again::Anew;
+        self.guide = Vec::new();
+        self.places = None;
+        self.next = None;
+    }
+
+    fn push(&mut self, place: (Piece, ChunkId), runs_max: usize) {
+        let last = self.made.last().map(|(piece, _)| *piece);
+        self.runs += usize::from(!touches(last, &place.0));
+        self.made.push(place);
+        if self.runs >= runs_max {
+            self.store_anew();
+        }
+    }
+
     /// Cuts as much of `buffer` as can be cut; gives the bytes taken.
     fn drain<O: FrameOut>(
         &mut self,
@@ -186,8 +231,9 @@ impl Chunks {
             if rest.is_empty() || ending == Ending::More && rest.len() < CHUNK_MAX {
                 return Ok(taken);
             }
-            if let Some(length) = self.as_before(rest, ending) {
-                taken += length;
+            if let Some(place) = self.as_before(rest, ending) {
+                taken += place.0.length as usize;
+                self.push(place, stores.runs_max);
                 continue;
             }
             let length = stores.cutter.cut(rest);
@@ -195,10 +241,14 @@ impl Chunks {
             let id = chunk_id(&Digest::of(data));
             taken += length;
             if let Some(place) = self.find_old(&id, length) {
-                self.made.push(place);
+                self.push(place, stores.runs_max);
                 continue;
             }
-            let piece = if let Some(piece) = stores.find(&id, length)? {
+            let found = match self.stored {
+                Again::Used => stores.find(&id, length)?,
+                Again::Anew => None,
+            };
+            let piece = if let Some(piece) = found {
                 piece
             } else {
                 let part = Part {
@@ -213,15 +263,15 @@ impl Chunks {
                 stores.lookup.remember(id, piece);
                 piece
             };
-            self.made.push((piece, id));
+            self.push((piece, id), stores.runs_max);
         }
     }
 
-    /// Takes the chunk that the earlier self had next, where `rest` begins with it. Gives its length.
+    /// Takes the chunk that the earlier self had next, where `rest` begins with it.
     ///
     /// The last chunk of the earlier self may have been short for want of more; a file that grows often would come to consist of
     /// such ones, so it is cut anew.
-    fn as_before(&mut self, rest: &[u8], ending: Ending) -> Option<usize> {
+    fn as_before(&mut self, rest: &[u8], ending: Ending) -> Option<(Piece, ChunkId)> {
         let next = self.next?;
         let (piece, id) = *self.guide.get(next)?;
         let length = piece.length as usize;
@@ -231,9 +281,8 @@ impl Chunks {
             self.next = None;
             return None;
         }
-        self.made.push((piece, id));
         self.next = Some(next + 1);
-        Some(length)
+        Some((piece, id))
     }
 
     /// Finds a chunk anywhere in the earlier self, and goes on from there.
@@ -252,154 +301,139 @@ impl Chunks {
     }
 }
 
-/// A database in pages.
-struct Pages {
-    page: usize,
-    old: Option<Old>,
-    new: NewPages,
-    runs: Vec<Piece>,
-    /// New pages that were not stored yet, and where the first of them stands.
-    pending: Vec<u8>,
-    pending_at: u64,
+/// Whether a piece goes on where the one before it ends.
+pub(super) fn touches(last: Option<Piece>, piece: &Piece) -> bool {
+    last.is_some_and(|last| last.pack == piece.pack && last.offset.checked_add(last.length) == Some(piece.offset))
 }
 
-/// The earlier state, page by page.
-struct Old {
-    ids: OldPages,
-    runs: std::vec::IntoIter<Piece>,
-    /// What is left of the run that the next page lies in.
-    run: Piece,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::ordered::Gone;
+    use crate::fs::entry::{Entry, Kind, Metadata};
 
-impl Pages {
-    fn new(path: PathBuf, spool: &Path, page: usize, length: u64, old: Option<Item>) -> Result<Self, IndexError> {
-        let page_bytes = u32::try_from(page).map_err(|_| IndexError::Damaged)?;
-        let pages = length / page as u64;
-        let earlier = old.and_then(|old| match (old.blake3, old.content) {
-            (Some(blake3), Content::Pages { page, runs }) if page == page_bytes => Some((blake3, runs)),
-            _ => None,
-        });
-        // A database in too many runs is stored anew: reading it would take a look at every one of them.
-        let earlier = earlier.filter(|(_, runs)| runs.len() as u64 <= (pages / PAGES_RUN_SHARE).max(1024));
-        let old = match earlier {
-            None => None,
-            Some((blake3, runs)) => OldPages::open(&path, page_bytes, &blake3)?.map(|ids| Old {
-                ids,
-                runs: runs.into_iter(),
-                run: Piece::default(),
-            }),
+    struct Nowhere;
+
+    impl FrameOut for Nowhere {
+        fn buffer(&mut self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn frame(&mut self, _: u32, _: Vec<u8>) -> Result<(), Gone> {
+            Ok(())
+        }
+    }
+
+    fn stores(runs_max: usize) -> Stores<Nowhere> {
+        Stores {
+            shelf: Shelf::new(Nowhere),
+            lookup: Lookup::default(),
+            cutter: Cutter::new(0),
+            base: None,
+            stored: 0,
+            runs_max,
+        }
+    }
+
+    fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+        let mut state = seed | 1;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
         };
-        Ok(Self {
-            page,
-            old,
-            new: NewPages::new(path, spool, page_bytes)?,
-            runs: Vec::new(),
-            pending: Vec::new(),
-            pending_at: 0,
-        })
+        (0..bytes).map(next).collect()
     }
 
-    fn drain<O: FrameOut>(
-        &mut self,
-        (name, at): (&(SourceName, TreePath), u64),
-        buffer: &[u8],
-        stores: &mut Stores<O>,
-        ending: Ending,
-    ) -> Result<usize, SinkError> {
-        let mut taken = 0;
-        while let Some(rest) = buffer.get(taken..).filter(|rest| !rest.is_empty()) {
-            let page = rest.get(..self.page.min(rest.len())).unwrap_or_default();
-            if page.len() < self.page && ending == Ending::More {
-                break;
-            }
-            let id = chunk_id(&Digest::of(page));
-            self.new.push(id).map_err(|error| broken(&error.into()))?;
-            let place = self.old_place(&id, page.len()).map_err(|error| broken(&error))?;
-            if let Some(piece) = place {
-                self.flush(name, stores)?;
-                self.push(piece);
-            } else {
-                if self.pending.is_empty() {
-                    self.pending_at = at + taken as u64;
-                }
-                self.pending.extend_from_slice(page);
-                if self.pending.len() >= CHUNK_MAX {
-                    self.flush(name, stores)?;
-                }
-            }
-            taken += page.len();
+    /// Stores `data` on top of `old`: what came of it, and the bytes stored.
+    fn write(
+        data: &[u8],
+        old: Option<Item>,
+        folder: &Path,
+        stores: &mut Stores<Nowhere>,
+    ) -> (Item, Option<NewPages>, u64) {
+        let path = TreePath::parse(b"file").unwrap();
+        let name = ("data".parse().unwrap(), path.clone());
+        let before = stores.stored;
+        let mut large = Large::new(name, data.len() as u64, old, folder, folder);
+        for block in data.chunks(1 << 20) {
+            large.write(block, stores).unwrap();
         }
-        if ending == Ending::Last {
-            self.flush(name, stores)?;
-        }
-        Ok(taken)
-    }
-
-    /// Where the earlier state has this page, if it has it at the same place.
-    fn old_place(&mut self, id: &ChunkId, length: usize) -> Result<Option<Piece>, IndexError> {
-        let Some(old) = &mut self.old else { return Ok(None) };
-        let page = u32::try_from(self.page).map_err(|_| IndexError::Damaged)?;
-        let Some(old_id) = old.ids.next_id()? else {
-            self.old = None;
-            return Ok(None);
-        };
-        if old.run.length == 0 {
-            old.run = old.runs.next().ok_or(IndexError::Damaged)?;
-        }
-        let piece = Piece {
-            length: page.min(old.run.length),
-            ..old.run
-        };
-        old.run.offset += piece.length;
-        old.run.length -= piece.length;
-        Ok((old_id == *id && piece.length as usize == length).then_some(piece))
-    }
-
-    fn push(&mut self, piece: Piece) {
-        match self.runs.last_mut() {
-            Some(last) if last.pack == piece.pack && last.offset + last.length == piece.offset => {
-                match last.length.checked_add(piece.length) {
-                    Some(length) => last.length = length,
-                    None => self.runs.push(piece),
-                }
-            }
-            _ => self.runs.push(piece),
-        }
-    }
-
-    fn flush<O: FrameOut>(
-        &mut self,
-        (source, path): &(SourceName, TreePath),
-        stores: &mut Stores<O>,
-    ) -> Result<(), SinkError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let data = std::mem::take(&mut self.pending);
-        let part = Part {
-            source,
-            path,
-            offset: self.pending_at,
-            id: chunk_id(&Digest::of(&data)),
-            data: &data,
-            parts: Parts::Scattered,
-        };
-        let piece = stores.part(&part)?;
-        self.push(piece);
-        self.pending = data;
-        self.pending.clear();
-        Ok(())
-    }
-
-    fn finish(mut self: Box<Self>, blake3: Digest) -> Result<Done, SinkError> {
-        self.new.end(blake3).map_err(|error| broken(&error.into()))?;
-        Ok(Done {
-            blake3,
-            content: Content::Pages {
-                page: u32::try_from(self.page).unwrap_or(0),
-                runs: self.runs,
+        let done = large.finish(stores).unwrap();
+        assert_eq!(done.blake3, Digest::of(data));
+        let item = Item {
+            entry: Entry {
+                path,
+                kind: Kind::File {
+                    size: data.len() as u64,
+                    extents: None,
+                },
+                metadata: Metadata::default(),
+                stat: None,
             },
-            pages: Some(self.new),
-        })
+            blake3: Some(done.blake3),
+            content: done.content,
+            marks: super::super::item::Marks::default(),
+            written: 1,
+            covers: false,
+        };
+        let held: u64 = item.content.runs().iter().map(|run| u64::from(run.length)).sum();
+        assert_eq!(held, data.len() as u64, "every byte lies somewhere");
+        (item, done.pages, stores.stored - before)
+    }
+
+    const PAGE: usize = 4096;
+
+    fn database(pages: usize) -> Vec<u8> {
+        let mut data = noise(7, pages * PAGE);
+        data[..16].copy_from_slice(b"SQLite format 3\0");
+        data[16..18].copy_from_slice(&4096_u16.to_be_bytes());
+        data
+    }
+
+    #[test]
+    fn the_rest_of_a_database_in_too_many_runs_is_stored_anew_and_all_of_it_the_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bound, pages) = (200, 4096);
+        let mut stores = stores(bound);
+        let mut data = database(pages);
+        let (old, ids, _) = write(&data, None, folder.path(), &mut stores);
+        ids.unwrap().commit().unwrap();
+        let few = old.content.runs().len();
+        assert!(few < 20, "{few} runs");
+        // One page in four: two runs for each.
+        for page in (1..pages).step_by(4) {
+            data[page * PAGE + 100] ^= 1;
+        }
+        let (middle, ids, stored) = write(&data, Some(old), folder.path(), &mut stores);
+        ids.unwrap().commit().unwrap();
+        let runs = middle.content.runs().len();
+        assert!((bound..bound + 2 * few).contains(&runs), "{runs} runs");
+        assert!(stored < data.len() as u64, "what lies in few runs is used again");
+        data[5 * PAGE] ^= 1;
+        let (new, _, stored) = write(&data, Some(middle), folder.path(), &mut stores);
+        assert!(new.content.runs().len() <= few);
+        assert_eq!(stored, data.len() as u64);
+    }
+
+    #[test]
+    fn the_rest_of_a_file_in_too_many_runs_is_stored_anew_and_all_of_it_the_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 40;
+        let mut stores = stores(bound);
+        let mut data = noise(11, 64 << 20);
+        let (old, _, _) = write(&data, None, folder.path(), &mut stores);
+        let few = old.content.runs().len();
+        assert!(few < bound / 2, "{few} runs");
+        for place in data.chunks_mut(1 << 20) {
+            place[0] ^= 1;
+        }
+        let (middle, _, stored) = write(&data, Some(old), folder.path(), &mut stores);
+        let runs = middle.content.runs().len();
+        assert!((bound..bound + few + 2).contains(&runs), "{runs} runs");
+        assert!(stored < data.len() as u64);
+        data[0] ^= 1;
+        let (new, _, stored) = write(&data, Some(middle), folder.path(), &mut stores);
+        assert!(new.content.runs().len() <= few + 1);
+        assert_eq!(stored, data.len() as u64);
     }
 }

@@ -1,6 +1,7 @@
 //! Backups in chunks: what an earlier backup holds is not stored again.
 
 pub mod base;
+mod database;
 pub mod fetch;
 pub mod index;
 pub mod item;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::archive::catalog::{InPacks, Line, Listed, PackRun, Place, SegmentText, ends_segment};
+use crate::archive::catalog::{InPacks, Line, LineError, Listed, PackRun, Place, Segment, SegmentText, ends_segment};
 use crate::archive::keys::ChunkKey;
 use crate::archive::layout;
 use crate::archive::pack::Origin;
@@ -21,6 +21,7 @@ use crate::crypto::Digest;
 use crate::crypto::age::AgeError;
 use crate::fs::atomic::AtomicFile;
 use crate::id::SourceName;
+use crate::limits::SEGMENT_MAX;
 
 use super::base::Base;
 use super::index::{Footer, Index, IndexError, IndexWriter, PackInfo};
@@ -42,8 +43,8 @@ pub enum PublishError {
     #[error(transparent)]
     Index(#[from] IndexError),
     /// A line cannot be written.
-    #[error("a line of the catalog cannot be written")]
-    Line(#[from] serde_json::Error),
+    #[error(transparent)]
+    Line(#[from] LineError),
     /// Compression failed.
     #[error("compression failed")]
     Frame(#[from] FrameError),
@@ -96,8 +97,10 @@ pub struct Used {
 
 /// A catalog, stored.
 pub struct Published {
-    /// The base's segments.
+    /// The base's segments, taken over or written anew.
     pub segments: Vec<SegmentRecord>,
+    /// Whether they were.
+    pub origin: Origin,
     /// The patch's segments.
     pub patch: Vec<SegmentRecord>,
     /// Every pack that the backup uses.
@@ -149,7 +152,7 @@ pub fn publish(
     };
     let kept = making
         .base
-        .filter(|(base, _)| fits(base) && totals.patch * PATCH_SHARE <= totals.items);
+        .filter(|(base, record)| fits(base) && is_readable(record) && totals.patch * PATCH_SHARE <= totals.items);
     let numbers = Numbers::new(making.base.map(|(base, _)| base), kept.is_some(), totals, packs);
     let mut publishing = Publishing {
         making,
@@ -175,6 +178,12 @@ pub fn publish(
         publishing.segments.close(making)?;
     }
     Ok(publishing.finish(kept.map(|(_, record)| record), totals))
+}
+
+/// Whether every segment that would be taken over is one that a reader takes.
+fn is_readable(record: &Record) -> bool {
+    let mut segments = record.segments.iter();
+    segments.all(|segment| segment.plain_bytes <= SEGMENT_MAX as u64)
 }
 
 /// From the numbers that the spool uses to those of the new index.
@@ -273,7 +282,9 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         } else {
             Line::Entry(Box::new(self.listed(source, item)?))
         };
-        self.segments.text.push(&line)?;
+        if let Some(full) = self.segments.text.push(&line)? {
+            self.segments.store(&full, self.making)?;
+        }
         if ends { self.segments.close(self.making) } else { Ok(()) }
     }
 
@@ -311,9 +322,9 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
     }
 
     fn finish(mut self, kept: Option<&Record>, totals: &Totals) -> (Published, PendingIndex) {
-        let (segments, patch) = match kept {
-            Some(record) => (record.segments.clone(), self.segments.made),
-            None => (self.segments.made, Vec::new()),
+        let (segments, patch, origin) = match kept {
+            Some(record) => (record.segments.clone(), self.segments.made, Origin::Reused),
+            None => (self.segments.made, Vec::new(), Origin::New),
         };
         // What is used of the packs that were there before was counted when the items went by.
         for (live, number) in totals.live.iter().zip(&self.numbers.old) {
@@ -344,6 +355,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         };
         let published = Published {
             segments,
+            origin,
             patch,
             used: used.collect(),
         };
@@ -364,21 +376,25 @@ struct Segments<F> {
 
 impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Segments<F> {
     fn close(&mut self, making: &Making<'_>) -> Result<(), PublishError> {
-        let Some((plain, lines)) = self.text.take()? else {
-            return Ok(());
-        };
+        match self.text.take().map_err(LineError::from)? {
+            Some(segment) => self.store(&segment, making),
+            None => Ok(()),
+        }
+    }
+
+    fn store(&mut self, (plain, lines): &Segment, making: &Making<'_>) -> Result<(), PublishError> {
         let blake3 = match making.key {
-            Some(key) => key.digest(&plain),
-            None => Digest::of(&plain),
+            Some(key) => key.digest(plain),
+            None => Digest::of(plain),
         };
-        let stored = frames::compress_whole(&plain, SEGMENT_LEVEL)?;
+        let stored = frames::compress_whole(plain, SEGMENT_LEVEL)?;
         let (name, stored) = making.naming.seal(stored, layout::catalog)?;
         self.made.push(SegmentRecord {
             name: name.clone(),
             bytes: stored.len() as u64,
             plain_bytes: plain.len() as u64,
             blake3,
-            lines,
+            lines: *lines,
         });
         (self.send)(name, stored.into())?;
         Ok(())

@@ -15,7 +15,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::atomic;
 use crate::fs::entry::{Entry, Kind, Moment};
 use crate::id::SourceName;
-use crate::limits::{LARGE_FILE, RACY_SECONDS};
+use crate::limits::{CONTENT_RUNS_MAX, LARGE_FILE, RACY_SECONDS};
 use crate::source::{Known, SinkError, TreeSink, Verdict};
 
 use super::base::{Base, Cursor, Lookup, chunk_id};
@@ -122,6 +122,7 @@ impl<O: FrameOut> ChunkSink<O> {
                 cutter: Cutter::new(settings.seed),
                 base: settings.base.clone(),
                 stored: 0,
+                runs_max: CONTENT_RUNS_MAX,
             },
             spool: IndexWriter::new(atomic::unnamed(&settings.spool)?),
             source: None,

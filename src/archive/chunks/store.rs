@@ -1,7 +1,7 @@
 //! A backup in chunks from its capture to its catalog, as one dataflow: capture → frames → compressors → packs → targets, then the
 //! catalog. What is in memory at once is bounded by the queues: a few frames a core and a few packs a target.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::archive::record::Record;
 use crate::archive::sweep::doomed::Doomed;
 use crate::crypto::Digest;
 use crate::event::Events;
-use crate::id::{BackupId, TargetName};
+use crate::id::BackupId;
 use crate::source::SinkError;
 use crate::target::Target;
 
@@ -130,7 +130,12 @@ where
             origin: used.origin,
         })
         .collect();
-    let reused = reused(&packs, &published, &storing, &uploaded.stored);
+    let built_on = built_on(&packs, &published);
+    let of_target = |(target, had): &(Target, Vec<String>)| {
+        let names = had.iter().chain(&built_on).cloned().collect();
+        (target.name().clone(), names)
+    };
+    let reused = uploaded.stored.iter().map(of_target).collect();
     let packed = Packed {
         captured,
         content: Content::Packs(packs),
@@ -138,6 +143,7 @@ where
         segments: published.segments,
         patch: published.patch,
         reused,
+        built_on,
         targets: uploaded.stored.into_iter().map(|(target, _)| target).collect(),
         doomed,
         left_out: uploaded.failed,
@@ -145,25 +151,14 @@ where
     Ok((packed, memory))
 }
 
-/// By target: what lay there before and is relied on, told apart from what this run stored.
-fn reused(
-    packs: &[PackObject],
-    published: &Published,
-    storing: &Storing,
-    uploaded: &[(Target, Vec<String>)],
-) -> BTreeMap<TargetName, Vec<String>> {
+/// What an earlier backup stored and this one relies on.
+fn built_on(packs: &[PackObject], published: &Published) -> BTreeSet<String> {
     let before = packs.iter().filter(|pack| pack.origin == Origin::Reused);
-    let mut shared: Vec<String> = before.map(|pack| pack.name.clone()).collect();
-    if let Some((_, record)) = &storing.base {
-        let old = |name: &String| record.segments.iter().any(|segment| segment.name == *name);
-        let segments = published.segments.iter().map(|segment| &segment.name);
-        shared.extend(segments.filter(|name| old(name)).cloned());
+    let mut shared: BTreeSet<String> = before.map(|pack| pack.name.clone()).collect();
+    if published.origin == Origin::Reused {
+        shared.extend(published.segments.iter().map(|segment| segment.name.clone()));
     }
-    let of_target = |(target, had): &(Target, Vec<String>)| {
-        let names = had.iter().chain(&shared).cloned().collect();
-        (target.name().clone(), names)
-    };
-    uploaded.iter().map(of_target).collect()
+    shared
 }
 
 struct Done<T> {

@@ -223,13 +223,13 @@ class Target:
             self.digested[name] = digests_of_files(self.folder, [name])[0]
         return self.digested[name] == digest
 
-    def unlock(self, epoch):
-        """The keys of an epoch: an age identity, and the key of digests."""
-        if epoch not in self.keys:
-            self.keys[epoch] = self.open_keys(epoch)
-        return self.keys[epoch]
+    def unlock(self, epoch, check):
+        """The keys of an epoch: an age identity, and the key of digests, which `check` tells from others."""
+        if (epoch, check) not in self.keys:
+            self.keys[epoch, check] = self.open_keys(epoch, check)
+        return self.keys[epoch, check]
 
-    def open_keys(self, epoch):
+    def open_keys(self, epoch, check):
         if not self.identities:
             raise Refused(f"the backup is sealed to the key of epoch {epoch}: give --identity FILE")
         with_identities = list(itertools.chain.from_iterable(("-i", file) for file in self.identities))
@@ -237,11 +237,11 @@ class Target:
         for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
             if re.fullmatch(re.escape(epoch) + r"-[0-9a-f]{8}\.age", file):
                 text = output_of(["age", "-d", *with_identities, os.path.join(folder, file)])
-                keys = text and read_keys(text, epoch)
+                keys = text and read_keys(text, epoch, check)
                 if keys:
                     return keys
                 if text is not None:
-                    FOUND.wrong(f"keys/{file} opens, but is not the key of that epoch")
+                    FOUND.wrong(f"keys/{file} opens, but is not the key that the backup was made with")
         raise Refused(f"no key in keys/{epoch}-….age opens with that identity")
 
     @contextlib.contextmanager
@@ -334,8 +334,8 @@ def damage():
         raise Damaged(str(error)) from error
 
 
-def read_keys(text, epoch):
-    """An epoch's keys: an age identity file with comments. None where they are those of another one."""
+def read_keys(text, epoch, check):
+    """An epoch's keys: an age identity file with comments. None where they are others than the backup was made with."""
     notes = dict(re.findall(rb"^# ([a-z-]+(?: epoch)?):? +(\S+)$", text, re.MULTILINE))
     try:
         chunk_key = base64.b64decode(notes.get(b"chunk-key", b""))
@@ -347,7 +347,16 @@ def read_keys(text, epoch):
     public = output_of(["age-keygen", "-y"], input=text) if shutil.which("age-keygen") else None
     if PROVES and public and not digest_of_text(public.strip(), None).startswith(epoch):
         return None
+    # Older backups do not say which key of digests is theirs.
+    if PROVES and check and not derived(chunk_key).startswith(check):
+        return None
     return text, chunk_key
+
+
+def derived(chunk_key):
+    """What tells a key of digests from others, in hex."""
+    context = "strongroom 2026 what tells one chunk key from another"
+    return (output_of(["b3sum", "--no-names", "--derive-key", context], input=chunk_key) or b"").decode().strip()
 
 
 class Plain:
@@ -490,7 +499,7 @@ class Backup:
         record = self.record
         if (record["environment"], record["id"]) != (self.environment, self.id):
             raise ValueError("another name")
-        self.epoch = record.get("epoch")
+        self.epoch, self.check = record.get("epoch"), record.get("epoch-check")
         sealed = ".age" if self.epoch else ""
         if self.epoch and not re.fullmatch(r"[0-9a-f]{16}", self.epoch):
             raise ValueError("no epoch")
@@ -521,7 +530,7 @@ class Backup:
         return self.record["segments"] + self.record.get("patch", [])
 
     def identity(self):
-        return self.target.unlock(self.epoch)[0] if self.epoch else None
+        return self.target.unlock(self.epoch, self.check)[0] if self.epoch else None
 
     def plain(self, name):
         """The plain text of an object with content."""
@@ -597,7 +606,7 @@ class Backup:
 
     def read_segment(self, segment):
         text = self.target.whole(segment["name"], self.identity(), SEGMENT_MAX)
-        key = self.target.unlock(self.epoch)[1] if self.epoch else None
+        key = self.target.unlock(self.epoch, self.check)[1] if self.epoch else None
         if len(text) != segment["plain-bytes"] or PROVES and digest_of_text(text, key) != segment["blake3"]:
             raise Damaged("its text is not that of the record")
         return text

@@ -146,6 +146,7 @@ impl World {
             }),
             packs: None,
             epoch: None,
+            epoch_check: None,
             segments: records,
             patch: Vec::new(),
             refs: named,

@@ -24,6 +24,7 @@ use crate::units::ByteCount;
 use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::epochs::{log_unproven, other_key, unproven};
 use super::logs;
+use super::sequence::next_sequence;
 use super::{Failure, Runner};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -89,6 +90,8 @@ pub(super) struct Making {
     pub(super) targets: Vec<Target>,
     pub(super) required: usize,
     pub(super) doomed: Arc<Doomed>,
+    /// The new backup's number in its line.
+    pub(super) sequence: u64,
     /// What everything is sealed to.
     pub(super) epoch: Option<Arc<HostEpoch>>,
 }
@@ -123,6 +126,7 @@ impl<'p> Runner<'p> {
             instance: self.instance(),
         };
         self.distrust(&mut listing, &lineage).await?;
+        let sequence = next_sequence(&listing, &lineage)?;
         let epochs = if pending.sealed {
             self.epochs(&targets, &listing, &lineage).await?
         } else {
@@ -145,10 +149,11 @@ impl<'p> Runner<'p> {
             targets,
             required,
             doomed,
+            sequence,
             epoch: epochs.current().filter(|_| pending.sealed).cloned().map(Arc::new),
         };
         let packed = if pending.deduplicate.is_some() {
-            self.store_chunks(&pending, making, &listing, &lineage, capture).await
+            self.store_chunks(&pending, making, (&listing, &lineage), capture).await
         } else {
             let packed = self.pack_archive(&pending, making, capture).await;
             packed.map(|packed| (packed, None))
@@ -163,7 +168,9 @@ impl<'p> Runner<'p> {
             return Err(vec![self.stopped(NO_BACKUP)]);
         }
         let kept = std::mem::take(&mut packed.captured.kept_logs);
-        let stored = self.complete(packed, required, &listing, lineage.clone(), id).await?;
+        let stored = self
+            .complete(packed, required, (&listing, lineage.clone()), (id, sequence))
+            .await?;
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
@@ -235,12 +242,10 @@ impl<'p> Runner<'p> {
         &mut self,
         packed: Packed<Captures>,
         required: usize,
-        listing: &Listing,
-        lineage: Lineage,
-        id: BackupId,
+        (listing, lineage): (&Listing, Lineage),
+        (id, sequence): (BackupId, u64),
     ) -> Result<Stored, Failure> {
         let parent = listing.newest(&lineage);
-        let sequence = listing.next_sequence(&lineage);
         let redaction = redaction_record(&packed.captured);
         self.check_duration(NO_BACKUP)?;
         let salt = id.to_string();
@@ -265,6 +270,7 @@ impl<'p> Runner<'p> {
                 archive: packed.archive(),
                 packs: packed.packs(),
                 epoch: packed.epoch.as_ref().map(|epoch| epoch.name.clone()),
+                epoch_check: packed.epoch.as_ref().map(|epoch| epoch.chunk_key.check()),
                 segments: packed.segments.clone(),
                 patch: packed.patch.clone(),
                 refs,

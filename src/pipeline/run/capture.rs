@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::archive::chunks::publish::PublishError;
 use crate::archive::pack::PackError;
 use crate::archive::record::{RedactionRecord, SourceRecord};
 use crate::archive::repository::{Lineage, Listing};
@@ -244,6 +245,7 @@ impl<'p> Runner<'p> {
             ),
             PackError::Sink(problem) => vec![problem.state(NO_BACKUP)],
             PackError::Seal(error) => internal("sealing failed", error.to_string()),
+            PackError::Catalog(PublishError::Line(error)) => vec![Diagnostic::of(&error).state(NO_BACKUP)],
             PackError::Catalog(error) => {
                 let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 let what = "the catalog, or what this host remembers of the last backup, could not be written";

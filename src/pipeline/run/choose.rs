@@ -125,7 +125,7 @@ impl Runner<'_> {
             Some(origin) => Keys::unread(&origin.environment, self.plan.project(), self.context),
             None => Keys::Known(self.evidence.secrets()),
         };
-        let opened = self.opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        let opened = self.opener.open_record(targets, record, &mut keys).await;
         opened.map_err(|problem| vec![problem.state(UNTOUCHED)])
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::chunks::base::Base;
-use crate::archive::chunks::index::Index;
+use crate::archive::chunks::index::{Footer, Index};
 use crate::archive::chunks::sink::Settings;
 use crate::archive::chunks::store::{self, Memory, Storing};
 use crate::archive::layout;
@@ -40,12 +40,11 @@ impl<'p> Runner<'p> {
         &mut self,
         pending: &Pending<'p>,
         making: Making,
-        listing: &Listing,
-        lineage: &Lineage,
+        (listing, lineage): (&Listing, &Lineage),
         capture: Capture,
     ) -> Result<(Packed<Captures>, Option<Memory>), NotMade> {
         let folder = self.memory_folder(&making.targets, lineage).await?;
-        let sequence = listing.next_sequence(lineage);
+        let sequence = making.sequence;
         let base = self.base(&folder, listing, lineage, &making).await;
         let read_all = pending.deduplicate.is_some_and(|settings| settings.read == Read::All);
         let (_, level) = pending
@@ -123,6 +122,8 @@ impl<'p> Runner<'p> {
         let remembered = |backup: &&Backup| {
             Some(&backup.record.id) == footer.backup.as_ref()
                 && footer.record == Some(Digest::of(&backup.bytes))
+                && footer.sequence == backup.record.sequence
+                && is_before(footer, making.sequence)
                 && backup.lineage() == *lineage
                 // What is sealed to other keys cannot be shared with.
                 && backup.record.epoch.as_ref() == making.epoch.as_ref().map(|epoch| &epoch.name)
@@ -176,12 +177,18 @@ impl<'p> Runner<'p> {
     }
 }
 
+/// Whether what is remembered can be the base of the backup with this number: all its lines must count as older than any new one,
+/// or changes would be taken for what the base has.
+const fn is_before(footer: &Footer, sequence: u64) -> bool {
+    footer.base <= footer.sequence && footer.sequence < sequence
+}
+
 /// Numbers of the packs that must not be built on: those on a list of a sweep, and those of which so little is used that storing that
 /// anew frees them.
 fn condemned(index: &Index, refs: &Refs, making: &Making) -> BTreeSet<u32> {
     let mut condemned = BTreeSet::new();
     let mut dead: Vec<(u64, u64, u32)> = Vec::new();
-    let mut live_bytes = 0;
+    let mut live_bytes = 0_u64;
     for (number, pack) in index.footer().packs.iter().enumerate() {
         let Ok(number) = u32::try_from(number) else { continue };
         let plain = layout::pack(&pack.name);
@@ -195,9 +202,10 @@ fn condemned(index: &Index, refs: &Refs, making: &Making) -> BTreeSet<u32> {
             condemned.insert(number);
             continue;
         };
-        live_bytes += one.plain_bytes;
-        if one.plain_bytes * DEAD_SHARE < pack.plain {
-            dead.push((one.plain_bytes * 1000 / pack.plain.max(1), one.plain_bytes, number));
+        live_bytes = one.plain_bytes.saturating_add(live_bytes);
+        if one.plain_bytes.saturating_mul(DEAD_SHARE) < pack.plain {
+            let share = one.plain_bytes.saturating_mul(1000) / pack.plain.max(1);
+            dead.push((share, one.plain_bytes, number));
         }
     }
     // The emptiest first: they free most for what storing them anew costs.
@@ -210,4 +218,23 @@ fn condemned(index: &Index, refs: &Refs, making: &Making) -> BTreeSet<u32> {
         }
     }
     condemned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_that_is_not_older_than_the_new_backup_is_no_base() {
+        let footer = |base, sequence| Footer {
+            sequence,
+            base,
+            ..Footer::default()
+        };
+        assert!(is_before(&footer(3, 7), 8));
+        assert!(is_before(&footer(7, 7), 9));
+        for (base, sequence, new) in [(3, 7, 7), (3, 8, 7), (8, 7, 9), (u64::MAX, u64::MAX, u64::MAX)] {
+            assert!(!is_before(&footer(base, sequence), new), "{base} {sequence} {new}");
+        }
+    }
 }

@@ -59,7 +59,7 @@ impl Sealed<'_> {
         let mut keys = Keys::unread(self.environment, plan.project(), context);
         let mut opener = Opener::new(self.environment, options.identity.as_deref());
         let Backup { targets, record, .. } = self.backup;
-        let opened = opener.open(targets, record.epoch.as_deref(), &mut keys).await;
+        let opened = opener.open_record(targets, record, &mut keys).await;
         opened.map_err(|problem| vec![problem.state("what a restore would change is not known")])
     }
 }

@@ -37,6 +37,7 @@ mod rewound;
 pub mod rollback;
 mod scope;
 mod seen;
+mod sequence;
 mod signing;
 mod stage;
 mod stores;

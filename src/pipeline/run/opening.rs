@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::archive::epoch::{self, EpochError};
 use crate::archive::keys::{EpochKeys, Opening};
+use crate::archive::record::Record;
 use crate::crypto::age::Identity;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::limits;
@@ -42,24 +43,36 @@ impl Opener {
         self.file.is_some() || self.reference.is_some()
     }
 
-    /// How the objects of a backup of this epoch are opened; the first of `targets` that has its keys will do.
+    /// How the objects of the backup with this record are opened: with the very keys that it was made with, where it tells them
+    /// from others.
     ///
     /// # Errors
     /// When there is no identity, or none opens the keys.
-    pub async fn open(
+    pub async fn open_record(
         &mut self,
         targets: &[Target],
-        epoch: Option<&str>,
+        record: &Record,
+        keys: &mut Keys<'_>,
+    ) -> Result<Opening, Diagnostic> {
+        let check = record.epoch_check.as_deref();
+        self.open_epoch(targets, (record.epoch.as_deref(), check), keys).await
+    }
+
+    async fn open_epoch(
+        &mut self,
+        targets: &[Target],
+        (epoch, check): (Option<&str>, Option<&str>),
         keys: &mut Keys<'_>,
     ) -> Result<Opening, Diagnostic> {
         let Some(epoch) = epoch else { return Ok(Opening::Plain) };
-        if let Some(opened) = self.epochs.get(epoch) {
+        let opened = self.epochs.get(epoch).filter(|opened| opened.chunk_key.fits(check));
+        if let Some(opened) = opened {
             return Ok(Opening::Epoch(Arc::clone(opened)));
         }
         let identities = self.identities(epoch, keys).await?;
         let mut problem = None;
         for target in targets {
-            match epoch::find_keys(target, epoch, &identities).await {
+            match epoch::find_keys(target, epoch, check, &identities).await {
                 Ok(opened) => {
                     self.epochs.insert(epoch.to_owned(), Arc::clone(&opened));
                     return Ok(Opening::Epoch(opened));
@@ -114,7 +127,7 @@ impl Opener {
                 .why("the object `keys/…age` that holds them is gone, and no other opens these backups")
                 .help("look whether another target has it, and copy it back"),
             EpochError::Damaged(_) => diagnostic
-                .why("it was opened, and what it holds is not the keys of this epoch")
+                .why("it was opened, and what it holds is not the keys that the backup was made with")
                 .help("use another target, and keep this object as evidence"),
             EpochError::Target { source, .. } => diagnostic.why(source.to_string()),
         }
