@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes a project that backs SRC up to TARGET: benches/project.sh PROJECT SRC TARGET WORD...
-# Words: `engine` (deduplicated and sealed to two keys, `first.key` beside the project), `confirm` (read back and compared).
+# Words: `engine` (deduplicated and sealed to two keys, `first.key` beside the project), `confirm` (databases checked, everything new
+# read back and compared; without it neither, as no peer does).
 set -euo pipefail
 project=$1 src=$2 target=$3
 shift 3
@@ -37,6 +38,7 @@ step() {
     step capture snapshot
     if [ -e "$src/events" ]; then
         source db sqlite db 'db/*.sqlite'
+        [[ $words == *" confirm "* ]] || echo '  check = "none"'
         source events append-log events events
         source artifacts files artifacts artifacts
         source config files config config
