@@ -8,8 +8,6 @@ pub const FRAME_SAMPLE: usize = 64 << 10;
 pub const FRAME_MAX: usize = 8 << 20;
 /// Bytes from which a file counts as large: read in pieces, framed alone.
 pub const LARGE_FILE: u64 = 1 << 20;
-/// Bytes of a restored database that are read in one go before SQLite judges it: beyond, they might push one another out of memory.
-pub const JUDGE_READ_ONCE: u64 = 1 << 30;
 /// Bytes of one read from a source.
 pub const READ_BLOCK: usize = 1 << 20;
 /// Stored bytes of a pack: one put without parts, 880 MB/s with a sync each (measured), few enough objects for a listing.

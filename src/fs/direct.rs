@@ -31,15 +31,6 @@ impl Direct {
         Some(Self { file: file.into() })
     }
 
-    /// Opens a file again that is open. `None` where that cannot be, for whatever reason.
-    pub fn again(file: &File) -> Option<Self> {
-        use std::os::fd::AsRawFd as _;
-        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
-        Some(Self { file: file.into() })
-    }
-
     /// Writes as many leading whole blocks of `pieces` at `offset` as can be written this way, and gives their bytes.
     ///
     /// # Errors
@@ -96,72 +87,6 @@ fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno
         offset += written as u64;
     }
     Ok(())
-}
-
-/// Content that is written from the beginning of a file to its end, past the page cache as far as that goes.
-#[derive(Debug)]
-pub struct Stream {
-    direct: Direct,
-    bounce: Bounce,
-    filled: usize,
-    at: u64,
-}
-
-impl Stream {
-    /// Begins at the beginning of `file`, which will have `size` bytes. `None` where it is not worth while, or cannot be.
-    pub fn new(file: &File, size: u64) -> Option<Self> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        if size < LEAST {
-            return None;
-        }
-        Some(Self {
-            direct: Direct::again(file)?,
-            bounce: Bounce::new(PIECE.min(size)),
-            filled: 0,
-            at: 0,
-        })
-    }
-
-    /// Takes the next bytes for `file`.
-    ///
-    /// # Errors
-    /// When the disk does not take them, or did not take earlier ones.
-    pub fn put(&mut self, file: &File, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let room = self.bounce.length - self.filled;
-            let (now, later) = data.split_at(room.min(data.len()));
-            if let Some(to) = self.bounce.take().get_mut(self.filled..self.filled + now.len()) {
-                to.copy_from_slice(now);
-            }
-            self.filled += now.len();
-            data = later;
-            if self.filled == self.bounce.length {
-                self.flush(file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what is left.
-    ///
-    /// # Errors
-    /// As [`Self::put`].
-    pub fn flush(&mut self, file: &File) -> io::Result<()> {
-        use std::os::unix::fs::FileExt as _;
-        let filled = std::mem::take(&mut self.filled);
-        let at = self.at;
-        self.at += filled as u64;
-        let bytes = self.bounce.take();
-        let (whole, tail) = bytes
-            .split_at_checked(filled - filled % BLOCK)
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        match write_all(&self.direct.file, whole, at) {
-            Err(Errno::INVAL) => file.write_all_at(whole, at)?,
-            done => done?,
-        }
-        let tail = tail.get(..filled % BLOCK).unwrap_or_default();
-        file.write_all_at(tail, at + whole.len() as u64)
-    }
 }
 
 /// A buffer of whole blocks that begins at a multiple of a block.
@@ -224,23 +149,6 @@ mod tests {
             let mut found = vec![0; whole.len()];
             File::open(&path).unwrap().read_exact_at(&mut found, offset).unwrap();
             assert!(found == whole);
-        }
-    }
-
-    #[test]
-    fn a_stream_is_the_file_whatever_its_pieces() {
-        let folder = tempfile::tempdir().unwrap();
-        for size in [LEAST, LEAST + 1, PIECE, 3 * PIECE - 1, 3 * PIECE + BLOCK + 7] {
-            let file = File::create(folder.path().join("x")).unwrap();
-            let content: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
-            let Some(mut stream) = Stream::new(&file, size as u64) else {
-                return;
-            };
-            for piece in content.chunks(700_001) {
-                stream.put(&file, piece).unwrap();
-            }
-            stream.flush(&file).unwrap();
-            assert!(std::fs::read(folder.path().join("x")).unwrap() == content, "{size}");
         }
     }
 

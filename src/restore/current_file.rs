@@ -9,7 +9,6 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::error::Trick;
-use crate::fs::direct::Stream;
 use crate::fs::entry::Extent;
 
 /// Bytes from which room is asked for before the content comes: below, the file system's own delay does as well.
@@ -31,14 +30,11 @@ pub(super) struct CurrentFile {
     /// The extent that the next byte belongs to, and the bytes of it that are written.
     at: usize,
     within: u64,
-    /// What is on its way past the page cache.
-    stream: Option<Stream>,
 }
 
 impl CurrentFile {
     /// Takes a new, empty file. `extents` were checked against `size`.
     pub(super) fn new(file: File, size: u64, extents: Option<&[Extent]>) -> io::Result<Self> {
-        let mut stream = None;
         let extents = match extents {
             Some(extents) => {
                 file.set_len(size)?;
@@ -49,7 +45,6 @@ impl CurrentFile {
                 if size > ASK_FOR_ROOM {
                     ask_for_room(&file, size)?;
                 }
-                stream = Stream::new(&file, size);
                 vec![Extent {
                     offset: 0,
                     length: size,
@@ -61,7 +56,6 @@ impl CurrentFile {
             extents,
             at: 0,
             within: 0,
-            stream,
         })
     }
 
@@ -71,11 +65,9 @@ impl CurrentFile {
             let extent = self.extents.get(self.at).ok_or(WriteError::Trick(Trick::TooMuch))?;
             let room = usize::try_from(extent.length - self.within).unwrap_or(usize::MAX);
             let (now, later) = data.split_at(room.min(data.len()));
-            let written = match &mut self.stream {
-                Some(stream) => stream.put(&self.file, now),
-                None => self.file.write_all_at(now, extent.offset + self.within),
-            };
-            written.map_err(WriteError::Io)?;
+            self.file
+                .write_all_at(now, extent.offset + self.within)
+                .map_err(WriteError::Io)?;
             self.within += now.len() as u64;
             if self.within == extent.length {
                 self.at += 1;
@@ -83,10 +75,7 @@ impl CurrentFile {
             }
             data = later;
         }
-        match &mut self.stream {
-            Some(stream) if self.at == self.extents.len() => stream.flush(&self.file).map_err(WriteError::Io),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether all content has come.

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::limits::{self, JUDGE_READ_ONCE, READ_BLOCK};
+use crate::limits;
 
 /// What ends a record of a log.
 const END: u8 = b'\n';
@@ -35,7 +35,6 @@ pub fn database(path: &Path, check: Check) -> Result<Vec<String>, rusqlite::Erro
         rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
     };
     let file = open(path).map_err(cannot)?;
-    read_once(&file).map_err(cannot)?;
     let uri = format!("file:/proc/self/fd/{}?immutable=1", file.as_raw_fd());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
@@ -47,22 +46,6 @@ pub fn database(path: &Path, check: Check) -> Result<Vec<String>, rusqlite::Erro
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
     let found: Vec<String> = rows.collect::<Result<_, _>>()?;
     Ok(found.into_iter().filter(|line| line != "ok").collect())
-}
-
-/// Reads the beginning of a file, in large blocks, so that it is in memory: what was just restored was written past the page cache, and
-/// SQLite would fetch it from the disk page by page.
-fn read_once(file: &File) -> io::Result<()> {
-    let mut block = vec![0; READ_BLOCK];
-    let mut at = 0;
-    while at < JUDGE_READ_ONCE {
-        match file.read_at(&mut block, at) {
-            Ok(0) => break,
-            Ok(read) => at += read as u64,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// A log as it lies on the disk.

@@ -64,7 +64,6 @@ pub struct Written {
 }
 
 /// The entry that was begun and not ended.
-#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 enum Current {
     /// A file with content to come.
     File {
