@@ -20,6 +20,11 @@ pub trait Clock: Send + Sync {
     fn random(&self, bytes: &mut [u8]) -> std::io::Result<()>;
 }
 
+/// A moment as records, keys and notes have it: RFC 3339 to the second, with the UTC offset.
+pub fn written(moment: &Zoned) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
 /// The operating system's clock and randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;

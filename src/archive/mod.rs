@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod chunks;
 pub mod epoch;
 pub mod fan;
+pub mod frame_table;
 pub mod keys;
 pub mod layout;
 pub mod naming;

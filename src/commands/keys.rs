@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use crate::clock;
 use crate::crypto::age::Identity;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::atomic::AtomicFile;
 use crate::outcome::Outcome;
 use crate::pipeline::run::Options;
-use crate::pipeline::run::upkeep::{self, OfKeys};
+use crate::pipeline::run::upkeep::{self, KeysChange};
 
 use super::request::{KeysAction, KeysRequest};
 use super::{Session, keeping};
@@ -18,18 +19,23 @@ pub async fn run(request: KeysRequest, session: &Session) -> Outcome {
         KeysRequest::New(path) => return new(&path, session),
         KeysRequest::Of(environment, action) => (environment, action),
     };
-    let (what, confirm) = match &action {
-        KeysAction::Show { identity } => (OfKeys::Show(identity.as_deref()), None),
-        KeysAction::Add { identity, confirm } => (OfKeys::Add(identity.as_deref()), confirm.clone()),
-        KeysAction::Rotate { confirm } => (OfKeys::Rotate, confirm.clone()),
+    let confirm = match &action {
+        KeysAction::Show { .. } => None,
+        KeysAction::Add { confirm, .. } | KeysAction::Rotate { confirm } => confirm.clone(),
     };
     let options = Options {
         confirm,
         ..Options::default()
     };
-    match keeping::open(session, &environment, options) {
-        Ok(kept) => upkeep::keys(&kept.upkeep(), what).await,
-        Err(failure) => Outcome::failed("keys", "", failure),
+    let kept = match keeping::open(session, &environment, options) {
+        Ok(kept) => kept,
+        Err(failure) => return Outcome::failed("keys", "", failure),
+    };
+    let upkeep = kept.upkeep();
+    match &action {
+        KeysAction::Show { identity } => upkeep::show_keys(&upkeep, identity.as_deref()).await,
+        KeysAction::Add { identity, .. } => upkeep::change_keys(&upkeep, KeysChange::Add(identity.as_deref())).await,
+        KeysAction::Rotate { .. } => upkeep::change_keys(&upkeep, KeysChange::Rotate).await,
     }
 }
 
@@ -43,7 +49,7 @@ fn new(path: &Path, session: &Session) -> Outcome {
         }
     };
     let recipient = identity.recipient().to_string();
-    let made = session.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    let made = clock::written(&session.clock.now());
     // The form of `age-keygen`, so that both programs read both files.
     let text = zeroize::Zeroizing::new(format!(
         "# created: {made}\n# public key: {recipient}\n{}\n",

@@ -1,4 +1,4 @@
-//! The state folder of an environment: created, locked, spooled into. Losing it costs speed, never a restore.
+//! The state folder of an environment: created, locked, spooled into. Losing it costs speed and what it remembers, never a restore.
 
 mod lock;
 mod spool;

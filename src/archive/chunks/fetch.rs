@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 
+use crate::archive::frame_table::FrameTable;
 use crate::archive::keys::Opening;
 use crate::archive::layout;
 use crate::archive::object::{Object, ObjectError};
@@ -66,19 +67,22 @@ pub struct FramePart {
     pub range: Range<usize>,
 }
 
+impl FramePart {
+    /// Parts of the frames of one object.
+    pub fn of(object: &Digest, parts: Vec<(u32, Range<usize>)>) -> Vec<Self> {
+        let part = |(number, range)| Self {
+            frame: FrameKey { pack: *object, number },
+            range,
+        };
+        parts.into_iter().map(part).collect()
+    }
+}
+
 /// What is known of a pack once its table was read.
 #[derive(Debug)]
 struct Known {
     object: Object,
-    frames: Vec<Frame>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    stored_at: u64,
-    stored: u32,
-    plain_at: u64,
-    plain: u32,
+    frames: FrameTable,
 }
 
 type Plain = Arc<Vec<u8>>;
@@ -141,32 +145,9 @@ impl Fetcher {
 
     /// The parts of frames that make up `length` bytes of a pack's plain text from `offset` on, in order.
     pub fn parts(&self, pack: &Digest, offset: u32, length: u32) -> Result<Vec<FramePart>, FetchError> {
-        let known = self.known(pack)?;
-        let (mut at, end) = (u64::from(offset), u64::from(offset) + u64::from(length));
-        let mut parts = Vec::new();
-        let first = known
-            .frames
-            .partition_point(|frame| frame.plain_at + u64::from(frame.plain) <= at);
-        for (number, frame) in known.frames.iter().enumerate().skip(first) {
-            if at >= end {
-                break;
-            }
-            let behind = (frame.plain_at + u64::from(frame.plain)).min(end);
-            let within = |at: u64| usize::try_from(at - frame.plain_at).map_err(|_| FetchError::Beyond(at));
-            parts.push(FramePart {
-                frame: FrameKey {
-                    pack: *pack,
-                    number: u32::try_from(number).map_err(|_| FetchError::Beyond(at))?,
-                },
-                range: within(at)?..within(behind)?,
-            });
-            at = behind;
-        }
-        if at == end {
-            Ok(parts)
-        } else {
-            Err(FetchError::Beyond(at))
-        }
+        let wanted = u64::from(offset)..u64::from(offset) + u64::from(length);
+        let parts = self.known(pack)?.frames.parts(&wanted).map_err(FetchError::Beyond)?;
+        Ok(FramePart::of(pack, parts))
     }
 
     /// The plain text of a frame. Who asks for one that is being read waits for it.
@@ -188,12 +169,8 @@ impl Fetcher {
 
     fn read_frame(&self, key: FrameKey) -> Result<Vec<u8>, FetchError> {
         let known = self.known(&key.pack)?;
-        let frame = known.frames.get(key.number as usize).copied();
-        let frame = frame.ok_or(FetchError::Beyond(0))?;
-        let stored = self.read(
-            &known.object,
-            frame.stored_at..frame.stored_at + u64::from(frame.stored),
-        )?;
+        let frame = known.frames.get(key.number).ok_or(FetchError::Beyond(0))?;
+        let stored = self.read(&known.object, frame.stored())?;
         decompress_whole(&stored, frame.plain as usize).map_err(|error| FetchError::Frame(Arc::new(error)))
     }
 
@@ -242,22 +219,10 @@ impl Fetcher {
         };
         let table = whole.get(whole.len().saturating_sub(usize::try_from(length).unwrap_or(0))..);
         let lengths = seek_table::read_any(table.unwrap_or_default(), end).map_err(FetchError::Table)?;
-        let mut known = Known {
+        Ok(Known {
             object,
-            frames: Vec::new(),
-        };
-        let (mut stored_at, mut plain_at) = (0, 0);
-        for length in lengths {
-            known.frames.push(Frame {
-                stored_at,
-                stored: length.stored,
-                plain_at,
-                plain: length.plain,
-            });
-            stored_at += u64::from(length.stored);
-            plain_at += u64::from(length.plain);
-        }
-        Ok(known)
+            frames: FrameTable::new(lengths),
+        })
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::archive::catalog::Listed;
 use crate::diagnostic::Diagnostic;
 use crate::limits::WARNINGS_LISTED;
-use crate::source::SinkError;
 
 use super::extract::{Taker, extract};
 use super::path::BackupPath;
@@ -19,18 +18,6 @@ pub struct Lost {
 }
 
 impl Taker for Lost {
-    fn begin(&mut self, _: &Listed) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
     fn damaged(&mut self, listed: &Listed, error: ReadingError) -> Result<(), ReadingError> {
         self.count += 1;
         if self.first.len() < WARNINGS_LISTED {

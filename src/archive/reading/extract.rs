@@ -18,16 +18,22 @@ use super::frames::{Frames, Plain};
 use super::path::BackupPath;
 use super::{Reading, ReadingError};
 
-/// Takes entries with their content.
+/// Takes entries with their content. What is not overridden takes nothing.
 pub trait Taker {
     /// An entry begins; its data follows.
-    fn begin(&mut self, listed: &Listed) -> Result<(), SinkError>;
+    fn begin(&mut self, _: &Listed) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// The next data of the entry, `kind.data_bytes()` in all: the data of its extents, in order.
-    fn data(&mut self, data: &[u8]) -> Result<(), SinkError>;
+    fn data(&mut self, _: &[u8]) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// The entry is complete, and its content has its digest.
-    fn end(&mut self) -> Result<(), SinkError>;
+    fn end(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// In place of `end`: the content of the entry under way cannot be had, or is not what the catalog says. Whoever takes that
     /// too hears of the next entry.
@@ -40,19 +46,7 @@ pub trait Taker {
 }
 
 /// Takes nothing: for a check of content.
-impl Taker for () {
-    fn begin(&mut self, _: &Listed) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
+impl Taker for () {}
 
 /// What passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

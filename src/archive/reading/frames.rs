@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::archive::catalog::{Listed, PackRun, Place};
 use crate::archive::chunks::fetch::{Fetcher, FrameKey, FramePart};
+use crate::archive::frame_table::{self, FrameTable};
 use crate::archive::keys::Opening;
 use crate::archive::object::Object;
 use crate::archive::plain::{self, PlainError, PlainReader, ReadError};
@@ -17,6 +18,7 @@ use crate::archive::repository::RepositoryError;
 use crate::archive::unpack::UnpackError;
 use crate::codec::Codec;
 use crate::codec::frames::decompress_whole;
+use crate::codec::seek_table::FrameLength;
 use crate::event::{Event, Events};
 use crate::limits::FRAME;
 use crate::target::Target;
@@ -55,15 +57,7 @@ pub(super) struct Archive {
     target: Target,
     handle: Handle,
     events: Events,
-    frames: Vec<Frame>,
-}
-
-#[derive(Clone, Copy)]
-struct Frame {
-    stored_at: u64,
-    stored: u32,
-    plain_at: u64,
-    plain: u32,
+    frames: FrameTable,
 }
 
 /// An archive that is read from front to back, and from the front again for whoever goes back.
@@ -162,7 +156,7 @@ impl Frames {
                     let at = number * whole;
                     (number, at, whole.min(record.plain_bytes.saturating_sub(at)))
                 });
-                cut(record, range, frames)
+                parts_of(record, frame_table::parts(range, frames))
             }
             (Self::Packs(_), Stretch::Archive(_)) | (Self::Archive(_) | Self::Stream(_), Stretch::Pack(_)) => {
                 Err(UnpackError::Died)
@@ -194,67 +188,32 @@ fn damaged(record: &ArchiveRecord, source: PlainError) -> UnpackError {
     }
 }
 
-/// The parts of `frames` (number, offset, length) that lie in `range`, which must be all of it.
-fn cut(
+/// Parts of the frames of an archive, where all that is wanted was found.
+fn parts_of(
     record: &ArchiveRecord,
-    range: &Range<u64>,
-    frames: impl Iterator<Item = (u64, u64, u64)>,
+    found: Result<Vec<(u32, Range<usize>)>, u64>,
 ) -> Result<Vec<FramePart>, UnpackError> {
-    let beyond = |at: u64| damaged(record, PlainError::Cut(at));
-    let (mut at, mut parts) = (range.start, Vec::new());
-    for (number, from, length) in frames {
-        if at >= range.end {
-            break;
-        }
-        let behind = range.end.min(from + length);
-        let within = |at: u64| at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
-        let (Some(start), Some(end), Ok(number)) = (within(at), within(behind), u32::try_from(number)) else {
-            return Err(beyond(at));
-        };
-        if start < end {
-            let frame = FrameKey {
-                pack: record.blake3,
-                number,
-            };
-            parts.push(FramePart {
-                frame,
-                range: start..end,
-            });
-            at = behind;
-        }
-    }
-    if at == range.end { Ok(parts) } else { Err(beyond(at)) }
+    let parts = found.map_err(|at| damaged(record, PlainError::Cut(at)))?;
+    Ok(FramePart::of(&record.blake3, parts))
 }
 
 impl Archive {
     fn open(record: &ArchiveRecord, reading: &Reading) -> Result<Self, PlainError> {
         let Reading { target, handle, .. } = reading;
         let object = handle.block_on(Object::open(target, &record.name, record.bytes, &reading.opening))?;
-        let mut frames = Vec::new();
-        let (mut stored_at, mut plain_at) = (0, 0);
-        let mut push = |stored: u32, plain: u32| {
-            frames.push(Frame {
-                stored_at,
-                stored,
-                plain_at,
-                plain,
-            });
-            stored_at += u64::from(stored);
-            plain_at += u64::from(plain);
-        };
-        if record.codec == Codec::Zstd {
-            let lengths = handle.block_on(plain::read_table(&object, record))?;
-            for length in lengths {
-                push(length.stored, length.plain);
-            }
+        let frames = if record.codec == Codec::Zstd {
+            FrameTable::new(handle.block_on(plain::read_table(&object, record))?)
         } else {
-            let (mut left, whole) = (object.length(), u32::try_from(FRAME).unwrap_or(u32::MAX));
-            while left > 0 {
-                let length = u32::try_from(left).map_or(whole, |left| left.min(whole));
-                push(length, length);
-                left -= u64::from(length);
-            }
-        }
+            let (length, whole) = (object.length(), u32::try_from(FRAME).unwrap_or(u32::MAX));
+            FrameTable::new((0..length.div_ceil(whole.into())).map(|number| {
+                let left = length - number * u64::from(whole);
+                let bytes = u32::try_from(left).map_or(whole, |left| left.min(whole));
+                FrameLength {
+                    stored: bytes,
+                    plain: bytes,
+                }
+            }))
+        };
         Ok(Self {
             record: record.clone(),
             object,
@@ -266,17 +225,12 @@ impl Archive {
     }
 
     fn parts(&self, range: &Range<u64>) -> Result<Vec<FramePart>, UnpackError> {
-        let ended = |frame: &Frame| frame.plain_at + u64::from(frame.plain) <= range.start;
-        let first = self.frames.partition_point(ended);
-        let frames = self.frames.iter().enumerate().skip(first);
-        let frames = frames.map(|(number, frame)| (number as u64, frame.plain_at, u64::from(frame.plain)));
-        cut(&self.record, range, frames)
+        parts_of(&self.record, self.frames.parts(range))
     }
 
     fn frame(&self, number: u32) -> Result<Plain, UnpackError> {
-        let frame = self.frames.get(number as usize).copied().ok_or(UnpackError::Died)?;
-        let range = frame.stored_at..frame.stored_at + u64::from(frame.stored);
-        let stored = self.handle.block_on(self.object.range(range));
+        let frame = self.frames.get(number).ok_or(UnpackError::Died)?;
+        let stored = self.handle.block_on(self.object.range(frame.stored()));
         let stored = stored.map_err(|error| damaged(&self.record, error.into()))?;
         self.events.tell(&Event::TargetRead {
             target: self.target.name().to_string(),

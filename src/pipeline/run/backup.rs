@@ -10,6 +10,7 @@ use crate::archive::record::{ObjectRecord, Record};
 use crate::archive::recovery;
 use crate::archive::repository::{self, Confirmed, Lineage, Listing, Stored};
 use crate::archive::sweep::doomed::Doomed;
+use crate::clock;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, Instance, StepId};
@@ -264,8 +265,8 @@ impl<'p> Runner<'p> {
                 environment: self.plan.environment_name().clone(),
                 pipeline: lineage.pipeline,
                 instance: lineage.instance,
-                started: self.context.started.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-                ended: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                started: clock::written(&self.context.started),
+                ended: clock::written(&self.context.clock.now()),
                 sources: packed.captured.sources.clone(),
                 archive: packed.archive(),
                 packs: packed.packs(),

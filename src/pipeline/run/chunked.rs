@@ -21,7 +21,7 @@ use crate::target::Target;
 
 use super::backup::{Making, NO_BACKUP, NotMade, Pending, codec};
 use super::capture::{Capture, Captures};
-use super::epochs::repository_id;
+use super::epochs::name_in_state;
 use super::stores::state_path;
 use super::{Failure, Runner};
 
@@ -76,12 +76,8 @@ impl<'p> Runner<'p> {
     }
 
     /// Where this host remembers the last backup of a lineage in a repository.
-    async fn memory_folder(&self, targets: &[Target], lineage: &Lineage) -> Result<PathBuf, Failure> {
-        let id = repository_id(targets)
-            .await
-            .map_err(|problem| vec![problem.state(NO_BACKUP)])?;
-        // The id comes from the target: as a digest it is a name and nothing else.
-        let id: String = Digest::of(id.as_bytes()).to_string().chars().take(16).collect();
+    async fn memory_folder(&mut self, targets: &[Target], lineage: &Lineage) -> Result<PathBuf, Failure> {
+        let id = name_in_state(&self.repository(targets).await?);
         let line = format!("{}.{}", lineage.pipeline, lineage.instance);
         let folder = state_path(self.plan).join(MEMORY).join(id).join(line);
         let made = std::fs::DirBuilder::new()

@@ -7,11 +7,13 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use jiff::Zoned;
 use rustix::fs::FlockOperation;
 
 use crate::archive::epoch::{HostEpoch, HostEpochs, KEY_OBJECT_MAX};
 use crate::archive::record::SourceRecord;
 use crate::archive::repository::{self, Backup, Lineage, Listing};
+use crate::clock;
 use crate::crypto::Digest;
 use crate::crypto::age::{self, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
@@ -20,6 +22,7 @@ use crate::id::{BackupId, SourceName, TargetName};
 use crate::target::{Target, TargetError};
 
 use super::backup::NO_BACKUP;
+use super::evidence::Evidence;
 use super::stores::{Keys, state_path};
 use super::{Failure, Runner};
 
@@ -54,21 +57,12 @@ impl Kept {
             .write(true)
             .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        let found = match File::open(&path) {
-            Ok(file) => {
-                file.take(FILE_MAX).read_to_end(&mut bytes)?;
-                true
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        let parsed = HostEpochs::parse(&bytes, repository);
+        let (epochs, damaged) = Self::read(&path, repository)?;
         Ok(Self {
             path,
             repository: repository.to_owned(),
-            damaged: found && parsed.is_none(),
-            epochs: parsed.unwrap_or_default(),
+            damaged,
+            epochs,
             _lock: lock,
         })
     }
@@ -78,19 +72,49 @@ impl Kept {
     /// # Errors
     /// When the state folder does not give the file.
     pub(super) fn look(state: &Path, repository: &str) -> std::io::Result<HostEpochs> {
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        match File::open(Self::file(state, repository)) {
-            Ok(file) => file.take(FILE_MAX).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HostEpochs::default()),
-            Err(error) => return Err(error),
-        };
-        Ok(HostEpochs::parse(&bytes, repository).unwrap_or_default())
+        Ok(Self::read(&Self::file(state, repository), repository)?.0)
     }
 
-    /// The id comes from the target: as a digest it is a name and nothing else.
     fn file(state: &Path, repository: &str) -> PathBuf {
-        let name: String = Digest::of(repository.as_bytes()).to_string().chars().take(16).collect();
-        state.join(EPOCHS).join(format!("{name}.json"))
+        state.join(EPOCHS).join(format!("{}.json", name_in_state(repository)))
+    }
+
+    /// What the file holds, and whether there is one that is not what was written for this repository.
+    fn read(path: &Path, repository: &str) -> std::io::Result<(HostEpochs, bool)> {
+        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        match File::open(path) {
+            Ok(file) => file.take(FILE_MAX).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((HostEpochs::default(), false)),
+            Err(error) => return Err(error),
+        };
+        let parsed = HostEpochs::parse(&bytes, repository);
+        let damaged = parsed.is_none();
+        Ok((parsed.unwrap_or_default(), damaged))
+    }
+
+    /// Begins an epoch for these recipients and keeps it; the journal hears of it before it is in use.
+    ///
+    /// # Errors
+    /// When the system has no randomness, or the journal or the state folder does not take it.
+    pub(super) fn begin(
+        &mut self,
+        recipients: &[Recipient],
+        (why, now): (&str, &Zoned),
+        evidence: &mut Evidence,
+        state: &str,
+    ) -> Result<String, Failure> {
+        let epoch = HostEpoch::create(recipients, &clock::written(now)).map_err(|error| {
+            vec![
+                Diagnostic::error(Code::Internal, "the keys of an epoch cannot be made")
+                    .why(error.to_string())
+                    .state(state),
+            ]
+        })?;
+        let name = epoch.name.clone();
+        evidence.epoch_begun(&name, why)?;
+        self.epochs.0.push(epoch);
+        self.write().map_err(|error| vec![not_kept(&error, state)])?;
+        Ok(name)
     }
 
     /// Writes them.
@@ -113,6 +137,12 @@ pub(super) fn not_kept(error: &std::io::Error, state: &str) -> Diagnostic {
     .help("free space where the state folder lies, or give this user the right to write there")
 }
 
+/// What is kept of a repository in the state folder goes by this name. Its id comes from the target: as a digest it is a name and
+/// nothing else.
+pub(super) fn name_in_state(repository: &str) -> String {
+    Digest::of(repository.as_bytes()).to_string().chars().take(16).collect()
+}
+
 /// The id of the repository that these targets are.
 pub(super) async fn repository_id(targets: &[Target]) -> Result<String, Diagnostic> {
     let Some(target) = targets.first() else {
@@ -123,6 +153,15 @@ pub(super) async fn repository_id(targets: &[Target]) -> Result<String, Diagnost
 }
 
 impl Runner<'_> {
+    /// The id of the repository that the targets of this run are; looked up once.
+    pub(super) async fn repository(&mut self, targets: &[Target]) -> Result<String, Failure> {
+        if let Some(repository) = &self.repository {
+            return Ok(repository.clone());
+        }
+        let found = repository_id(targets).await.map_err(|d| vec![d.state(NO_BACKUP)])?;
+        Ok(self.repository.insert(found).clone())
+    }
+
     /// The epochs that this host has in the repository of these targets, the one to seal to last. Where there is none, or where
     /// the newest backup is sealed in one that it does not have, one begins.
     pub(super) async fn epochs(
@@ -131,22 +170,19 @@ impl Runner<'_> {
         listing: &Listing,
         lineage: &Lineage,
     ) -> Result<HostEpochs, Failure> {
-        let repository = repository_id(targets).await.map_err(|d| vec![d.state(NO_BACKUP)])?;
-        let failed = |error: std::io::Error| vec![not_kept(&error, NO_BACKUP)];
-        let mut kept = Kept::open(&state_path(self.plan), &repository).map_err(failed)?;
+        let repository = self.repository(targets).await?;
+        let kept = Kept::open(&state_path(self.plan), &repository);
+        let mut kept = kept.map_err(|error| vec![not_kept(&error, NO_BACKUP)])?;
         let recipients = self.plan.environment().encryption.recipients.clone();
         let newest = listing.newest(lineage).and_then(|backup| backup.record.epoch.clone());
         let lost = kept.damaged || newest.is_some_and(|epoch| kept.epochs.chunk_key(&epoch).is_none());
         // Whoever lost the newest one may have what was rotated out since, and who opens that must not read what comes.
         if kept.epochs.0.is_empty() || lost {
-            let epoch = self.begin_epoch(&recipients)?;
+            let why = (if lost { "lost" } else { "first" }, &self.context.clock.now());
+            let name = kept.begin(&recipients, why, &mut self.evidence, NO_BACKUP)?;
             if lost {
-                self.warn(epoch_lost(&epoch.name));
+                self.warn(epoch_lost(&name));
             }
-            self.evidence
-                .epoch_begun(&epoch.name, if lost { "lost" } else { "first" })?;
-            kept.epochs.0.push(epoch);
-            kept.write().map_err(failed)?;
         }
         self.follow_recipients(&mut kept, &recipients, targets).await?;
         self.warn_of_keys(&recipients).await;
@@ -154,24 +190,13 @@ impl Runner<'_> {
     }
 
     /// The epochs of backups that were sealed here once, where this one is not.
-    pub(super) async fn past_epochs(&self, targets: &[Target], listing: &Listing) -> Result<HostEpochs, Failure> {
+    pub(super) async fn past_epochs(&mut self, targets: &[Target], listing: &Listing) -> Result<HostEpochs, Failure> {
         if listing.backups.iter().all(|backup| backup.record.epoch.is_none()) {
             return Ok(HostEpochs::default());
         }
-        let repository = repository_id(targets).await.map_err(|d| vec![d.state(NO_BACKUP)])?;
+        let repository = self.repository(targets).await?;
         let kept = Kept::open(&state_path(self.plan), &repository);
         Ok(kept.map_err(|error| vec![not_kept(&error, NO_BACKUP)])?.epochs)
-    }
-
-    fn begin_epoch(&self, recipients: &[Recipient]) -> Result<HostEpoch, Failure> {
-        let now = self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
-        HostEpoch::create(recipients, &now).map_err(|error| {
-            vec![
-                Diagnostic::error(Code::Internal, "the keys of an epoch cannot be made")
-                    .why(error.to_string())
-                    .state(NO_BACKUP),
-            ]
-        })
     }
 
     /// Looks whether the keys of the epoch are sealed to just the recipients that the environment names. This host cannot seal them

@@ -117,6 +117,8 @@ struct Runner<'p> {
     opener: Opener,
     /// The programs that were run.
     ran: Vec<command::Ran>,
+    /// The id of the targets' repository, once it was looked up.
+    repository: Option<String>,
     achieved: Achieved,
     /// The part of the backup that is wanted; nothing where everything is.
     part: Option<Arc<Part>>,
@@ -216,6 +218,7 @@ impl<'p> Runner<'p> {
             skipped: Vec::new(),
             opener: Opener::new(plan.environment(), options.identity.as_deref()),
             ran: Vec::new(),
+            repository: None,
             achieved: Achieved::Nothing,
             part: None,
             from: None,

@@ -38,11 +38,6 @@ impl Opener {
         }
     }
 
-    /// Whether there is any identity to open with.
-    pub const fn has_identity(&self) -> bool {
-        self.file.is_some() || self.reference.is_some()
-    }
-
     /// How the objects of the backup with this record are opened: with the very keys that it was made with, where it tells them
     /// from others.
     ///
@@ -54,17 +49,10 @@ impl Opener {
         record: &Record,
         keys: &mut Keys<'_>,
     ) -> Result<Opening, Diagnostic> {
+        let Some(epoch) = record.epoch.as_deref() else {
+            return Ok(Opening::Plain);
+        };
         let check = record.epoch_check.as_deref();
-        self.open_epoch(targets, (record.epoch.as_deref(), check), keys).await
-    }
-
-    async fn open_epoch(
-        &mut self,
-        targets: &[Target],
-        (epoch, check): (Option<&str>, Option<&str>),
-        keys: &mut Keys<'_>,
-    ) -> Result<Opening, Diagnostic> {
-        let Some(epoch) = epoch else { return Ok(Opening::Plain) };
         let opened = self.epochs.get(epoch).filter(|opened| opened.chunk_key.fits(check));
         if let Some(opened) = opened {
             return Ok(Opening::Epoch(Arc::clone(opened)));

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::archive::repository::{self, Backup, Lineage, Listing};
+use crate::clock;
 use crate::crypto::Digest;
 use crate::fs::folder::Folder;
 use crate::id::SourceName;
@@ -66,7 +67,7 @@ pub(super) async fn notes(scope: Scope<'_>, context: &Context, point: &Point) ->
             source: item.source.clone(),
             environment: scope.name.clone(),
             run: context.run,
-            restored: context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            restored: clock::written(&context.clock.now()),
             backup: Some(backup.record.id.clone()),
             made_in: backup.record.environment.clone(),
             head,

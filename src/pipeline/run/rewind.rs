@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::record::{Record, SourceRecord};
+use crate::clock;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::id::SourceName;
 use crate::limits;
@@ -213,7 +214,7 @@ impl Runner<'_> {
                 source: item.source.clone(),
                 environment: self.plan.environment_name().clone(),
                 run: self.context.run,
-                restored: self.context.clock.now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+                restored: clock::written(&self.context.clock.now()),
                 backup: Some(record.id.clone()),
                 made_in: record.environment.clone(),
                 head: head.clone(),

@@ -20,7 +20,7 @@ use super::stores::{Keys, open_targets};
 use super::{Context, Failure, Options, stopped};
 
 pub(crate) use forget::{Forget, Newest, Objects, forget};
-pub(crate) use keys::{OfKeys, keys};
+pub(crate) use keys::{KeysChange, change_keys, show_keys};
 pub(crate) use restart::restart;
 pub(crate) use sweep::{Sweep, sweep};
 pub(crate) use trial::{Rule, Trial, trial};

@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, PipelineName, TargetName};
 use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
 use crate::limits::{JOURNAL_LIST_MAX, SWEEP_BATCH};
-use crate::state::{Lock, StateError, StateFolder};
+use crate::state::StateFolder;
 
 use super::{Context, Evidence, Failure, take_lock};
 
@@ -86,23 +86,8 @@ impl Evidence {
         }
     }
 
-    /// Takes the locks of every pipeline of this environment that ever ran on this host, but of `own`.
-    pub(in crate::pipeline::run) fn hold_all(&self, own: &str) -> Result<Vec<Lock>, Failure> {
-        let Some(state) = &self.state else {
-            return Ok(Vec::new());
-        };
-        let failed = |error: StateError| vec![Diagnostic::of(&error)];
-        let mut locks = Vec::new();
-        for pipeline in state.locked_once().map_err(failed)? {
-            if pipeline.as_str() != own {
-                locks.push(state.lock(&pipeline, None).map_err(failed)?);
-            }
-        }
-        Ok(locks)
-    }
-
-    /// Keeps every other pipeline of this environment from running until this run ends: a backup that is made while data is replaced
-    /// would hold some of the old and some of the new.
+    /// Keeps every other pipeline of this environment that ever ran on this host from running until this run ends: while data is
+    /// replaced, so that no backup holds some of the old and some of the new, and while objects go at once that others may rely on.
     pub(in crate::pipeline::run) fn exclude_others(
         &mut self,
         own: &PipelineName,

@@ -101,10 +101,9 @@ async fn look(upkeep: &Upkeep<'_>, request: &Forget) -> Result<(Vec<Place>, Vec<
 impl Keeper<'_> {
     async fn forget_all(&mut self, request: &Forget) -> Result<(), Failure> {
         // No run of this host may be reading what goes at once, or be about to rely on it.
-        let locks = match request.objects {
-            Objects::Purged => self.evidence.hold_all("forget")?,
-            Objects::Listed | Objects::Told => Vec::new(),
-        };
+        if request.objects == Objects::Purged {
+            self.evidence.exclude_others(&self.verb, None, self.upkeep.context)?;
+        }
         let (places, victims, warnings) = look(self.upkeep, request).await?;
         for warning in warnings {
             self.warn(warning);
@@ -116,7 +115,6 @@ impl Keeper<'_> {
             freed.join(deleted);
             listed.join(later);
         }
-        drop(locks);
         let what = counted(victims.len());
         let space = match request.objects {
             Objects::Purged => format!("{} freed", ByteCount(freed.bytes)),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::archive::epoch::{self, HostEpoch, KEY_OBJECT_MAX};
+use crate::archive::epoch::{self, KEY_OBJECT_MAX};
 use crate::archive::keys::EpochKeys;
 use crate::archive::layout;
 use crate::crypto::age::{AgeError, Identity, Recipient};
@@ -39,29 +39,28 @@ const ROTATE: Act<'static> = Act {
     untouched: UNTOUCHED,
 };
 
-/// What is done with the keys of an environment.
+/// Shows the keys of an environment; with an identity also whether it opens them.
+pub(crate) async fn show_keys(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Outcome {
+    let shown = show(upkeep, identity).await;
+    shown.unwrap_or_else(|failure| Outcome::failed("keys", "", failure))
+}
+
+/// How the keys of an environment are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OfKeys<'a> {
-    /// They are shown; with an identity also whether it opens them.
-    Show(Option<&'a Path>),
+pub(crate) enum KeysChange<'a> {
     /// They are sealed to the recipients that the environment names, by whoever can open them.
     Add(Option<&'a Path>),
     /// New ones are made for backups from now on.
     Rotate,
 }
 
-/// Does it.
-pub(crate) async fn keys(upkeep: &Upkeep<'_>, what: OfKeys<'_>) -> Outcome {
-    if let OfKeys::Show(identity) = what {
-        return show(upkeep, identity)
-            .await
-            .unwrap_or_else(|failure| Outcome::failed("keys", "", failure));
-    }
+/// Changes them.
+pub(crate) async fn change_keys(upkeep: &Upkeep<'_>, change: KeysChange<'_>) -> Outcome {
     match Keeper::begin("keys", upkeep) {
         Ok(mut keeper) => {
-            let result = match what {
-                OfKeys::Add(identity) => keeper.add(identity).await,
-                OfKeys::Rotate | OfKeys::Show(_) => keeper.rotate().await,
+            let result = match change {
+                KeysChange::Add(identity) => keeper.add(identity).await,
+                KeysChange::Rotate => keeper.rotate().await,
             };
             keeper.end(result)
         }
@@ -146,19 +145,20 @@ impl Keeper<'_> {
         Ok(recipients)
     }
 
-    fn kept(&self, repository: &str) -> Result<Kept, Failure> {
+    /// What this host keeps of the repository that the targets are.
+    async fn kept(&self, targets: &[Target]) -> Result<Kept, Failure> {
+        let repository = repository_id(targets)
+            .await
+            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
         let upkeep = self.upkeep;
         let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
-        Kept::open(&state, repository).map_err(|error| vec![not_kept(&error, UNTOUCHED)])
+        Kept::open(&state, &repository).map_err(|error| vec![not_kept(&error, UNTOUCHED)])
     }
 
     async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
         let targets = self.all_targets().await?;
-        let repository = repository_id(&targets)
-            .await
-            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
-        let mut kept = self.kept(&repository)?;
+        let mut kept = self.kept(&targets).await?;
         let epochs = self.own(&targets, &kept).await?;
         let Some(first) = epochs.keys().next() else {
             return Err(vec![nothing_sealed(self.upkeep)]);
@@ -266,26 +266,13 @@ impl Keeper<'_> {
     async fn rotate(&mut self) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
         let targets = self.all_targets().await?;
-        let repository = repository_id(&targets)
-            .await
-            .map_err(|problem| vec![problem.state(UNTOUCHED)])?;
-        let mut kept = self.kept(&repository)?;
+        let mut kept = self.kept(&targets).await?;
         let Some(past) = kept.epochs.current().map(|epoch| epoch.name.clone()) else {
             return Err(vec![nothing_sealed(self.upkeep)]);
         };
         self.confirm(&ROTATE).await?;
-        let created = self
-            .upkeep
-            .context
-            .clock
-            .now()
-            .strftime("%Y-%m-%dT%H:%M:%S%:z")
-            .to_string();
-        let epoch = HostEpoch::create(&recipients, &created).map_err(|error| vec![unmade(error)])?;
-        self.evidence.epoch_begun(&epoch.name, "rotated")?;
-        let name = epoch.name.clone();
-        kept.epochs.0.push(epoch);
-        kept.write().map_err(|error| vec![not_kept(&error, UNTOUCHED)])?;
+        let why = ("rotated", &self.upkeep.context.clock.now());
+        let name = kept.begin(&recipients, why, &mut self.evidence, UNTOUCHED)?;
         self.outcome.headline = format!("epoch {name} begins with the next backup, which stores everything anew");
         self.outcome.field("epoch", "epoch", name.clone(), &name);
         self.outcome.field("past", "the one before", past.clone(), &past);
