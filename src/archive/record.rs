@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Codec;
 use crate::crypto::Digest;
 use crate::crypto::locked::{self, NotUnlocked};
-use crate::id::{BackupId, EnvName, Instance, PipelineName, RunId, SourceName};
+use crate::diagnostic::Diagnostic;
+use crate::id::{BackupId, EnvName, Instance, PipelineName, RunId, SourceName, TargetName};
 use crate::source::{Form, LogHead};
 
 use super::keys::ChunkKey;
@@ -307,6 +308,12 @@ impl Record {
                 source.locked_head = None;
             }
         }
+    }
+
+    /// A problem of the copy of this backup in one target.
+    pub fn of_copy(&self, target: &TargetName, mut problem: Diagnostic) -> Diagnostic {
+        problem.what = format!("backup `{}` in target `{target}`: {}", self.id, problem.what);
+        problem
     }
 
     /// Apparent bytes of all files.

@@ -63,16 +63,7 @@ pub(super) async fn accepted(
                 problems.extend(accepted);
                 return Ok((target.clone(), problems));
             }
-            Err(problem) => {
-                let mut problem = problem.state(STATE);
-                problem.what = format!(
-                    "backup `{}` in target `{}`: {}",
-                    backup.record.id,
-                    target.name(),
-                    problem.what
-                );
-                problems.push(problem);
-            }
+            Err(problem) => problems.push(backup.record.of_copy(target.name(), problem).state(STATE)),
         }
     }
     Err(problems)

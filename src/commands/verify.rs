@@ -114,9 +114,9 @@ impl Checking<'_> {
                 if problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content {
                     self.lost(target, &mut outcome).await;
                 }
-                let mut problem = problem.state("nothing was changed");
-                problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
-                outcome.diagnostics.push(problem);
+                outcome
+                    .diagnostics
+                    .push(record.of_copy(target.name(), problem).state("nothing was changed"));
             }
         }
         outcome.headline = self.headline(sound == backup.targets.len());

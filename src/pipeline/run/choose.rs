@@ -170,10 +170,7 @@ impl Runner<'_> {
                         level,
                     });
                 }
-                Err(mut problem) => {
-                    problem.what = format!("backup `{}` in target `{}`: {}", record.id, target.name(), problem.what);
-                    problems.push(problem.state(UNTOUCHED));
-                }
+                Err(problem) => problems.push(record.of_copy(target.name(), problem).state(UNTOUCHED)),
             }
         }
         Err(problems)

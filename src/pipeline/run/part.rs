@@ -101,9 +101,8 @@ pub(super) async fn survey(
                 return found.map(|part| (part, unread));
             }
             Err(error) => {
-                let mut problem = Diagnostic::of(&error).state(UNTOUCHED);
-                problem.what = format!("backup `{}` in target `{name}`: {}", backup.record.id, problem.what);
-                unread.push(problem);
+                let problem = backup.record.of_copy(&name, Diagnostic::of(&error));
+                unread.push(problem.state(UNTOUCHED));
             }
         }
     }
