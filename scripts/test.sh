@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/parts.sh
 if cargo nextest --version >/dev/null 2>&1; then
-    profile=default
+    profile=${NEXTEST_PROFILE:-default}
     [ -z "${STRONGROOM_TORTURE:-}" ] || profile=torture
     set -- nextest run --locked --profile "$profile" "$@"
 else

@@ -90,7 +90,14 @@ impl CurrentFile {
 }
 
 /// Asks the file system for room; one that cannot tell is believed to have it.
+///
+/// What it has is looked up first: a file system that is asked for more takes all that is left before it says no, and for
+/// that moment nobody else on the disk can write.
 fn ask_for_room(file: &File, size: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    if disk.f_blocks > 0 && size > disk.f_bfree.saturating_mul(disk.f_frsize) {
+        return Err(Errno::NOSPC.into());
+    }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
         Err(error) => Err(error.into()),
@@ -127,5 +134,13 @@ mod tests {
         current.write(b"a").unwrap();
         assert!(!current.complete());
         assert!(matches!(current.write(b"bc"), Err(WriteError::Trick(Trick::TooMuch))));
+    }
+    #[test]
+    fn a_size_that_the_disk_cannot_hold_is_refused_before_any_of_it_is_taken() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = CurrentFile::new(file.reopen().unwrap(), 1 << 50, None).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.as_file().metadata().unwrap().blocks(), 0);
     }
 }

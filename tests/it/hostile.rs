@@ -263,6 +263,14 @@ fn cases() -> Vec<(&'static str, Forgery)> {
             line["size"] = json!(1_u64 << 40);
             with(vec![(line, data)])
         }),
+        ("a file larger than the record says its source is", {
+            let (mut line, data) = file("one/b", b"x");
+            line["size"] = json!(1_u64 << 40);
+            Forgery {
+                record: |r| r["sources"][0]["bytes"] = json!(1),
+                ..with(vec![(line, data)])
+            }
+        }),
         ("extents that overlap", {
             let (mut line, data) = file("one/b", &[1; 20]);
             line["size"] = json!(100);

@@ -100,7 +100,7 @@ impl<S: BackupSink> Unpacking<S> {
             path: path.clone(),
             what,
         };
-        self.tally.check_order(listed).map_err(disagree)?;
+        self.tally.check(listed).map_err(disagree)?;
         let headers = tar_header::render(listed.source.as_str(), &listed.entry);
         let mut expected = headers.as_slice();
         self.read(headers.len() as u64, |data, _| {

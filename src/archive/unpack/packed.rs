@@ -239,7 +239,7 @@ impl<S: BackupSink> Taking<S> {
     }
 
     fn begin(&mut self, listed: &Listed) -> Result<(), UnpackError> {
-        self.tally.check_order(listed).map_err(|what| UnpackError::Disagree {
+        self.tally.check(listed).map_err(|what| UnpackError::Disagree {
             path: path_of(listed),
             what,
         })?;

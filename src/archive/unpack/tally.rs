@@ -11,7 +11,8 @@ use super::{UnpackError, Unpacked};
 
 /// Counts entries as they pass.
 pub(super) struct Tally {
-    sources: Vec<SourceName>,
+    /// The sources with the bytes that the record says they hold.
+    sources: Vec<(SourceName, u64)>,
     counts: BTreeMap<SourceName, Unpacked>,
     last: Option<(SourceName, TreePath)>,
     total: Unpacked,
@@ -22,15 +23,16 @@ impl Tally {
         // A source that was allowed to be absent, and was, has not even a root.
         let there = record.sources.iter().filter(|source| source.entries > 0);
         Self {
-            sources: there.map(|source| source.name.clone()).collect(),
+            sources: there.map(|source| (source.name.clone(), source.bytes)).collect(),
             counts: BTreeMap::new(),
             last: None,
             total: Unpacked::default(),
         }
     }
 
-    /// Sources come in the order of the record, each once; paths ascend within a source and begin with its root.
-    pub(super) fn check_order(&mut self, listed: &Listed) -> Result<(), &'static str> {
+    /// Sources come in the order of the record, each once; paths ascend within a source and begin with its root. No file is
+    /// larger than what its source still lacks, so that nobody makes room for a size that is only claimed.
+    pub(super) fn check(&mut self, listed: &Listed) -> Result<(), &'static str> {
         match &self.last {
             Some((source, path)) if *source == listed.source => {
                 if *path >= listed.entry.path {
@@ -39,7 +41,7 @@ impl Tally {
             }
             _ => {
                 let next = self.counts.len();
-                if self.sources.get(next) != Some(&listed.source) {
+                if self.sources.get(next).map(|(name, _)| name) != Some(&listed.source) {
                     return Err("a source that the record does not name here");
                 }
                 if !listed.entry.path.is_root() {
@@ -49,14 +51,19 @@ impl Tally {
             }
         }
         self.last = Some((listed.source.clone(), listed.entry.path.clone()));
+        let holds = self
+            .sources
+            .get(self.counts.len().wrapping_sub(1))
+            .map_or(0, |(_, bytes)| *bytes);
+        let passed = self.counts.get(&listed.source).map_or(0, |count| count.bytes);
+        if passed.saturating_add(bytes_of(listed)) > holds {
+            return Err("a file larger than what the record says its source holds");
+        }
         Ok(())
     }
 
     pub(super) fn count(&mut self, listed: &Listed) {
-        let bytes = match listed.entry.kind {
-            Kind::File { size, .. } => size,
-            _ => 0,
-        };
+        let bytes = bytes_of(listed);
         let count = self.counts.entry(listed.source.clone()).or_default();
         for count in [count, &mut self.total] {
             count.entries += 1;
@@ -76,5 +83,13 @@ impl Tally {
             }
         }
         Ok(self.total)
+    }
+}
+
+/// Apparent bytes of an entry.
+fn bytes_of(listed: &Listed) -> u64 {
+    match listed.entry.kind {
+        Kind::File { size, .. } => size,
+        _ => 0,
     }
 }
