@@ -32,6 +32,14 @@ pub const FIND_MAX: usize = 200_000;
 pub const SAMPLES_MAX: u64 = 4 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
 pub const FRAMES_KEPT: usize = 6;
+/// Bytes from which a restored file is written by other threads, past the page cache: below, making it costs more than its content.
+pub const RESTORE_BEHIND: u64 = 512 << 10;
+/// Bytes that such a thread writes at once: a disk gives all it has with a few of these.
+pub const RESTORE_PIECE: usize = 1 << 20;
+/// Such pieces that are filled or written at a time: they bound the memory.
+pub const RESTORE_PIECES: usize = 6;
+/// Threads that write them: they mostly wait for the disk.
+pub const RESTORE_WRITERS: usize = 2;
 /// Threads that read packs, at least: while some unpack, others wait for the target.
 pub const FETCHERS_MIN: usize = 3;
 /// Objects that are read and compared at once: one thread hashes while another waits for the disk.

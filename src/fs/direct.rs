@@ -25,7 +25,7 @@ pub struct Direct {
 
 impl Direct {
     /// Opens `name` in `folder`, which is there already. `None` where that cannot be, for whatever reason.
-    pub fn open(folder: impl AsFd, name: &str) -> Option<Self> {
+    pub fn open(folder: impl AsFd, name: impl rustix::path::Arg) -> Option<Self> {
         let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?;
         Some(Self { file: file.into() })
@@ -41,13 +41,13 @@ impl Direct {
             return Ok(0);
         }
         let mut left = total - total % BLOCK;
-        let mut bounce = Bounce::new(PIECE.min(left));
+        let mut bounce = Block::new(PIECE.min(left));
         let mut written = 0;
         let mut rest = pieces.iter().map(AsRef::as_ref);
         let mut piece: &[u8] = &[];
         while left > 0 {
             let length = PIECE.min(left);
-            let buffer = bounce.take().get_mut(..length).unwrap_or_default();
+            let buffer = bounce.bytes_mut().get_mut(..length).unwrap_or_default();
             let mut filled = 0;
             while filled < length {
                 if piece.is_empty() {
@@ -77,6 +77,25 @@ impl Direct {
     }
 }
 
+impl Direct {
+    /// Writes as many leading whole blocks of a [`Block`]'s bytes at `offset` as can be written this way, and gives how many bytes
+    /// that were: none where `offset` is within a block.
+    ///
+    /// # Errors
+    /// When the disk does not take them.
+    pub fn put(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if !offset.is_multiple_of(BLOCK as u64) {
+            return Ok(0);
+        }
+        let whole = bytes.len() - bytes.len() % BLOCK;
+        match write_all(&self.file, bytes.get(..whole).unwrap_or_default(), offset) {
+            // Blocks larger than ours, or no such writes after all: the caller writes it as usual.
+            Err(error) if error == Errno::INVAL => Ok(0),
+            done => done.map(|()| whole).map_err(io::Error::from),
+        }
+    }
+}
+
 fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, offset))?;
@@ -89,24 +108,31 @@ fn write_all(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno
     Ok(())
 }
 
-/// A buffer of whole blocks that begins at a multiple of a block.
+/// A buffer that begins where such a write may.
 #[derive(Debug)]
-struct Bounce {
+pub struct Block {
     bytes: Vec<u8>,
     begin: usize,
     length: usize,
 }
 
-impl Bounce {
-    /// Room for `length` bytes, rounded up.
-    fn new(length: usize) -> Self {
+impl Block {
+    /// Room for `length` bytes, rounded up to what can be written.
+    pub fn new(length: usize) -> Self {
         let length = length.next_multiple_of(BLOCK);
         let bytes = vec![0; length + BLOCK];
         let begin = bytes.as_ptr().align_offset(BLOCK);
         Self { bytes, begin, length }
     }
 
-    fn take(&mut self) -> &mut [u8] {
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        let (begin, end) = (self.begin, self.begin + self.length);
+        self.bytes.get(begin..end).unwrap_or_default()
+    }
+
+    /// All of it, to be filled.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         let (begin, end) = (self.begin, self.begin + self.length);
         self.bytes.get_mut(begin..end).unwrap_or_default()
     }

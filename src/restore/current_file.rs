@@ -93,7 +93,7 @@ impl CurrentFile {
 ///
 /// What it has is looked up first: a file system that is asked for more takes all that is left before it says no, and for
 /// that moment nobody else on the disk can write.
-fn ask_for_room(file: &File, size: u64) -> io::Result<()> {
+pub(super) fn ask_for_room(file: &File, size: u64) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(file)?;
     if disk.f_blocks > 0 && size > disk.f_bfree.saturating_mul(disk.f_frsize) {
         return Err(Errno::NOSPC.into());

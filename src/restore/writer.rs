@@ -4,6 +4,7 @@
 //! Entries come depth first. Only the folders on the way to the present entry are remembered; a folder gets its
 //! properties when the first entry outside it comes, so that what is made in it does not change them.
 
+mod behind;
 mod entries;
 mod owner;
 
@@ -11,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use behind::{Behind, LateFile};
 use entries::failed;
 pub use owner::OwnerMapping;
 use owner::properties;
@@ -72,6 +74,8 @@ enum Current {
         metadata: Metadata,
         file: CurrentFile,
     },
+    /// A large file, which others write.
+    Late(LateFile),
     /// Anything else: it is written already.
     Other(TreePath),
 }
@@ -82,6 +86,8 @@ pub struct TreeWriter {
     branches: Branches,
     root: Option<Metadata>,
     current: Option<Current>,
+    /// Who writes large files, once there was one.
+    behind: Option<Behind>,
     /// The entry that must follow, because its first try did not count.
     again: Option<TreePath>,
     /// Bytes of attributes that wait in the stack.
@@ -114,6 +120,7 @@ impl TreeWriter {
             branches: Branches::default(),
             root: None,
             current: None,
+            behind: None,
             again: None,
             waiting: 0,
             failed: false,
@@ -148,6 +155,11 @@ impl TreeWriter {
         let Some(metadata) = self.root.take() else {
             return Err(RestoreError::hostile(&TreePath::root(), Trick::NoRoot));
         };
+        if let Some(behind) = self.behind.take() {
+            for (path, short) in behind.finish()? {
+                self.shortfalls.note(&path, short);
+            }
+        }
         while self.stack.depth() > 0 {
             self.leave()?;
         }
@@ -238,6 +250,10 @@ impl TreeWriter {
                 WriteError::Trick(trick) => RestoreError::hostile(path, trick),
                 WriteError::Io(error) => RestoreError::entry("write", path, error),
             })?,
+            Some(Current::Late(late)) => match &mut self.behind {
+                Some(behind) => behind.write(late, data)?,
+                None => return Err(RestoreError::Unfinished),
+            },
             Some(Current::Other(_)) if data.is_empty() => {}
             Some(Current::Other(path)) => return Err(RestoreError::hostile(path, Trick::TooMuch)),
             None => return Err(RestoreError::hostile(&TreePath::root(), Trick::OutOfStep)),
@@ -248,12 +264,7 @@ impl TreeWriter {
 
     fn end_entry(&mut self, verdict: Verdict) -> Result<(), RestoreError> {
         match (self.current.take(), verdict) {
-            (Some(Current::File { path, .. }), Verdict::Superseded) => {
-                let folder = self.stack.top().map_err(|e| failed(&path, e))?;
-                create::remove(folder, path.name()).map_err(|e| RestoreError::entry("remove", &path, e))?;
-                self.again = Some(path);
-                return Ok(());
-            }
+            (Some(Current::File { path, .. }), Verdict::Superseded) => return self.take_back(path),
             (
                 Some(Current::File {
                     path,
@@ -273,6 +284,16 @@ impl TreeWriter {
                 self.shortfalls.note(&path, short);
                 self.written.bytes = self.written.bytes.saturating_add(size);
             }
+            (Some(Current::Late(late)), verdict) => {
+                let behind = self.behind.as_mut().ok_or(RestoreError::Unfinished)?;
+                if verdict == Verdict::Superseded {
+                    let path = late.path().clone();
+                    behind.abandon(late);
+                    return self.take_back(path);
+                }
+                behind.end(&late)?;
+                self.written.bytes = self.written.bytes.saturating_add(late.size());
+            }
             (Some(Current::Other(_)), Verdict::Kept | Verdict::KeptChanging) => {}
             (Some(Current::Other(path)), Verdict::Superseded) => {
                 return Err(RestoreError::hostile(&path, Trick::OutOfStep));
@@ -282,6 +303,24 @@ impl TreeWriter {
         self.written.entries += 1;
         self.tell(1, 0, Tell::Batched);
         Ok(())
+    }
+
+    /// Removes a file whose content did not count; the same entry must follow.
+    fn take_back(&mut self, path: TreePath) -> Result<(), RestoreError> {
+        let folder = self.stack.top().map_err(|e| failed(&path, e))?;
+        create::remove(folder, path.name()).map_err(|e| RestoreError::entry("remove", &path, e))?;
+        self.again = Some(path);
+        Ok(())
+    }
+
+    /// Who writes large files.
+    fn behind(&mut self) -> Result<&Behind, RestoreError> {
+        if self.behind.is_none() {
+            let started = Behind::start(self.options.clone());
+            let started = started.map_err(|e| RestoreError::entry("start to write", &TreePath::root(), e))?;
+            self.behind = Some(started);
+        }
+        self.behind.as_ref().ok_or(RestoreError::Unfinished)
     }
 
     fn tell(&mut self, entries: u64, bytes: u64, when: Tell) {

@@ -481,6 +481,106 @@ fn a_file_that_was_superseded_is_only_its_last_version() {
     assert_eq!(fs::read_to_string(arena.inside("f")).unwrap(), "last");
 }
 
+// Large files, which other threads write.
+
+const LARGE: u64 = limits::RESTORE_BEHIND;
+
+/// `size` bytes that repeat nowhere soon.
+fn noise(size: u64, seed: u64) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    plain.resize(usize::try_from(size).unwrap(), 0);
+    hasher.finalize_xof().fill(&mut plain);
+    plain
+}
+
+/// A file whose content comes in pieces of `piece` bytes.
+fn in_pieces(entry: Entry, content: &[u8], piece: usize) -> Vec<Step> {
+    let mut steps = vec![Step::Begin(entry)];
+    steps.extend(content.chunks(piece).map(|data| Step::Write(data.to_vec())));
+    steps.push(Step::End(Verdict::Kept));
+    steps
+}
+
+#[test]
+fn large_files_have_their_content_and_properties_whatever_pieces_they_came_in() {
+    let arena = Arena::new();
+    let piece = limits::RESTORE_PIECE as u64;
+    let sizes = [
+        LARGE,
+        LARGE + 1,
+        piece - 1,
+        piece,
+        piece + 4095,
+        3 * piece,
+        5 * piece + 7,
+        LARGE - 1,
+    ];
+    let mut parts = Vec::new();
+    for (number, size) in (0..).zip(sizes) {
+        let entry = changed(sized(&format!("f{number}"), size), |m| {
+            m.mode = 0o640 + number;
+            m.mtime.seconds = 1_000_000 + i64::from(number);
+            m.xattrs
+                .insert(b"user.number".to_vec(), number.to_string().into_bytes());
+        });
+        let piece = [1 << 20, 700_001, 4096, 3 << 20][number as usize % 4];
+        parts.push(in_pieces(entry, &noise(size, u64::from(number)), piece));
+    }
+    parts.push(plain(hard_link("g", "f5")));
+    let written = arena.write(&tree(&parts)).unwrap();
+    assert_eq!((written.entries, written.bytes), (10, sizes.iter().sum()));
+    assert_eq!(written.warnings, []);
+    for (number, size) in (0..).zip(sizes) {
+        let at = arena.inside(&format!("f{number}"));
+        assert!(fs::read(&at).unwrap() == noise(size, u64::from(number)), "f{number}");
+        let stat = fs::metadata(&at).unwrap();
+        assert_eq!(
+            (stat.mode() & 0o7777, stat.mtime()),
+            (0o640 + number, 1_000_000 + i64::from(number))
+        );
+        let mut value = [0_u8; 8];
+        let length = rustix::fs::getxattr(&at, "user.number", &mut value).unwrap();
+        assert_eq!(value[..length], *number.to_string().as_bytes());
+    }
+    let (first, other) = (arena.inside("f5"), arena.inside("g"));
+    assert_eq!(fs::metadata(first).unwrap().ino(), fs::metadata(other).unwrap().ino());
+}
+
+#[test]
+fn a_large_file_with_more_or_less_content_than_it_says_is_refused() {
+    for size in [LARGE, 3 * limits::RESTORE_PIECE as u64] {
+        let content = noise(size, 1);
+        assert_hostile(&[in_pieces(sized("f", size - 1), &content, 1 << 20)]);
+        assert_hostile(&[in_pieces(sized("f", size + 1), &content, 1 << 20)]);
+        assert_hostile(&[plain(sized("f", size))]);
+        let steps = [Step::Begin(sized("f", size)), Step::Write(content)];
+        let unfinished = Arena::new().write(&tree(&[steps.to_vec()])).unwrap_err();
+        assert_eq!(unfinished.code, Code::RestoreFailed);
+    }
+}
+
+#[test]
+fn a_large_file_that_was_superseded_is_only_its_last_version() {
+    let arena = Arena::new();
+    let (old, new) = (noise(3 << 20, 1), noise((2 << 20) + 5, 2));
+    let mut parts = vec![];
+    for tried in 0..9 {
+        // Given up with a buffer half full, and on its edge.
+        let some = (2 << 20) + (tried % 2) * 1000;
+        parts.push(vec![
+            Step::Begin(sized("f", 3 << 20)),
+            Step::Write(old[..some].to_vec()),
+            Step::End(Verdict::Superseded),
+        ]);
+    }
+    parts.push(in_pieces(sized("f", new.len() as u64), &new, 1 << 20));
+    let written = arena.write(&tree(&parts)).unwrap();
+    assert_eq!((written.entries, written.bytes), (2, new.len() as u64));
+    assert!(fs::read(arena.inside("f")).unwrap() == new);
+}
+
 // Properties.
 
 #[test]

@@ -22,6 +22,13 @@ impl TreeWriter {
             Kind::File { size, extents } => {
                 let folder = self.stack.top().map_err(|e| failed(path, e))?;
                 let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
+                if extents.is_none() && *size >= limits::RESTORE_BEHIND {
+                    let make_room = |e| RestoreError::entry("make room for", path, e);
+                    let folder = folder.try_clone_to_owned().map_err(make_room)?;
+                    let late = self.behind()?.begin(folder, file, entry, *size).map_err(make_room)?;
+                    self.current = Some(Current::Late(late));
+                    return Ok(());
+                }
                 self.current = Some(Current::File {
                     path: path.clone(),
                     size: *size,
