@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes a project that backs SRC up to TARGET: benches/project.sh PROJECT SRC TARGET WORD...
 # Words: `engine` (deduplicated and sealed to two keys, `first.key` beside the project), `confirm` (databases checked, everything new
-# read back and compared; without it neither, as no peer does).
+# read back and compared, what was restored judged; without it none of this, as no peer does).
 set -euo pipefail
 project=$1 src=$2 target=$3
 shift 3
@@ -54,3 +54,14 @@ step() {
     printf 'targets = ["local"]\n'
     [[ $words != *" confirm "* ]] || { step proof confirm; echo 'by = "read-back"'; }
 } > "$project/pipelines/bench.toml"
+[[ $words == *" confirm "* ]] || {
+    printf 'schema-version = 1\nname = "restore"\ndescription = "a benchmark: restores what the stored bytes prove, and judges nothing more"\n'
+    printf '[arg.backup]\ndescription = "a backup"\nrequired = true\nexample = "latest"\n'
+    step choose select
+    echo 'backup = "{{arg.backup}}"'
+    step integrity verify
+    echo 'level = "objects"'
+    step guard rollback-point
+    step stage restore
+    step replace swap
+} > "$project/pipelines/restore.toml"

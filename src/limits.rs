@@ -10,12 +10,14 @@ pub const FRAME_MAX: usize = 8 << 20;
 pub const LARGE_FILE: u64 = 1 << 20;
 /// Bytes of one read from a source.
 pub const READ_BLOCK: usize = 1 << 20;
+/// Bytes that are read from an object in one piece, where no more are wanted: a frame that did not shrink, sealed.
+pub const READ_AT_ONCE: usize = FRAME + FRAME / 16;
 /// Stored bytes of a pack: one put without parts, 880 MB/s with a sync each (measured), few enough objects for a listing.
 pub const PACK_STORED: usize = 16 << 20;
 /// Plain bytes of a pack, so that offsets in it fit 32 bits however well its content is compressed.
 pub const PACK_PLAIN: u64 = 1 << 30;
 /// Frames that wait between reader and compressors, beyond one a worker: keeps both busy, bounds the memory.
-pub const FRAMES_QUEUED: usize = 2;
+pub const FRAMES_QUEUED: usize = 1;
 /// Bytes of one part in a streamed upload.
 pub const UPLOAD_PART: usize = 8 << 20;
 /// Frames that are unpacked together when a backup in chunks is read: with `FRAMES_KEPT` they bound its memory.
@@ -31,7 +33,7 @@ pub const FIND_MAX: usize = 200_000;
 /// Bytes of the file in the state folder that remembers which samples were verified.
 pub const SAMPLES_MAX: u64 = 4 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
-pub const FRAMES_KEPT: usize = 6;
+pub const FRAMES_KEPT: usize = 4;
 /// Bytes from which a restored file is written by other threads, past the page cache: below, making it costs more than its content.
 pub const RESTORE_BEHIND: u64 = 512 << 10;
 /// Bytes that such a thread writes at once: a disk gives all it has with a few of these.

@@ -78,7 +78,7 @@ impl Object {
         let at = opened.payload_at() as u64;
         let sealed = at + part.sealed.start..at + part.sealed.end;
         let sealed = self.target.read_range(&self.name, sealed).await?;
-        Ok(opened.open_part(&part, &sealed)?)
+        Ok(opened.open_part(&part, sealed)?)
     }
 
     /// Reads a range in pieces, in order. The stream ends with an error where bytes are missing or wrong.
@@ -137,7 +137,7 @@ impl Unsealing {
         let rest = self.held.split_off(wanted);
         let sealed = std::mem::replace(&mut self.held, rest);
         self.next = end;
-        Ok(Some(self.opened.open_part(&part, &sealed)?.into()))
+        Ok(Some(self.opened.open_part(&part, sealed)?.into()))
     }
 }
 

@@ -133,7 +133,7 @@ pub fn decompressors(buffers: &Buffers) -> std::io::Result<Decompressor> {
     })
 }
 
-fn decompress_into(
+pub(super) fn decompress_into(
     context: &mut zstd::bulk::Decompressor<'_>,
     stored: &[u8],
     expected: usize,

@@ -3,6 +3,7 @@
 pub mod effort;
 pub mod frames;
 pub mod ordered;
+pub mod plain;
 pub mod seek_table;
 
 use serde::{Deserialize, Serialize};

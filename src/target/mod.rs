@@ -221,8 +221,16 @@ impl Target {
     pub async fn read_range(&self, object: &str, range: Range<u64>) -> Result<Vec<u8>, TargetError> {
         let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
         let mut stream = self.stream(object, Some(range)).await?;
-        let mut bytes = Vec::with_capacity(length.min(limits::FRAME_MAX));
+        let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {
+            if bytes.is_empty() && piece.len() == length {
+                // All of it: nothing is copied where nobody else has it.
+                bytes = piece.into();
+                continue;
+            }
+            if bytes.capacity() == 0 {
+                bytes.reserve(length.min(limits::FRAME_MAX));
+            }
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)

@@ -11,7 +11,8 @@ use crate::archive::keys::Opening;
 use crate::archive::layout;
 use crate::archive::object::{Object, ObjectError};
 use crate::archive::refs::Refs;
-use crate::codec::frames::{FrameError, decompress_whole};
+use crate::codec::frames::FrameError;
+use crate::codec::plain::{Plain, Unpacker};
 use crate::codec::seek_table::{self, SeekTableError};
 use crate::crypto::Digest;
 use crate::crypto::age::AgeError;
@@ -85,7 +86,6 @@ struct Known {
     frames: FrameTable,
 }
 
-type Plain = Arc<Vec<u8>>;
 type Slot = Arc<OnceLock<Result<Plain, FetchError>>>;
 
 /// Reads frames of the packs of one backup. Everything blocks: for use on blocking threads.
@@ -98,6 +98,7 @@ pub struct Fetcher {
     refs: Refs,
     known: Mutex<HashMap<Digest, Arc<Known>>>,
     cache: Mutex<Cache>,
+    unpacker: Unpacker,
 }
 
 /// Frames that were read last, and those being read.
@@ -135,6 +136,7 @@ impl Fetcher {
             refs,
             known: Mutex::default(),
             cache: Mutex::default(),
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -164,14 +166,15 @@ impl Fetcher {
             }
             slot
         };
-        slot.get_or_init(|| self.read_frame(key).map(Arc::new)).clone()
+        slot.get_or_init(|| self.read_frame(key)).clone()
     }
 
-    fn read_frame(&self, key: FrameKey) -> Result<Vec<u8>, FetchError> {
+    fn read_frame(&self, key: FrameKey) -> Result<Plain, FetchError> {
         let known = self.known(&key.pack)?;
         let frame = known.frames.get(key.number).ok_or(FetchError::Beyond(0))?;
         let stored = self.read(&known.object, frame.stored())?;
-        decompress_whole(&stored, frame.plain as usize).map_err(|error| FetchError::Frame(Arc::new(error)))
+        let plain = self.unpacker.unpack(&stored, frame.plain as usize);
+        plain.map_err(|error| FetchError::Frame(Arc::new(error)))
     }
 
     /// Bytes of the pack as it was before it was sealed.

@@ -17,7 +17,8 @@ use crate::archive::refs;
 use crate::archive::repository::RepositoryError;
 use crate::archive::unpack::UnpackError;
 use crate::codec::Codec;
-use crate::codec::frames::decompress_whole;
+pub(super) use crate::codec::plain::Plain;
+use crate::codec::plain::Unpacker;
 use crate::codec::seek_table::FrameLength;
 use crate::event::{Event, Events};
 use crate::limits::FRAME;
@@ -27,9 +28,6 @@ use super::Reading;
 
 /// Bytes of an archive of which the frames are worked out at once, so that the list of a large file's stays short.
 const STRETCH: u64 = 1 << 30;
-
-/// A plain frame; several readers may have it.
-pub(super) type Plain = Arc<Vec<u8>>;
 
 /// Where content is read from.
 pub(super) enum Frames {
@@ -58,6 +56,7 @@ pub(super) struct Archive {
     handle: Handle,
     events: Events,
     frames: FrameTable,
+    unpacker: Unpacker,
 }
 
 /// An archive that is read from front to back, and from the front again for whoever goes back.
@@ -221,6 +220,7 @@ impl Archive {
             handle: handle.clone(),
             events: reading.events.clone(),
             frames,
+            unpacker: Unpacker::default(),
         })
     }
 
@@ -237,13 +237,12 @@ impl Archive {
             bytes: stored.len() as u64,
         });
         if self.record.codec != Codec::Zstd {
-            return Ok(Arc::new(stored));
+            return Ok(Arc::new(stored.into()));
         }
-        let plain = decompress_whole(&stored, frame.plain as usize).map_err(|source| {
+        self.unpacker.unpack(&stored, frame.plain as usize).map_err(|source| {
             let at = frame.plain_at;
             damaged(&self.record, PlainError::Frame { at, source })
-        })?;
-        Ok(Arc::new(plain))
+        })
     }
 }
 
@@ -270,7 +269,7 @@ impl Forward {
         match read {
             Ok(()) => {
                 self.reader = Some(reader);
-                Ok(Arc::new(frame))
+                Ok(Arc::new(frame.into()))
             }
             Err(ReadError::Plain(source)) => Err(damaged(&self.record, source)),
             Err(ReadError::Taker(never)) => match never {},

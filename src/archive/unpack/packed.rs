@@ -17,6 +17,7 @@ use crate::archive::record::Record;
 use crate::archive::refs;
 use crate::archive::repository::RepositoryError;
 use crate::codec::ordered::{self, Jobs};
+use crate::codec::plain::Plain;
 use crate::event::Events;
 use crate::limits::{BATCH_ENTRIES, BATCH_FRAMES, FETCHERS_MIN};
 use crate::source::Verdict;
@@ -40,7 +41,7 @@ struct Stretch {
 #[derive(Default)]
 struct Batch {
     stretches: Vec<Stretch>,
-    frames: BTreeMap<FrameKey, Option<Arc<Vec<u8>>>>,
+    frames: BTreeMap<FrameKey, Option<Plain>>,
 }
 
 type Read = Result<Batch, UnpackError>;

@@ -35,7 +35,7 @@ impl Opened {
     }
 
     /// Opens a part; `sealed` are exactly the bytes of that part in the file, its tag included.
-    pub fn open_part(&self, part: &Part, sealed: &[u8]) -> Result<Vec<u8>, AgeError> {
+    pub fn open_part(&self, part: &Part, sealed: Vec<u8>) -> Result<Vec<u8>, AgeError> {
         self.payload.open_part(part, sealed)
     }
 }

@@ -139,7 +139,7 @@ mod tests {
             let at = opened.payload_at() as u64;
             let bytes = &sealed
                 [usize::try_from(at + part.sealed.start).unwrap()..usize::try_from(at + part.sealed.end).unwrap()];
-            let found = opened.open_part(&part, bytes).unwrap();
+            let found = opened.open_part(&part, bytes.to_vec()).unwrap();
             assert_eq!(
                 found,
                 &plain[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]

@@ -90,35 +90,38 @@ impl Payload {
     pub(super) fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, AgeError> {
         let lengths = SealedLength::of_payload(sealed.len() as u64).ok_or(AgeError::Payload)?;
         let part = lengths.part(0..lengths.plain()).ok_or(AgeError::Payload)?;
-        self.open_part(&part, sealed)
+        self.open_part(&part, sealed.to_vec())
     }
 
-    pub(super) fn open_part(&self, part: &Part, sealed: &[u8]) -> Result<Vec<u8>, AgeError> {
-        if sealed.len() as u64 != part.sealed.end - part.sealed.start {
+    /// Opens a part where it stands: each chunk moves to the front as it is opened.
+    pub(super) fn open_part(&self, part: &Part, mut bytes: Vec<u8>) -> Result<Vec<u8>, AgeError> {
+        if bytes.len() as u64 != part.sealed.end - part.sealed.start {
             return Err(AgeError::Payload);
         }
-        let mut plain = Vec::with_capacity(sealed.len() + TAG);
-        for (index, chunk) in sealed.chunks(SEALED_CHUNK).enumerate() {
-            let number = part.first + index as u64;
+        let (mut at, mut kept, mut skip) = (0, 0, part.skip);
+        let mut number = part.first;
+        while at < bytes.len() {
+            let end = bytes.len().min(at + SEALED_CHUNK);
             let standing = if number == part.last_of_all {
                 Standing::Last
             } else {
                 Standing::Inner
             };
-            let begin = plain.len();
-            plain.extend_from_slice(chunk);
-            let body = plain.get_mut(begin..).ok_or(AgeError::Payload)?;
+            let body = bytes.get_mut(at..end).ok_or(AgeError::Payload)?;
             let opened = self.0.open_in_place(nonce(number, standing), aead::Aad::empty(), body);
             let length = opened.map_err(|_| AgeError::Payload)?.len();
             // An empty last chunk behind others is a second way to write the same, which no writer uses.
             if length == 0 && number > 0 {
                 return Err(AgeError::Payload);
             }
-            plain.truncate(begin + length);
+            let passed = skip.min(length);
+            bytes.copy_within(at + passed..at + length, kept);
+            kept += length - passed;
+            skip -= passed;
+            (at, number) = (end, number + 1);
         }
-        plain.truncate(part.skip + part.take);
-        plain.drain(..part.skip);
-        Ok(plain)
+        bytes.truncate(kept.min(part.take));
+        Ok(bytes)
     }
 }
 

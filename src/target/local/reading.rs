@@ -74,9 +74,15 @@ fn blocks(file: File, location: Path, range: Range<u64>) -> BoxStream<'static, R
         let length = std::num::NonZeroU64::new(range.end - range.start);
         // Advice; that it is not taken changes nothing.
         let _ = rustix::fs::fadvise(&file, range.start, length, Advice::Sequential);
+        let whole = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let piece = if whole <= limits::READ_AT_ONCE {
+            whole
+        } else {
+            limits::READ_BLOCK
+        };
         let mut offset = range.start;
         while offset < range.end {
-            let wanted = usize::try_from(range.end - offset).map_or(limits::READ_BLOCK, |n| n.min(limits::READ_BLOCK));
+            let wanted = usize::try_from(range.end - offset).map_or(piece, |left| left.min(piece));
             let block = read_block(&file, offset, wanted);
             let failed = block.as_ref().map_or(true, Bytes::is_empty);
             offset += block.as_ref().map_or(0, |block| block.len() as u64);
