@@ -44,6 +44,10 @@ pub const RESTORE_PIECES: usize = 6;
 pub const RESTORE_WRITERS: usize = 2;
 /// Threads that read packs, at least: while some unpack, others wait for the target.
 pub const FETCHERS_MIN: usize = 3;
+/// Restored databases that are judged at once: each keeps one core busy, and holds [`JUDGE_CACHE`].
+pub const JUDGED_AT_ONCE: usize = 2;
+/// Bytes of pages that SQLite holds while it judges a database: its own default reads the same page many times.
+pub const JUDGE_CACHE: usize = 16 << 20;
 /// Objects that are read and compared at once: one thread hashes while another waits for the disk.
 pub const CHECKS_AT_ONCE: usize = 4;
 /// Packs that wait for one target: each is held in memory whole.

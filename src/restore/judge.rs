@@ -38,6 +38,9 @@ pub fn database(path: &Path, check: Check) -> Result<Vec<String>, rusqlite::Erro
     let uri = format!("file:/proc/self/fd/{}?immutable=1", file.as_raw_fd());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
+    // Negative, it counts KiB.
+    let cache = -i64::try_from(limits::JUDGE_CACHE >> 10).unwrap_or_default();
+    connection.pragma_update(None, "cache_size", cache)?;
     let pragma = match check {
         Check::Quick => format!("PRAGMA quick_check({FAULTS})"),
         Check::Integrity => format!("PRAGMA integrity_check({FAULTS})"),

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use futures::future::OptionFuture;
+use futures::{StreamExt, TryStreamExt};
+
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::TreePath;
+use crate::limits;
 use crate::process::{self, Take};
 use crate::restore::judge::{self, Check, LogFacts, Prefix};
 use crate::restore::stage::Stage;
@@ -40,11 +44,12 @@ impl Runner<'_> {
             note(self.age(staged, max_age));
         }
         note_counts(staged, settings, &mut note);
-        if let Some(sqlite) = settings.sqlite {
-            note(databases(staged, sqlite.into()).await);
-        }
-        if settings.append_log.is_some() {
-            note(logs(staged).await);
+        // Both read what was unpacked, and neither keeps a machine busy alone.
+        let sqlite = OptionFuture::from(settings.sqlite.map(|sqlite| databases(staged, sqlite.into())));
+        let append_log = OptionFuture::from(settings.append_log.map(|_| logs(staged)));
+        let (sqlite, append_log) = tokio::join!(sqlite, append_log);
+        for judged in [sqlite, append_log].into_iter().flatten() {
+            note(judged);
         }
         // A program that judges is run on what is otherwise sound.
         if faults.is_empty() && !settings.command.is_empty() {
@@ -192,20 +197,19 @@ async fn databases(staged: &Staged, check: Check) -> Result<String, Failure> {
         .filter(|(_, path)| std::fs::symlink_metadata(path).is_ok_and(|found| found.len() > 0))
         .collect();
     let count = files.len();
-    let work = move || {
-        let mut faults: Failure = Vec::new();
-        for (shown, path) in files {
-            let why = match judge::database(&path, check) {
-                Ok(found) if found.is_empty() => continue,
-                Ok(found) => found.iter().take(FAULTS_SHOWN).cloned().collect::<Vec<_>>().join("; "),
-                Err(error) => error.to_string(),
-            };
-            let broken = fault(format!("the restored database `{shown}` is not whole"));
-            faults.extend(broken.into_iter().map(|problem| problem.why(why.clone())));
-        }
-        faults
-    };
-    let faults = tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?;
+    let judged = files.into_iter().map(|(shown, path)| async move {
+        let found = tokio::task::spawn_blocking(move || judge::database(&path, check)).await;
+        let why = match found.map_err(|error| died(&error))? {
+            Ok(found) if found.is_empty() => return Ok(Vec::new()),
+            Ok(found) => found.iter().take(FAULTS_SHOWN).cloned().collect::<Vec<_>>().join("; "),
+            Err(error) => error.to_string(),
+        };
+        let broken = fault(format!("the restored database `{shown}` is not whole"));
+        Ok::<Failure, Failure>(broken.into_iter().map(|problem| problem.why(why.clone())).collect())
+    });
+    let judged = futures::stream::iter(judged).buffered(limits::JUDGED_AT_ONCE);
+    let faults: Vec<Failure> = judged.try_collect().await?;
+    let faults: Failure = faults.into_iter().flatten().collect();
     if faults.is_empty() {
         Ok(format!("{count} databases whole"))
     } else {
