@@ -232,6 +232,8 @@ codes! {
     TargetLeftOut = "target-left-out" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
+    /// A backup that this host stored later than all that can be read.
+    NewerKnown = "newer-known" => Warnings;
     /// A backup that was taken back because a sweep deleted what it relied on.
     BackupWithdrawn = "backup-withdrawn" => Failed;
     /// A run that took longer than it may.

@@ -207,6 +207,8 @@ pub struct Listing {
     pub warnings: Vec<Diagnostic>,
     /// Targets that did not say all that they have, each with the reason. What they said is among the backups.
     pub unlisted: Vec<(TargetName, Diagnostic)>,
+    /// What each target that could be read says it is; nothing where it is empty.
+    pub repositories: BTreeMap<TargetName, Option<Repository>>,
     /// Backups that are the newest of no line: nobody who is trusted signed them.
     pub distrusted: BTreeSet<BackupId>,
 }
@@ -215,10 +217,11 @@ pub struct Listing {
 /// read, that is an error and no warning.
 pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
-    let (mut warnings, mut unlisted) = (Vec::new(), Vec::new());
+    let (mut warnings, mut unlisted, mut repositories) = (Vec::new(), Vec::new(), BTreeMap::new());
     for target in targets {
-        if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
-            unlisted.push((target.name().clone(), Diagnostic::of(&error)));
+        match list_target(target, environment, &mut found, &mut warnings).await {
+            Ok(repository) => drop(repositories.insert(target.name().clone(), repository)),
+            Err(error) => unlisted.push((target.name().clone(), Diagnostic::of(&error))),
         }
     }
     warnings.extend(unlisted.iter().map(|(_, problem)| {
@@ -232,6 +235,7 @@ pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
         backups: found.into_values().collect(),
         warnings,
         unlisted,
+        repositories,
         distrusted: BTreeSet::new(),
     }
 }
@@ -241,10 +245,10 @@ async fn list_target(
     environment: &EnvName,
     found: &mut BTreeMap<BackupId, Backup>,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<(), RepositoryError> {
-    if open(target).await?.is_none() {
-        return Ok(());
-    }
+) -> Result<Option<Repository>, RepositoryError> {
+    let Some(repository) = open(target).await? else {
+        return Ok(None);
+    };
     for (object, _) in target
         .list(&layout::records(environment))
         .await
@@ -294,7 +298,7 @@ async fn list_target(
             )),
         }
     }
-    Ok(())
+    Ok(Some(repository))
 }
 
 fn passed_over(target: &Target, object: &str, code: Code, error: &dyn std::error::Error) -> Diagnostic {
@@ -434,6 +438,11 @@ impl Listing {
         ordered.sort_by(|a, b| b.rank().cmp(&a.rank()));
         ordered.get(back).copied().ok_or_else(unknown)
     }
+}
+
+/// Whether a backup is named by its place in its line, counted from the newest.
+pub fn is_latest(wanted: &str) -> bool {
+    parse_latest(wanted).is_some()
 }
 
 /// `latest` is 0, `latest~2` is 2; anything else is none.

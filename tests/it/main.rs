@@ -31,6 +31,7 @@ mod generated;
 mod guards;
 mod hostile;
 mod journal;
+mod known;
 mod logs;
 mod makefile;
 mod manifests;

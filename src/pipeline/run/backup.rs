@@ -175,6 +175,7 @@ impl<'p> Runner<'p> {
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
+        self.note_newest(&stored);
         self.tell_forks(&stored, &logs)?;
         self.keep_logs(&stored, &lineage, kept);
         Ok(stored)

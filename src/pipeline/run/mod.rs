@@ -20,6 +20,7 @@ mod fence;
 mod filtered;
 mod guard;
 mod judge;
+mod known;
 mod log_broken;
 mod logs;
 mod notes;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use known::Memory;
 pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;

@@ -252,7 +252,7 @@ async fn backup(
     let opened = open(plan, environment, options, context, &select.targets, outcome).await;
     let opened = opened.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
     let name = origin.as_ref().map_or(plan.environment_name(), |origin| &origin.name);
-    match choose::choose(&opened, name, select).await {
+    match choose::choose(&opened, (name, environment), plan.project(), select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);

@@ -16,6 +16,8 @@ use crate::units::{ByteCount, Span};
 
 use super::super::evidence::Told;
 use super::super::fence::Act;
+use super::super::known;
+use super::super::stores::state_of;
 use super::super::sweeping::{self, held_back};
 use super::{Failure, Keeper, Upkeep, stopped};
 use chosen::{Victim, choose};
@@ -205,6 +207,9 @@ impl Keeper<'_> {
                 vec![Diagnostic::of(&error).state(state)]
             })?;
             self.evidence.deleted(target.name(), &victim.id)?;
+            let upkeep = self.upkeep;
+            let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
+            known::let_go(&state, target.name(), &victim.id);
             sweeper.record_removed(&object);
         }
         Ok(())
