@@ -13,6 +13,7 @@ use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
 use crate::limits::{CHECKS_AT_ONCE, DISTRUSTED_SEQUENCE_MAX, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
+use crate::units::counted;
 
 use super::epoch::KEY_OBJECT_MAX;
 use super::keys::ChunkKey;
@@ -485,7 +486,10 @@ impl Diagnose for ChooseError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Unknown { backups: 0, .. } => Some("the targets hold no backup of this environment".into()),
-            Self::Unknown { backups, .. } => Some(format!("none of the {backups} backups here has that name")),
+            Self::Unknown { backups, .. } => Some(format!(
+                "{} here, and none of that name",
+                counted(*backups as u64, "backup")
+            )),
             Self::Ambiguous { choices, .. } => Some(format!("it could be: {}", choices.join(", "))),
         }
     }

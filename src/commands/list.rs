@@ -1,9 +1,12 @@
 //! `list`: the backups of an environment, oldest first.
 
+use std::collections::BTreeMap;
+
+use crate::archive::repository::{Backup, Lineage};
 use crate::id::TargetName;
 use crate::outcome::{Outcome, Table};
 use crate::target::Target;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::request::ListRequest;
 use super::{Session, backups};
@@ -25,7 +28,7 @@ pub async fn run(request: ListRequest, session: &Session) -> Outcome {
         rows: Vec::new(),
     };
     let mut list = Vec::new();
-    for backup in &listing.backups {
+    for backup in in_order(&listing.backups) {
         let record = &backup.record;
         if request.pipeline.as_ref().is_some_and(|p| *p != record.pipeline) {
             continue;
@@ -53,8 +56,7 @@ pub async fn run(request: ListRequest, session: &Session) -> Outcome {
     let headline = match list.len() {
         0 if listing.is_unread() => format!("the backups of `{}` cannot be listed", request.environment),
         0 => format!("no backup of `{}`", request.environment),
-        1 => format!("1 backup of `{}`", request.environment),
-        count => format!("{count} backups of `{}`", request.environment),
+        count => format!("{} of `{}`", counted(count as u64, "backup"), request.environment),
     };
     let mut outcome = Outcome::failed("list", headline, listing.warnings);
     if !table.rows.is_empty() {

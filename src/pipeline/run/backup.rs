@@ -20,7 +20,7 @@ use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::target::Target;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::epochs::{log_unproven, other_key, unproven};
@@ -321,7 +321,7 @@ impl<'p> Runner<'p> {
             outcome.field(
                 "redacted-values",
                 "redacted",
-                format!("{} values in {files} files", redaction.values),
+                format!("{} in {}", counted(redaction.values, "value"), counted(files, "file")),
                 redaction.values,
             );
         }

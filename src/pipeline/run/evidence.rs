@@ -58,8 +58,8 @@ pub(super) struct Evidence {
 pub(super) enum Needed {
     /// A backup: without state it does not begin, without a record nothing is done.
     Always,
-    /// A restore over protected data: a state that cannot be had or is full does not stop it, a journal in which something
-    /// was changed does.
+    /// A restore over protected data: a state that is full does not stop it, one that cannot be had or a journal in which
+    /// something was changed does.
     Unbroken,
     /// Any other restore: nothing that is wrong with the state stops it.
     WhereItCanBeHad,

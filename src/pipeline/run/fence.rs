@@ -2,6 +2,9 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::EnvName;
+use crate::pipeline::Plan;
+use crate::steps::Step;
+use crate::steps::confirm::By;
 
 use super::scope::Scope;
 use super::{Confirmation, Context, Failure, Runner, UNTOUCHED, stopped};
@@ -31,6 +34,8 @@ pub(super) struct Act<'a> {
     pub(super) doing: &'static str,
     /// What is true while nobody has confirmed.
     pub(super) untouched: &'static str,
+    /// What must be known before, a line each.
+    pub(super) before: &'a str,
 }
 
 /// What a restore and a rollback ask for.
@@ -38,6 +43,7 @@ pub(super) const REPLACE: Act<'static> = Act {
     does: "replaces data of",
     doing: "replacing its data",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 /// Whether the operator had to be asked.
@@ -101,7 +107,17 @@ impl Runner<'_> {
             Some(from) => format!("replaces, with data of `{}`, what is in", from.name),
             None => REPLACE.does.to_owned(),
         };
-        let act = Act { does: &does, ..REPLACE };
+        // What speaks against it is to be known now, and not from the report when all is done.
+        let before: String = self
+            .warnings
+            .iter()
+            .map(|warning| format!("warning[{}]: {}\n", warning.code.as_str(), warning.what))
+            .collect();
+        let act = Act {
+            does: &does,
+            before: &self.context.scrubber.scrub(&before),
+            ..REPLACE
+        };
         match confirm(scope, given, &act, self.context).await? {
             Asked::NotProtected => Ok("not protected: nothing to ask".into()),
             Asked::Confirmed => {

@@ -8,7 +8,7 @@ use crate::restore::space::{Room, rooms};
 use crate::steps::Step;
 use crate::steps::restore::Restore;
 use crate::steps::rollback_point::RollbackPoint;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::choose::Verified;
 use super::destination::destinations;
@@ -61,9 +61,9 @@ impl Runner<'_> {
         let points = self.known_points();
         let taken: u64 = points.iter().map(points::taken).sum();
         let summary = format!(
-            "{}; {} rollback points take {}",
+            "{}; {} take {}",
             rooms.iter().map(one_room).collect::<Vec<_>>().join("; "),
-            points.len(),
+            counted(points.len() as u64, "rollback point"),
             ByteCount(taken)
         );
         let rules = settings.rules();

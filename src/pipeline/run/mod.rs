@@ -69,6 +69,7 @@ use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
 use crate::restore::error::RestoreError;
 use crate::steps::Step;
 use crate::steps::confirm::By;
+use crate::units::counted;
 
 use backup::Pending;
 use chain::Achieved;
@@ -286,12 +287,15 @@ impl<'p> Runner<'p> {
     async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
         match (&planned.step, state) {
             (Step::Snapshot(snapshot), State::Nothing) => {
-                let summary = format!("{} sources, read when the backup is stored", snapshot.source.len());
+                let summary = format!(
+                    "{}, read when the backup is stored",
+                    some(snapshot.source.len(), "source")
+                );
                 Ok((State::Pending(Pending::new(&planned.id, snapshot)), summary))
             }
             (Step::Redact(redact), State::Pending(mut pending)) => {
                 pending.redact.push(redact);
-                Ok((State::Pending(pending), format!("{} sources", redact.sources.len())))
+                Ok((State::Pending(pending), some(redact.sources.len(), "source")))
             }
             (Step::Deduplicate(deduplicate), State::Pending(mut pending)) => {
                 pending.deduplicate = Some(deduplicate);
@@ -303,7 +307,10 @@ impl<'p> Runner<'p> {
             (Step::Encrypt(_), State::Pending(mut pending)) => {
                 pending.sealed = true;
                 let recipients = self.plan.environment().encryption.recipients.len();
-                Ok((State::Pending(pending), format!("age, {recipients} recipients")))
+                Ok((
+                    State::Pending(pending),
+                    format!("age, {}", some(recipients, "recipient")),
+                ))
             }
             (Step::Compress(compress), State::Pending(mut pending)) => {
                 pending.compress = Some(compress);
@@ -317,7 +324,7 @@ impl<'p> Runner<'p> {
             }
             (Step::Confirm(confirm), State::Stored(stored)) if confirm.by == By::ReadBack => {
                 let confirmed = self.read_back(*stored).await?;
-                let summary = format!("{} targets read back whole", confirmed.targets().len());
+                let summary = format!("{} read back whole", some(confirmed.targets().len(), "target"));
                 Ok((State::Confirmed(Box::new(confirmed)), summary))
             }
             (Step::Retain(settings), State::Confirmed(confirmed)) => {
@@ -352,7 +359,10 @@ impl<'p> Runner<'p> {
             (Step::Redact(settings), State::Verified(mut verified)) => {
                 verified.redaction.push(settings);
                 let (sources, omitted) = (settings.sources.len(), settings.omit.len());
-                let summary = format!("{sources} sources on their way to the stage, {omitted} left out");
+                let summary = format!(
+                    "{} on the way to the stage, {omitted} left out",
+                    some(sources, "source")
+                );
                 Ok((State::Verified(verified), summary))
             }
             (Step::RollbackPoint(settings), State::Verified(verified)) => {
@@ -417,6 +427,11 @@ impl<'p> Runner<'p> {
             self.unlisted_warnings += 1;
         }
     }
+}
+
+/// So many of something.
+fn some(count: usize, one: &str) -> String {
+    counted(count as u64, one)
 }
 
 /// The problem with which a run ends that was asked to.

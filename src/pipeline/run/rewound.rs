@@ -11,6 +11,7 @@ use crate::fs::selection::Selection;
 use crate::fs::walk::{FileSystems, Look, SecondNames, Step, Walk, WalkOptions};
 use crate::restore::judge;
 use crate::source::{LogHead, Selects};
+use crate::units::counted;
 
 /// A restored log beside the present one.
 pub(super) struct Rewound {
@@ -34,15 +35,17 @@ pub(super) fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<
                 0 => said("the same records as present".into(), Some(0)),
                 more => said(
                     format!(
-                        "{more} records would be rewound: {} present, {} restored",
-                        facts.records, head.records
+                        "{} would be rewound: {} present, {} restored",
+                        counted(more, "record"),
+                        facts.records,
+                        head.records
                     ),
                     Some(more),
                 ),
             }
         }
-        Some(_) => said(
-            format!(
+        Some(_) => Some(Rewound {
+            text: format!(
                 "the restored log is no beginning of the present one: {} records present, {} restored",
                 facts.records, head.records
             ),

@@ -285,6 +285,7 @@ impl Run<'_> {
             does: &does,
             doing: "removing what it could go back to",
             untouched: UNTOUCHED,
+            before: "",
         };
         self.confirm(&act).await?;
         match drop_point(point, &mut self.evidence)? {

@@ -21,7 +21,7 @@ use crate::restore::writer::{OwnerMapping, TreeWriter, WriteOptions};
 use crate::source::{SinkError, TreeSink};
 use crate::steps::redact::log::RedactedLog;
 use crate::steps::restore::{Owner, Restore, To};
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::choose::Verified;
 use super::destination::{Destination, destinations};
@@ -76,7 +76,7 @@ impl Staged {
     pub(super) fn summary(&self) -> String {
         let entries: u64 = self.items.iter().map(|i| i.entries).sum();
         let bytes: u64 = self.items.iter().map(|i| i.bytes).sum();
-        format!("{entries} entries, {}", ByteCount(bytes))
+        format!("{}, {}", counted(entries, "entry"), ByteCount(bytes))
     }
 
     /// The one folder that has every source under its name; none where they lie beside their destinations.
@@ -246,8 +246,8 @@ impl Runner<'_> {
                 ""
             };
             let text = format!(
-                "{} entries of `{name}` that the backup does not cover: {}{more}",
-                carried.entries,
+                "{} of `{name}` that the backup does not cover: {}{more}",
+                counted(carried.entries, "entry"),
                 listed.join(", ")
             );
             self.outcome.field("kept", "kept", text, carried.entries);

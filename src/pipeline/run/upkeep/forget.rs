@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::id::PipelineName;
 use crate::outcome::{Outcome, Table};
 use crate::target::Target;
-use crate::units::{ByteCount, Span};
+use crate::units::{ByteCount, Span, counted};
 
 use super::super::evidence::Told;
 use super::super::fence::Act;
@@ -58,6 +58,7 @@ const FORGET: Act<'static> = Act {
     does: "removes backups of",
     doing: "removing its backups",
     untouched: "no backup was removed",
+    before: "",
 };
 
 /// A target as it was found.
@@ -117,7 +118,7 @@ impl Keeper<'_> {
             freed.join(deleted);
             listed.join(later);
         }
-        let what = counted(victims.len());
+        let what = counted(victims.len() as u64, "backup");
         let space = match request.objects {
             Objects::Purged => format!("{} freed", ByteCount(freed.bytes)),
             Objects::Listed | Objects::Told => {
@@ -216,13 +217,6 @@ impl Keeper<'_> {
     }
 }
 
-fn counted(backups: usize) -> String {
-    match backups {
-        1 => "1 backup".to_owned(),
-        count => format!("{count} backups"),
-    }
-}
-
 fn is_among(held: &Held, victims: &[&Victim]) -> bool {
     let record = &held.backup.record;
     victims
@@ -252,7 +246,7 @@ fn told(upkeep: &Upkeep<'_>, places: &[Place], victims: &[Victim], warnings: Vec
     }
     outcome.headline = format!(
         "{} would be removed, {} freed; nothing was done",
-        counted(victims.len()),
+        counted(victims.len() as u64, "backup"),
         ByteCount(freed.bytes)
     );
     outcome.field("freed", "would be freed", ByteCount(freed.bytes).to_string(), freed);

@@ -15,6 +15,7 @@ use crate::crypto::age::{AgeError, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::{Outcome, Table};
 use crate::target::{Created, Target, TargetError};
+use crate::units::counted;
 
 use super::super::epochs::{Kept, not_kept, repository_id, seems_sealed_to};
 use super::super::fence::Act;
@@ -31,12 +32,14 @@ const ADD: Act<'static> = Act {
     does: "lets every recipient that is named now read all backups of",
     doing: "sealing its keys anew",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 const ROTATE: Act<'static> = Act {
     does: "has the next backup store everything anew of",
     doing: "beginning a new epoch",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 /// Shows the keys of an environment; with an identity also whether it opens them.
@@ -198,7 +201,11 @@ impl Keeper<'_> {
         }
         let left = all - epochs.len();
         if left > 0 {
-            let text = format!("{left} epochs that are not, or not only, of `{}`", self.upkeep.name);
+            let text = format!(
+                "{}, not or not only of `{}`",
+                counted(left as u64, "epoch"),
+                self.upkeep.name
+            );
             self.outcome.field("left-alone", "left alone", text, left);
         }
         Ok(epochs)
@@ -332,8 +339,11 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
     let sealed = rows.iter().filter(|(_, _, places)| *places > 0).count();
     outcome.headline = match sealed {
         0 => "every key is sealed to these recipients already".into(),
-        1 => format!("the keys of 1 epoch were sealed to {recipients} recipients"),
-        _ => format!("the keys of {sealed} epochs were sealed to {recipients} recipients"),
+        _ => format!(
+            "the keys of {} were sealed to {}",
+            counted(sealed as u64, "epoch"),
+            counted(recipients as u64, "recipient")
+        ),
     };
     let list = rows
         .iter()
