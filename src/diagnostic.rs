@@ -250,6 +250,8 @@ codes! {
     PathUnknown = "path-unknown" => NotFound;
     /// More than one backup fits.
     BackupAmbiguous = "backup-ambiguous" => Usage;
+    /// A backup that was made with warnings: it may lack entries.
+    BackupIncomplete = "backup-incomplete" => Warnings;
     /// Content was asked for of something that is no file.
     NotAFile = "not-a-file" => Usage;
     /// A stored object is missing, cut or changed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::archive::keys::Opening;
 use crate::archive::record::Record;
-use crate::archive::repository::{self, Backup};
+use crate::archive::repository::{self, Backup, Listing};
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::id::{EnvName, Instance, PipelineName, SourceName};
@@ -13,6 +13,7 @@ use crate::pipeline::environment::Environment;
 use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
+use crate::units::counted;
 
 use super::crossing::Origin;
 use super::known::Memory;
@@ -222,9 +223,47 @@ pub(super) async fn choose(
         listing.warnings.extend(newer);
     }
     match listing.choose(wanted, |record| fits(&record.pipeline, &record.instance)) {
-        Ok(backup) => Ok((backup.clone(), listing.warnings)),
+        Ok(backup) => {
+            let backup = backup.clone();
+            let incomplete = incomplete(&backup, &listing);
+            listing.warnings.extend(incomplete);
+            Ok((backup, listing.warnings))
+        }
         Err(error) => Err(listing.why_none(&error)),
     }
+}
+
+/// The warning of a backup that was made with warnings.
+fn incomplete(backup: &Backup, listing: &Listing) -> Option<Diagnostic> {
+    let record = &backup.record;
+    if record.warnings == 0 {
+        return None;
+    }
+    let (id, count) = (&record.id, counted(record.warnings, "warning"));
+    let of = record.sources.iter().filter(|source| source.warnings > 0);
+    let of: Vec<String> = of
+        .map(|source| format!("{} of `{}`", source.warnings, source.name))
+        .collect();
+    let lineage = backup.lineage();
+    let clean = listing.line(&lineage).filter(|other| other.record.warnings == 0);
+    let clean = clean.max_by(|a, b| a.rank().cmp(&b.rank())).map_or_else(
+        || "no backup here was made without".to_owned(),
+        |clean| {
+            format!(
+                "the newest without is `{}` of {}",
+                clean.record.id, clean.record.started
+            )
+        },
+    );
+    let why = format!(
+        "entries were left out because they could not be read, or are in doubt because they changed: {}",
+        of.join(", ")
+    );
+    let problem = Diagnostic::warning(Code::BackupIncomplete, format!("backup `{id}` was made with {count}"));
+    Some(problem.why(why).state("what it lacks does not come back from it").help(format!(
+        "the journal of the host that made it names each entry (`strongroom journal show`), `strongroom find NAME` the backups that \
+         have it; {clean}"
+    )))
 }
 
 async fn check(
