@@ -202,6 +202,8 @@ impl<'p> Runner<'p> {
             Needed::Always
         } else if replaces && plan.environment().protected {
             Needed::Unbroken
+        } else if replaces {
+            Needed::Locked
         } else {
             Needed::WhereItCanBeHad
         };
