@@ -262,6 +262,8 @@ codes! {
     KeyMissing = "key-missing" => CannotDecrypt;
     /// Nobody who is trusted signed the record.
     Unsigned = "unsigned" => VerificationFailed;
+    /// A host whose key is not among those that are trusted.
+    SignerUnknown = "signer-unknown" => Warnings;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.

@@ -351,12 +351,13 @@ fn a_key_of_this_host_that_no_one_named_yet_counts_for_its_own_line() {
             sealed.recipients
         ),
     );
-    let second = sealed.backup(0);
+    let second = sealed.backup(3);
+    assert_eq!(problems(&second), ["signer-unknown"]);
     assert_eq!(record(&sealed.project, &second.id())["parent"], first.as_str());
     // Backups from before signing are no parent, and still come before in the line.
     fs::remove_file(sealed.project.path(&format!("backups/backups/dev/{}.sig", second.id()))).unwrap();
     let third = sealed.backup(3);
-    assert_eq!(problems(&third), ["unsigned"]);
+    assert_eq!(problems(&third), ["unsigned", "signer-unknown"]);
     assert_eq!(record(&sealed.project, &third.id())["parent"], first.as_str());
     assert_eq!(sequence(&third), 3);
 }
