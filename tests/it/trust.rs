@@ -81,7 +81,16 @@ fn keys_add_seals_no_epoch_of_another_environment() {
     assert_eq!(added.json["left-alone"], 2);
     assert_eq!(objects(&sealed.project, "keys").len(), 4);
     sealed.restore(&first, "out", "three.key").ended(0);
-    let live = ["--to", "never", "--identity", "three.key", "--env", "live"];
+    let live = [
+        "--to",
+        "never",
+        "--identity",
+        "three.key",
+        "--env",
+        "live",
+        "--confirm",
+        "live",
+    ];
     let refused = sealed.project.run(&[&["restore", &of_live.id()], &live[..]].concat());
     assert_eq!(refused.ended(12).problem().0, "key-missing");
     // A record of this environment that names the epoch of the other one changes nothing.

@@ -67,6 +67,7 @@ use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
 use crate::restore::error::RestoreError;
+use crate::restore::stage::check_to;
 use crate::steps::Step;
 use crate::steps::confirm::By;
 use crate::units::counted;
@@ -187,6 +188,10 @@ impl<'p> Runner<'p> {
     fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
         let scope = Scope::of(plan);
         fence::before(scope, context)?;
+        fence::unconfirmable(plan, options, context)?;
+        if let Some(to) = &options.to {
+            check_to(to).map_err(|error| failed(&error))?;
+        }
         let began = context.clock.uptime();
         let writes = plan
             .steps()
@@ -355,6 +360,7 @@ impl<'p> Runner<'p> {
             }
             (Step::Verify(verify), State::Chosen(chosen)) => {
                 let verified = self.verify(*chosen, verify.level).await?;
+                self.refuse_rewinds_early(&verified.record).await?;
                 let summary = verified.summary();
                 Ok((State::Verified(Box::new(verified)), summary))
             }

@@ -114,6 +114,9 @@ impl Runner<'_> {
         record.sources.retain(|source| source.entries > 0);
         let part = self.wanted()?;
         let into = self.unpack_into(settings)?;
+        if let Into::Folder(to) | Into::Scratch(to) = &into {
+            self.refuse_without_room(to, &record)?;
+        }
         let destinations = match into {
             Into::Beside => destinations(self.plan, self.context, &record, settings)?,
             Into::Folder(_) | Into::Scratch(_) => BTreeMap::new(),
