@@ -21,7 +21,7 @@ use crate::secret::{Secret, SecretRef};
 use crate::secrets::Store;
 use crate::source::log_head::{Fork, ForkReason};
 use crate::source::{Compared, LogHead};
-use crate::state::{Lock, StateError, StateFolder};
+use crate::state::{Before, Lock, StateError, StateFolder};
 use crate::target::Target;
 
 use super::scope::Scope;
