@@ -3,7 +3,7 @@
 mod show;
 mod whose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -76,6 +76,8 @@ pub(crate) async fn change_keys(upkeep: &Upkeep<'_>, change: KeysChange<'_>) -> 
 struct Found {
     /// Names, and the places in the list of targets where each lies.
     objects: BTreeMap<String, Vec<usize>>,
+    /// What tells its chunk key from others: by the host's own, else by the records that name it. Nothing where none says.
+    checks: BTreeSet<String>,
 }
 
 impl Found {
@@ -106,7 +108,8 @@ async fn found(targets: &[Target]) -> Result<BTreeMap<String, Found>, Failure> {
     Ok(epochs)
 }
 
-/// An epoch that was opened, with what the target says of its making.
+/// An epoch that was opened, with what the target says of its making. Whoever once could open its keys could have put the right
+/// identity there with a wrong chunk key: that one is passed over.
 async fn opened(
     targets: &[Target],
     name: &str,
@@ -119,7 +122,9 @@ async fn opened(
                 .read(object, KEY_OBJECT_MAX)
                 .await
                 .map_err(|error| failed(target, &error))?;
-            if let Ok(opened) = epoch::open_keys(name, object, &sealed, identities) {
+            if let Ok(opened) = epoch::open_keys(name, object, &sealed, identities)
+                && (found.checks.is_empty() || found.checks.contains(&opened.0.chunk_key.check()))
+            {
                 return Ok(Some(opened));
             }
         }
@@ -191,6 +196,12 @@ impl Keeper<'_> {
         let whose = Whose::look(targets, self.upkeep.name).await?;
         let all = epochs.len();
         epochs.retain(|name, _| whose.is_named_here(name) || kept.epochs.chunk_key(name).is_some());
+        for (name, found) in &mut epochs {
+            found.checks = match kept.epochs.chunk_key(name) {
+                Some(key) => BTreeSet::from([key.check()]),
+                None => whose.checks(name),
+            };
+        }
         let refused: Vec<(String, Diagnostic)> = epochs
             .keys()
             .filter_map(|name| Some((name.clone(), whose.refusal(name)?)))
@@ -320,7 +331,7 @@ fn not_opened(epoch: &str) -> Diagnostic {
         Code::KeyMissing,
         format!("the keys of epoch {epoch} were not sealed anew"),
     )
-    .why("the identity at hand opens none of their objects, or they are damaged")
+    .why("the identity at hand opens none of their objects, or what it opens is damaged or not what the backups were made with")
     .state("backups of this epoch open for those whom its keys were sealed to")
     .help("give an identity that opens them: `--identity FILE`")
 }
@@ -358,4 +369,41 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
             .map(|(epoch, created, places)| vec![epoch.clone(), created.clone(), places.to_string()])
             .collect(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::epoch::HostEpoch;
+    use crate::archive::keys::ChunkKey;
+
+    #[tokio::test]
+    async fn a_wrong_chunk_key_beside_the_sound_keys_is_sealed_for_nobody() {
+        let identity = Identity::generate().unwrap();
+        let recipients = [identity.recipient()];
+        let epoch = HostEpoch::create(&recipients, "now").unwrap();
+        let (name, sealed) = epoch.objects.first().unwrap();
+        let identities = std::slice::from_ref(&identity);
+        let (keys, _) = epoch::open_keys(&epoch.name, name, sealed, identities).unwrap();
+        let wrong = EpochKeys {
+            chunk_key: ChunkKey::new([7; 32]),
+            ..keys
+        };
+        let (_, forged) = epoch::seal_keys(&wrong, &recipients, "now").unwrap();
+        let target = Target::memory("local".parse().unwrap());
+        // It is looked at before any other.
+        target
+            .create(&layout::key(&epoch.name, "00000000"), forged)
+            .await
+            .unwrap();
+        let targets = [target];
+        let look = async || {
+            let mut found = found(&targets).await.unwrap().remove(&epoch.name).unwrap();
+            found.checks.insert(epoch.chunk_key.check());
+            opened(&targets, &epoch.name, &found, identities).await.unwrap()
+        };
+        assert!(look().await.is_none());
+        targets[0].create(name, sealed.clone()).await.unwrap();
+        assert_eq!(look().await.unwrap().0.chunk_key, epoch.chunk_key);
+    }
 }

@@ -40,7 +40,15 @@ pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result
         _ => None,
     };
     let mut shown = Vec::new();
-    for (name, found) in &epochs {
+    for (name, found) in &mut epochs {
+        found.checks = match host.iter().find(|epoch| epoch.name == *name) {
+            Some(epoch) => [epoch.chunk_key.check()].into(),
+            None => {
+                let named = listing.backups.iter().map(|backup| &backup.record);
+                let named = named.filter(|record| record.epoch.as_ref() == Some(name));
+                named.filter_map(|record| record.epoch_check.clone()).collect()
+            }
+        };
         let opened = match &identities {
             Some(identities) => Some(opened(&targets, name, found, identities).await?),
             None => None,
