@@ -37,6 +37,7 @@ mod makefile;
 mod manifests;
 mod namespace;
 mod offsite;
+mod operator;
 mod pages;
 mod partial;
 mod projects;
