@@ -1,5 +1,6 @@
 //! `show`: everything a backup's record says.
 
+use crate::archive::record::Record;
 use crate::outcome::{Outcome, Table};
 use crate::units::ByteCount;
 
@@ -62,6 +63,14 @@ pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
         count => format!("{count}: entries that could not be read and are not in it, or are in doubt"),
     };
     outcome.field("warnings", "warnings", warnings, record.warnings);
+    outcome.tables.push(sources(record));
+    outcome
+        .json
+        .insert("record".into(), serde_json::to_value(record).unwrap_or_default());
+    outcome
+}
+
+fn sources(record: &Record) -> Table {
     let mut table = Table {
         title: "sources".into(),
         columns: ["source", "type", "from", "entries", "bytes", "log records", "warnings"]
@@ -87,9 +96,5 @@ pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
             },
         ]);
     }
-    outcome.tables.push(table);
-    outcome
-        .json
-        .insert("record".into(), serde_json::to_value(record).unwrap_or_default());
-    outcome
+    table
 }

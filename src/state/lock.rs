@@ -115,11 +115,11 @@ impl StateFolder {
             _ => Before::Died,
         };
         let mut lock = Lock { file, before };
-        lock.write_holder(&Holder {
+        // Whoever says for which run it is held is told where that cannot be written; it is held all the same.
+        let _ = lock.write_holder(&Holder {
             pid: Some(std::process::id()),
             run: None,
-        })
-        .map_err(StateError::io(&path))?;
+        });
         Ok(lock)
     }
 }

@@ -195,6 +195,11 @@ fn a_log_that_may_not_go_back_is_told_before_a_service_is_stopped() {
         "{}",
         refused.problem().1
     );
+    assert_eq!(
+        first(&refused, "step"),
+        "replace",
+        "it is not the check of the backup that failed"
+    );
     assert!(!stopped.exists());
     // Where nothing is protected one that is a beginning may go back, and no other.
     environment("");

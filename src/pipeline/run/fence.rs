@@ -150,7 +150,7 @@ impl Runner<'_> {
         let before: String = self
             .warnings
             .iter()
-            .map(|warning| format!("warning[{}]: {}\n", warning.code.as_str(), warning.what))
+            .flat_map(|warning| ["warning[", warning.code.as_str(), "]: ", &warning.what, "\n"])
             .collect();
         let act = Act {
             does: &does,

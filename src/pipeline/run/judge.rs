@@ -210,7 +210,10 @@ async fn databases(staged: &Staged, check: Check) -> Result<String, Failure> {
     };
     let faults = tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?;
     if faults.is_empty() {
-        Ok(format!("{count} databases whole"))
+        Ok(match count {
+            0 => "no database to judge".to_owned(),
+            count => format!("{} whole", counted(count as u64, "database")),
+        })
     } else {
         Err(faults)
     }

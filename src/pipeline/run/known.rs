@@ -124,7 +124,7 @@ impl Memory {
         let told = lines.into_iter().filter_map(|(lineage, known)| {
             let newest = known.iter().max_by_key(|known| (known.sequence, &known.backup))?;
             let listed = listing.newest(&lineage);
-            let is_listed = listed.is_some_and(|listed| listed.record.sequence >= newest.sequence);
+            let is_listed = listed.is_some_and(|listed| listed.rank() >= (newest.sequence, &newest.backup));
             let same: Vec<&Known> = known
                 .iter()
                 .copied()

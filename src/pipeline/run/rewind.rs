@@ -17,12 +17,11 @@ use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Sour
 use crate::steps::Step;
 use crate::units::{ByteCount, counted};
 
-use super::destination::{destinations, sources_here};
+use super::destination::{Destination, destinations, sources_here};
 use super::notes::Notes;
 use super::redaction::Redaction;
-use super::rewound::rewound;
 use super::scope::Scope;
-use super::{Failure, Runner, put_back};
+use super::{Failure, Runner, put_back, rewound};
 
 const UNTOUCHED: &str = "nothing present was touched";
 const DIFFERENT: &str = "records of both would exist under one number";
@@ -117,9 +116,10 @@ impl Runner<'_> {
     /// is certain counts: the comparison before the swap has the last word.
     pub(super) async fn refuse_rewinds_early(&self, record: &Record) -> Result<(), Failure> {
         let mut steps = self.plan.steps().iter().filter(|planned| planned.enabled);
-        if self.options.to.is_some() || !steps.any(|planned| matches!(planned.step, Step::Swap(_))) {
+        let swap = steps.find(|planned| matches!(planned.step, Step::Swap(_)));
+        let Some(swap) = swap.filter(|_| self.options.to.is_none()) else {
             return Ok(());
-        }
+        };
         let mut restores = self.plan.steps().iter().filter_map(|planned| match &planned.step {
             Step::Restore(restore) if planned.enabled => Some(restore.clone()),
             _ => None,
@@ -129,52 +129,63 @@ impl Runner<'_> {
         let mut restored = redaction.restored(record);
         restored.sources.retain(|source| source.entries > 0);
         let destinations = destinations(self.plan, self.context, &restored, &settings)?;
-        let protected = self.plan.environment().protected;
         let mut refused: Failure = Vec::new();
         for source in &restored.sources {
-            // A log without its secrets is another one, and what rotation took is no loss: both are compared when they are there.
-            let Some(destination) = destinations
-                .get(&source.name)
-                .filter(|_| !redaction.covers(&source.name))
-            else {
+            // A log without its secrets is another one: it is compared when it is there.
+            let destination = destinations.get(&source.name);
+            let Some(destination) = destination.filter(|_| !redaction.covers(&source.name)) else {
                 continue;
             };
-            let Some((here, form)) = &destination.source else {
-                continue;
-            };
-            let plain = matches!(&here.kind, SourceKind::AppendLog(log) if !log.rotates());
-            let named = self.options.rewind_logs.contains(&source.name);
-            let Some(head) = source.log_head.clone().filter(|_| plain && !named) else {
-                continue;
-            };
-            let selects = here.selects(self.plan.project(), &destination.path, *form);
-            let Ok(selects) = selects else { continue };
-            let path = destination.path.clone();
-            let look = tokio::task::spawn_blocking(move || rewound(&path, &selects, &head));
-            let found = tokio::select! {
-                found = look => found,
-                () = self.context.stop.token().cancelled() => return Err(vec![self.stopped(UNTOUCHED)]),
-            };
-            match found.ok().flatten() {
-                Some(found) if found.differs => {
-                    let what = format!(
-                        "the log `{}` goes on from something else than backup `{}` has",
-                        source.name, record.id
-                    );
-                    refused.push(log_rewind(&source.name, what, format!("{}; {DIFFERENT}", found.text)));
-                }
-                Some(found) if protected && found.records.is_some_and(|records| records > 0) => {
-                    let records = counted(found.records.unwrap_or_default(), "record");
-                    let what = format!(
-                        "the log `{}` would lose {records} that backup `{}` does not have",
-                        source.name, record.id
-                    );
-                    refused.push(log_rewind(&source.name, what, NAMED.to_owned()));
-                }
-                _ => {}
+            if let Some(found) = self.rewound_at(source, destination).await? {
+                refused.extend(self.certain_refusal(&found, &source.name, record));
             }
         }
+        for problem in &mut refused {
+            problem.step = Some(swap.id.to_string());
+        }
         if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// How far the log of a source would go back, where that can be told from the present one alone: what rotation took from it is no
+    /// loss, and is compared when the restored one is there. Nothing where the operator has named the log.
+    async fn rewound_at(
+        &self,
+        source: &SourceRecord,
+        destination: &Destination,
+    ) -> Result<Option<rewound::Rewound>, Failure> {
+        let Some((here, form)) = &destination.source else {
+            return Ok(None);
+        };
+        let plain = matches!(&here.kind, SourceKind::AppendLog(log) if !log.rotates());
+        let named = self.options.rewind_logs.contains(&source.name);
+        let Some(head) = source.log_head.clone().filter(|_| plain && !named) else {
+            return Ok(None);
+        };
+        let Ok(selects) = here.selects(self.plan.project(), &destination.path, *form) else {
+            return Ok(None);
+        };
+        let path = destination.path.clone();
+        let look = tokio::task::spawn_blocking(move || rewound::rewound(&path, &selects, &head));
+        tokio::select! {
+            found = look => Ok(found.ok().flatten()),
+            () = self.context.stop.token().cancelled() => Err(vec![self.stopped(UNTOUCHED)]),
+        }
+    }
+
+    fn certain_refusal(&self, found: &rewound::Rewound, name: &SourceName, record: &Record) -> Option<Diagnostic> {
+        let id = &record.id;
+        match found.records {
+            _ if found.differs => {
+                let what = format!("the log `{name}` goes on from something else than backup `{id}` has");
+                Some(log_rewind(name, what, format!("{}; {DIFFERENT}", found.text)))
+            }
+            Some(records) if records > 0 && self.plan.environment().protected => {
+                let records = counted(records, "record");
+                let what = format!("the log `{name}` would lose {records} that backup `{id}` does not have");
+                Some(log_rewind(name, what, NAMED.to_owned()))
+            }
+            _ => None,
+        }
     }
 
     /// What the present log would lose; nothing where every whole record of it is in the restored one.

@@ -177,7 +177,7 @@ pub(crate) fn leftover_prefix() -> String {
     let mut entries = std::fs::read_dir(folder.path().join("t/a")).unwrap();
     let name = entries.next().unwrap().unwrap().file_name().into_string().unwrap();
     drop(writer);
-    name[..name.rfind('-').unwrap() + 1].to_owned()
+    name[..=name.rfind('-').unwrap()].to_owned()
 }
 
 #[test]
