@@ -154,7 +154,7 @@ fn newer(newest: &Known, same: &[&Known], listing: &Listing) -> Diagnostic {
     }
     let all = quoted(same.iter().map(|known| &known.target).collect());
     let what = format!(
-        "there is a newer backup than these: `{}` of {} was stored in {all}",
+        "a newer backup is known than any that can be read: `{}` of {}, stored in {all}",
         newest.backup, newest.made
     );
     Diagnostic::warning(Code::NewerKnown, what)
