@@ -232,6 +232,8 @@ codes! {
     TargetLeftOut = "target-left-out" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
+    /// A backup that this host stored later than all that can be read.
+    NewerKnown = "newer-known" => Warnings;
     /// A backup that was taken back because a sweep deleted what it relied on.
     BackupWithdrawn = "backup-withdrawn" => Failed;
     /// A run that took longer than it may.
@@ -248,6 +250,8 @@ codes! {
     PathUnknown = "path-unknown" => NotFound;
     /// More than one backup fits.
     BackupAmbiguous = "backup-ambiguous" => Usage;
+    /// A backup that was made with warnings: it may lack entries.
+    BackupIncomplete = "backup-incomplete" => Warnings;
     /// Content was asked for of something that is no file.
     NotAFile = "not-a-file" => Usage;
     /// A stored object is missing, cut or changed.
@@ -258,6 +262,8 @@ codes! {
     KeyMissing = "key-missing" => CannotDecrypt;
     /// Nobody who is trusted signed the record.
     Unsigned = "unsigned" => VerificationFailed;
+    /// A host whose key is not among those that are trusted.
+    SignerUnknown = "signer-unknown" => Warnings;
     /// A record of a format that this program does not read.
     FormatNewer = "format-newer" => Failed;
     /// What was read back is not what was written.

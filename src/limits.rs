@@ -32,6 +32,8 @@ pub const CAT_HELD: usize = 8 << 20;
 pub const FIND_MAX: usize = 200_000;
 /// Bytes of the file in the state folder that remembers which samples were verified.
 pub const SAMPLES_MAX: u64 = 4 << 20;
+/// Bytes of a file in the state folder that remembers the last backups of a pipeline: hundreds of targets.
+pub const KNOWN_MAX: u64 = 1 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
 pub const FRAMES_KEPT: usize = 4;
 /// Bytes from which a restored file is written by other threads, past the page cache: below, making it costs more than its content.

@@ -259,9 +259,25 @@ impl Serialize for Share {
     }
 }
 
+/// So many of something, for people: `1 backup`, `2 backups`, `0 entries`.
+pub fn counted(count: u64, one: &str) -> String {
+    match (count, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (count, Some(stem)) => format!("{count} {stem}ies"),
+        (count, None) => format!("{count} {one}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_something_is_not_spoken_of_as_of_many() {
+        let said = [0, 1, 2].map(|count| counted(count, "backup"));
+        assert_eq!(said, ["0 backups", "1 backup", "2 backups"]);
+        assert_eq!([counted(1, "entry"), counted(7, "entry")], ["1 entry", "7 entries"]);
+    }
 
     #[test]
     fn sizes_are_read_with_their_unit() {

@@ -13,6 +13,7 @@ use crate::event::{Event, Events};
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
 use crate::limits::{CHECKS_AT_ONCE, DISTRUSTED_SEQUENCE_MAX, RECORD_MAX, REUSED_HEADS};
 use crate::target::{Created, Target, TargetError};
+use crate::units::counted;
 
 use super::epoch::KEY_OBJECT_MAX;
 use super::keys::ChunkKey;
@@ -207,6 +208,8 @@ pub struct Listing {
     pub warnings: Vec<Diagnostic>,
     /// Targets that did not say all that they have, each with the reason. What they said is among the backups.
     pub unlisted: Vec<(TargetName, Diagnostic)>,
+    /// What each target that could be read says it is; nothing where it is empty.
+    pub repositories: BTreeMap<TargetName, Option<Repository>>,
     /// Backups that are the newest of no line: nobody who is trusted signed them.
     pub distrusted: BTreeSet<BackupId>,
 }
@@ -215,10 +218,11 @@ pub struct Listing {
 /// read, that is an error and no warning.
 pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
     let mut found: BTreeMap<BackupId, Backup> = BTreeMap::new();
-    let (mut warnings, mut unlisted) = (Vec::new(), Vec::new());
+    let (mut warnings, mut unlisted, mut repositories) = (Vec::new(), Vec::new(), BTreeMap::new());
     for target in targets {
-        if let Err(error) = list_target(target, environment, &mut found, &mut warnings).await {
-            unlisted.push((target.name().clone(), Diagnostic::of(&error)));
+        match list_target(target, environment, &mut found, &mut warnings).await {
+            Ok(repository) => drop(repositories.insert(target.name().clone(), repository)),
+            Err(error) => unlisted.push((target.name().clone(), Diagnostic::of(&error))),
         }
     }
     warnings.extend(unlisted.iter().map(|(_, problem)| {
@@ -232,6 +236,7 @@ pub async fn list(targets: &[Target], environment: &EnvName) -> Listing {
         backups: found.into_values().collect(),
         warnings,
         unlisted,
+        repositories,
         distrusted: BTreeSet::new(),
     }
 }
@@ -241,10 +246,10 @@ async fn list_target(
     environment: &EnvName,
     found: &mut BTreeMap<BackupId, Backup>,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<(), RepositoryError> {
-    if open(target).await?.is_none() {
-        return Ok(());
-    }
+) -> Result<Option<Repository>, RepositoryError> {
+    let Some(repository) = open(target).await? else {
+        return Ok(None);
+    };
     for (object, _) in target
         .list(&layout::records(environment))
         .await
@@ -294,7 +299,7 @@ async fn list_target(
             )),
         }
     }
-    Ok(())
+    Ok(Some(repository))
 }
 
 fn passed_over(target: &Target, object: &str, code: Code, error: &dyn std::error::Error) -> Diagnostic {
@@ -436,6 +441,11 @@ impl Listing {
     }
 }
 
+/// Whether a backup is named by its place in its line, counted from the newest.
+pub fn is_latest(wanted: &str) -> bool {
+    parse_latest(wanted).is_some()
+}
+
 /// `latest` is 0, `latest~2` is 2; anything else is none.
 fn parse_latest(wanted: &str) -> Option<usize> {
     match wanted.strip_prefix("latest")? {
@@ -476,7 +486,10 @@ impl Diagnose for ChooseError {
     fn why(&self) -> Option<String> {
         match self {
             Self::Unknown { backups: 0, .. } => Some("the targets hold no backup of this environment".into()),
-            Self::Unknown { backups, .. } => Some(format!("none of the {backups} backups here has that name")),
+            Self::Unknown { backups, .. } => Some(format!(
+                "{} here, and none of that name",
+                counted(*backups as u64, "backup")
+            )),
             Self::Ambiguous { choices, .. } => Some(format!("it could be: {}", choices.join(", "))),
         }
     }

@@ -95,7 +95,8 @@ pub enum Because {
 /// Chooses which backups of `lineage` go. `backups` is the listing of one target and one environment.
 ///
 /// Only backups of the pipeline and instance of `lineage` count and are in the answer. Beside what the policy keeps these
-/// stay, and each says why: the confirmed one, the newest (the highest sequence, whatever the clocks say), every one that is
+/// stay, and each says why: the confirmed one, the newest (the highest sequence, whatever the clocks say), the newest that was made
+/// without warnings (those after it may lack what could not be read), every one that is
 /// dated in the future, whose start time cannot be read, that is not whole or that nobody trusted signed, and the newest
 /// verified ones where too few others are. What is not whole or not signed is as good as not there: no rule counts it. Where a confirmed one is known and not listed
 /// all stay: then the listing is not that of the target in which it was confirmed.
@@ -123,6 +124,9 @@ pub fn choose<'a>(
     let counts = |backup: &&&Backup| known.counts(&backup.record.id);
     let newest_whole = line.iter().filter(counts).max_by_key(|backup| backup.rank());
     let newest_whole = newest_whole.map(|backup| &backup.record.id);
+    let clean = |backup: &&&Backup| counts(backup) && backup.record.warnings == 0;
+    let newest_clean = line.iter().filter(clean).max_by_key(|backup| backup.rank());
+    let newest_clean = newest_clean.map(|backup| &backup.record.id);
     for (backup, reasons) in line.iter().zip(&mut reasons) {
         let id = &backup.record.id;
         if reasons.is_empty() && foreign {
@@ -130,6 +134,9 @@ pub fn choose<'a>(
         }
         if reasons.is_empty() && [known.confirmed.as_ref(), newest, newest_whole].contains(&Some(id)) {
             reasons.push("newest".to_owned());
+        }
+        if reasons.is_empty() && newest_clean == Some(id) {
+            reasons.push("newest without warnings".to_owned());
         }
     }
     let verified = keep_verified(&line, &mut reasons, rules.min_verified, known);
@@ -503,6 +510,26 @@ mod tests {
         };
         let chosen = choose_knowing(&backups, 1, "100%", 0, &known).unwrap();
         assert_eq!(because(&chosen), ["last", "newest", "not whole: `x` is missing"]);
+    }
+
+    #[test]
+    fn backups_that_lack_something_count_and_never_push_out_the_newest_that_lacks_nothing() {
+        let mut records: Vec<Record> = (1..=5).map(record).collect();
+        for lacking in &mut records[3..] {
+            lacking.warnings = 2;
+        }
+        let all = backups(records.clone());
+        let chosen = choose_last(&all, &record(5), 2, "100%").unwrap();
+        assert_eq!(because(&chosen), ["newest without warnings", "last", "last"]);
+        assert_eq!(
+            ids(&chosen.remove),
+            [record(1).id.to_string(), record(2).id.to_string()]
+        );
+        // A rule that keeps it says so, and nothing more stays for it.
+        records[4].warnings = 0;
+        let all = backups(records);
+        let chosen = choose_last(&all, &record(5), 2, "100%").unwrap();
+        assert_eq!(because(&chosen), ["last", "last"]);
     }
 
     #[test]

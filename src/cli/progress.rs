@@ -39,8 +39,9 @@ fn line(event: &Event) -> Option<String> {
         Event::StepFinished { step, summary } if summary.is_empty() => Some(format!("{step}: finished")),
         Event::StepFinished { step, summary } => Some(format!("{step}: {summary}")),
         Event::StepFailed { step } => Some(format!("{step}: failed")),
-        Event::Warned { code, what } => Some(format!("warning[{code}]: {what}")),
-        Event::SourceStarted { .. }
+        // The report at the end lists every warning with its reason.
+        Event::Warned { .. }
+        | Event::SourceStarted { .. }
         | Event::SourceRead { .. }
         | Event::TotalKnown { .. }
         | Event::TargetStored { .. }
@@ -50,7 +51,7 @@ fn line(event: &Event) -> Option<String> {
     }
 }
 
-/// One plain line for each step that started, finished or failed, and for each warning.
+/// One plain line for each step that started, finished or failed.
 pub(super) struct Lines {
     screen: Screen,
     scrubber: Scrubber,
@@ -287,7 +288,6 @@ mod tests {
             [
                 "run x: pipeline `x` in `x`",
                 "capture: started (snapshot)",
-                "warning[source-changing]: `a` kept changing",
                 "capture: 1 entry, 60 B",
             ]
         );

@@ -6,8 +6,8 @@ use crate::archive::keys::Opening;
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::diagnostic::Diagnostic;
-use crate::id::{EnvName, PipelineName, TargetName};
-use crate::pipeline::run::{Context, Keys, Opener, check_signed, open_targets, report_unfinished, state_of};
+use crate::id::{EnvName, Instance, PipelineName, TargetName};
+use crate::pipeline::run::{Context, Keys, Memory, Opener, check_signed, open_targets, report_unfinished, state_of};
 use crate::pipeline::{Environment, environment};
 use crate::target::Target;
 
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) targets: Vec<Target>,
     environment: Environment,
     project: PathBuf,
+    /// The targets that are asked for; empty for all.
+    only: Vec<TargetName>,
     /// Targets that could not be opened, and what must be known of the environment's data, whatever is asked for.
     warnings: Vec<Diagnostic>,
 }
@@ -39,6 +41,7 @@ pub(super) async fn open(session: &Session, name: &EnvName, only: &[TargetName])
         targets,
         environment,
         project: session.project.clone(),
+        only: only.to_vec(),
         warnings,
     })
 }
@@ -49,10 +52,21 @@ impl Found {
         state_of(&self.environment, &self.project, &self.name)
     }
 
+    /// The backups in the targets that are asked for.
     pub(super) async fn list(&self) -> Listing {
-        let mut listing = repository::list(&self.targets, &self.name).await;
-        listing.warnings.extend(self.warnings.iter().cloned());
+        let (mut listing, memory) = self.look().await;
+        let asked = (!self.only.is_empty()).then_some(self.only.as_slice());
+        let newer = memory.newer(&listing, &self.targets, asked, |_, _| true);
+        listing.warnings.extend(newer);
         listing
+    }
+
+    async fn look(&self) -> (Listing, Memory) {
+        let mut listing = repository::list(&self.targets, &self.name).await;
+        let memory = Memory::open(&self.environment, &self.project, &self.name);
+        memory.compare(&mut listing, &self.targets);
+        listing.warnings.extend(self.warnings.iter().cloned());
+        (listing, memory)
     }
 
     /// Checks who made a backup, where the environment says who may; with `trusting` that is a warning.
@@ -78,7 +92,12 @@ impl Found {
         wanted: &str,
         pipeline: Option<&PipelineName>,
     ) -> Result<(Backup, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let listing = self.list().await;
+        let (mut listing, memory) = self.look().await;
+        if repository::is_latest(wanted) {
+            let fits = |other: &PipelineName, _: &Instance| pipeline.is_none_or(|p| p == other);
+            let newer = memory.newer(&listing, &self.targets, None, fits);
+            listing.warnings.extend(newer);
+        }
         let fits = |record: &Record| pipeline.is_none_or(|p| *p == record.pipeline);
         match listing.choose(wanted, fits) {
             Ok(backup) => Ok((backup.clone(), listing.warnings)),

@@ -13,7 +13,7 @@ use crate::archive::unpack::UnpackError;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::Outcome;
 use crate::source::SinkError;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::request::ExportRequest;
 use super::results::Results;
@@ -57,7 +57,11 @@ pub async fn run(request: ExportRequest, session: &Session) -> Outcome {
         }
         let extracted = extracted?;
         let bytes = ByteCount(extracted.bytes);
-        outcome.headline = format!("{} entries of backup {}, {bytes}", extracted.entries, from.record().id);
+        outcome.headline = format!(
+            "{} of backup {}, {bytes}",
+            counted(extracted.entries, "entry"),
+            from.record().id
+        );
         outcome.json.insert("backup".into(), from.record().id.as_str().into());
         outcome.json.insert("entries".into(), extracted.entries.into());
         outcome.json.insert("bytes".into(), extracted.bytes.into());

@@ -5,6 +5,7 @@ use crate::journal::{self, Filter, Record};
 use crate::outcome::{Outcome, Table};
 use crate::pipeline::run::{Options, state_of, upkeep};
 use crate::state::StateFolder;
+use crate::units::counted;
 
 use super::request::{JournalAction, JournalRequest};
 use super::{Session, keeping, values};
@@ -65,7 +66,10 @@ fn verify(folder: &StateFolder, environment: &str) -> Outcome {
         Err(error) => return Outcome::failed("journal", "", vec![Diagnostic::of(&error)]),
     };
     let headline = if found.is_good() {
-        format!("the journal of `{environment}` is whole: {} records", found.records)
+        format!(
+            "the journal of `{environment}` is whole: {}",
+            counted(found.records, "record")
+        )
     } else {
         format!(
             "the journal of `{environment}` is broken: {} problems",
@@ -115,7 +119,10 @@ fn show(folder: &StateFolder, environment: &str, run: Option<String>, last: Opti
     if let Some(last) = last {
         records.drain(..records.len().saturating_sub(last as usize));
     }
-    let mut outcome = Outcome::new("journal", format!("{} records of `{environment}`", records.len()));
+    let mut outcome = Outcome::new(
+        "journal",
+        format!("{} of `{environment}`", counted(records.len() as u64, "record")),
+    );
     let mut table = Table {
         title: String::new(),
         columns: ["seq", "time", "event", "status", "pipeline", "step", "run"]

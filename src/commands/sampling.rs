@@ -52,7 +52,7 @@ impl Samples {
         let text = serde_json::to_vec(&self.turns).unwrap_or_default();
         atomic::write(&self.path, 0o600, &text).map_err(|error| {
             Diagnostic::warning(
-                Code::StateFailed,
+                Code::StateFailed.unless_full(&error),
                 format!("`{FILE}` in the state folder cannot be written"),
             )
             .why(error.to_string())

@@ -1,5 +1,6 @@
 //! `show`: everything a backup's record says.
 
+use crate::archive::record::Record;
 use crate::outcome::{Outcome, Table};
 use crate::units::ByteCount;
 
@@ -57,10 +58,22 @@ pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
     }
     outcome.field("targets", "targets", targets.join(", "), &targets);
     outcome.field("tool", "made by", record.tool.clone(), &record.tool);
-    outcome.field("warnings", "warnings", record.warnings.to_string(), record.warnings);
+    let warnings = match record.warnings {
+        0 => "none".to_owned(),
+        count => format!("{count}: entries that could not be read and are not in it, or are in doubt"),
+    };
+    outcome.field("warnings", "warnings", warnings, record.warnings);
+    outcome.tables.push(sources(record));
+    outcome
+        .json
+        .insert("record".into(), serde_json::to_value(record).unwrap_or_default());
+    outcome
+}
+
+fn sources(record: &Record) -> Table {
     let mut table = Table {
         title: "sources".into(),
-        columns: ["source", "type", "from", "entries", "bytes", "log records"]
+        columns: ["source", "type", "from", "entries", "bytes", "log records", "warnings"]
             .map(String::from)
             .to_vec(),
         rows: Vec::new(),
@@ -77,11 +90,11 @@ pub async fn run(request: ShowRequest, session: &Session) -> Outcome {
                 .as_ref()
                 .map(|head| head.records.to_string())
                 .unwrap_or_default(),
+            match source.warnings {
+                0 => String::new(),
+                count => count.to_string(),
+            },
         ]);
     }
-    outcome.tables.push(table);
-    outcome
-        .json
-        .insert("record".into(), serde_json::to_value(record).unwrap_or_default());
-    outcome
+    table
 }

@@ -17,7 +17,7 @@ use crate::event::Events;
 use crate::outcome::{Outcome, Table};
 use crate::steps::verify::Level;
 use crate::target::Target;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::backups::Found;
 use super::request::VerifyRequest;
@@ -172,8 +172,8 @@ impl Checking<'_> {
         let mut items = Vec::new();
         let mut table = Table {
             title: format!(
-                "{} files cannot be read in target `{}`; all others can",
-                lost.count,
+                "{} cannot be read in target `{}`; all others can",
+                counted(lost.count, "file"),
                 target.name()
             ),
             columns: ["file", "why"].map(String::from).to_vec(),

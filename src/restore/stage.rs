@@ -220,7 +220,20 @@ impl Drop for Stage {
 /// Where it is something else. Nothing was made then.
 pub fn prepare_to(dir: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     let made = make_missing(dir)?;
-    let metadata = std::fs::metadata(dir).map_err(|e| RestoreError::path("look at", dir, e))?;
+    check_to(dir)?;
+    Ok(made)
+}
+
+/// Finds that `dir` is an empty folder or not there. Nothing is made.
+///
+/// # Errors
+/// Where it is something else.
+pub fn check_to(dir: &Path) -> Result<(), RestoreError> {
+    let metadata = match std::fs::metadata(dir) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(RestoreError::path("look at", dir, error)),
+    };
     if !metadata.is_dir() {
         return Err(RestoreError::unfit(dir, Unfit::NotFolder));
     }
@@ -228,7 +241,7 @@ pub fn prepare_to(dir: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     if entries.next().is_some() {
         return Err(RestoreError::unfit(dir, Unfit::NotEmpty));
     }
-    Ok(made)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::fs::entry::{Entry, Kind, TreePath};
 use crate::fs::folder::{self, Folder};
 use crate::fs::metadata;
 use crate::fs::selection::Choice;
-use crate::fs::walk::{FileSystems, Found, NoteKind, SecondNames, Step};
+use crate::fs::walk::{FileSystems, Found, Note, NoteKind, SecondNames, Step};
 use crate::limits;
 
 /// SQLite databases, each copied as of one moment while the service writes.
@@ -75,7 +75,17 @@ pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> 
         let found = match step {
             Step::Found(found) => *found,
             // A folder of databases may hold what is none.
-            Step::Note(note) if matches!(note.what, NoteKind::Socket) => continue,
+            Step::Note(Note {
+                what: NoteKind::Socket, ..
+            }) => continue,
+            // A backup without one of its databases would look like a good one, as one with a damaged one would.
+            Step::Note(Note {
+                path,
+                what: NoteKind::Unreadable(cause),
+            }) if is_meant_as_database(place, &path) => {
+                let path = place.shown(&path);
+                return Err(SourceError::Unreadable { path, cause });
+            }
             Step::Note(note) => {
                 unreadable = true;
                 feed.note(place, note);
@@ -198,6 +208,11 @@ fn role(folder: &Folder, name: &[u8], file: &OwnedFd) -> io::Result<Role> {
         (false, true) => Role::Database,
         (false, false) => Role::EmptyDatabase,
     })
+}
+
+/// Whether something that cannot be looked into should be a database: it is named by the source, or called as databases are.
+fn is_meant_as_database(place: &Place, path: &TreePath) -> bool {
+    !path.is_root() && (place.selection.choice(path, false) == Choice::Named || is_called_a_database(path.name()))
 }
 
 fn is_called_a_database(name: &[u8]) -> bool {

@@ -39,7 +39,19 @@ impl fmt::Display for Holder {
 
 /// The lock of a pipeline. Given up when dropped.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock {
+    file: File,
+    before: Before,
+}
+
+/// How the holder before this one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It gave the lock up itself, or there was none.
+    Ended,
+    /// It died, and the operating system gave the lock up.
+    Died,
+}
 
 /// The end of a lock's file name.
 const SUFFIX: &str = ".lock";
@@ -97,17 +109,27 @@ impl StateFolder {
                 Err(error) => return Err(StateError::io(&path)(error.into())),
             }
         }
-        let mut lock = Lock(file);
-        lock.write_holder(&Holder {
+        // Whoever gives it up himself leaves nothing in the file.
+        let before = match read_holder(&mut file) {
+            Holder { pid: None, run: None } => Before::Ended,
+            _ => Before::Died,
+        };
+        let mut lock = Lock { file, before };
+        // Whoever says for which run it is held is told where that cannot be written; it is held all the same.
+        let _ = lock.write_holder(&Holder {
             pid: Some(std::process::id()),
             run: None,
-        })
-        .map_err(StateError::io(&path))?;
+        });
         Ok(lock)
     }
 }
 
 impl Lock {
+    /// How the holder before this one ended.
+    pub const fn before(&self) -> Before {
+        self.before
+    }
+
     /// Writes into the lock file which run holds it, for those who find it held.
     ///
     /// # Errors
@@ -124,16 +146,16 @@ impl Lock {
     fn write_holder(&mut self, holder: &Holder) -> io::Result<()> {
         let mut line = serde_json::to_vec(holder)?;
         line.push(b'\n');
-        self.0.set_len(0)?;
-        self.0.rewind()?;
-        self.0.write_all(&line)
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&line)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // The lock itself goes with the descriptor; the text is a courtesy.
-        let _ = self.0.set_len(0);
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -186,6 +208,16 @@ mod tests {
         state.lock(&pipeline("restore"), None).unwrap();
         drop(lock);
         state.lock(&pipeline("backup"), None).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_died_is_told_from_one_that_ended() {
+        let above = tempfile::tempdir().unwrap();
+        let state = StateFolder::open(&above.path().join("dev")).unwrap();
+        let before = || state.lock(&pipeline("backup"), None).unwrap().before();
+        assert_eq!((before(), before()), (Before::Ended, Before::Ended));
+        std::fs::write(state.path().join("backup.lock"), b"{\"pid\":7,\"run\":null}\n").unwrap();
+        assert_eq!((before(), before()), (Before::Died, Before::Ended));
     }
 
     #[test]

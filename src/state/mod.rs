@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-pub use self::lock::{Holder, Lock};
+pub use self::lock::{Before, Holder, Lock};
 use self::spool::Spool;
 use crate::diagnostic::{Code, Diagnose};
 

@@ -328,6 +328,19 @@ impl Target {
         store.give_up_stale().await.map_err(|error| self.error("", error))
     }
 
+    /// Removes the files on their way that dead runs of this host left in a folder. Gives how many there were.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub async fn clear_leftovers(&self) -> Result<usize, TargetError> {
+        let Backend::Folder(folder) = &self.0.backend else {
+            return Ok(0);
+        };
+        let folder = Arc::clone(folder);
+        let removed = local::blocking(move || local::remove_all_stale(&folder)).await;
+        removed.map_err(|error| TargetError::of_io(self, "", error))
+    }
+
     /// Bytes of the next part of a streamed upload of which so many were sent.
     fn part_size(&self, sent: u64) -> usize {
         match &self.0.backend {

@@ -496,3 +496,50 @@ fn a_database_is_unchanged_when_nothing_that_holds_its_data_was_touched() {
     service.stop();
     assert_ne!(look(), written);
 }
+
+#[test]
+fn a_database_that_cannot_be_read_stops_the_run_be_it_the_only_one_or_one_of_many() {
+    needs_root();
+    let scene = Scene::new();
+    for name in ["a.db", "b.db", "data"] {
+        fs::create_dir_all(scene.path("dbs")).unwrap();
+        drop(database(&scene.path("dbs").join(name), "DELETE", 3));
+    }
+    scene.write("dbs/secret.txt", "no database");
+    let closed = |names: &[&str]| {
+        for name in ["a.db", "b.db", "data", "secret.txt"] {
+            let mode = if names.contains(&name) { 0o000 } else { 0o644 };
+            fs::set_permissions(scene.path("dbs").join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    for folder in ["", "dbs"] {
+        fs::set_permissions(scene.path(folder), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(scene.spool.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let failed = |path: &str| {
+        let captured = as_nobody(|| scene.capture_while(&sqlite(path), |_| Ok(())).1);
+        let error = captured.unwrap_err();
+        (error.code(), error.to_string())
+    };
+    closed(&["b.db", "data", "secret.txt"]);
+    for path in ["dbs/b.db", "dbs/*.db", "dbs"] {
+        let (code, said) = failed(path);
+        assert_eq!(code, Code::SourceFailed, "{path}");
+        assert!(said.contains("/b.db` cannot be read"), "{said}");
+    }
+    // What is named is meant, whatever it is called.
+    assert_eq!(failed("dbs/data").0, Code::SourceFailed);
+    // What may be no database is told and left out, as anywhere.
+    closed(&["secret.txt"]);
+    let (paths, captured) = as_nobody(|| {
+        let (sink, captured) = scene.capture(&sqlite("dbs"));
+        (sink.paths(), captured)
+    });
+    assert_eq!(
+        (paths, codes(&captured)),
+        (
+            vec!["", "a.db", "b.db", "data"].into_iter().map(String::from).collect(),
+            vec![Code::SourceUnreadable]
+        )
+    );
+}

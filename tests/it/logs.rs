@@ -356,7 +356,7 @@ fn a_log_with_other_records_than_the_backup_is_replaced_only_when_it_is_named() 
     let (code, said) = project.restore(&id, &[]).ended(5).problem();
     assert_eq!(code, "log-rewind");
     assert!(
-        said.contains("lose 1 records") && said.contains("differ from record 1"),
+        said.contains("lose 1 record (") && said.contains("differ from record 1"),
         "{said}"
     );
     assert_eq!(fs::read(project.log().join("1.jsonl")).unwrap(), b"another log\n");

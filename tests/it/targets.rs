@@ -1,7 +1,7 @@
 //! Targets: one suite for each backend, what the local one leaves on the disk, and how faults come out.
 
 mod conformance;
-mod local;
+pub(crate) mod local;
 mod s3;
 
 use std::path::Path;

@@ -81,7 +81,16 @@ fn keys_add_seals_no_epoch_of_another_environment() {
     assert_eq!(added.json["left-alone"], 2);
     assert_eq!(objects(&sealed.project, "keys").len(), 4);
     sealed.restore(&first, "out", "three.key").ended(0);
-    let live = ["--to", "never", "--identity", "three.key", "--env", "live"];
+    let live = [
+        "--to",
+        "never",
+        "--identity",
+        "three.key",
+        "--env",
+        "live",
+        "--confirm",
+        "live",
+    ];
     let refused = sealed.project.run(&[&["restore", &of_live.id()], &live[..]].concat());
     assert_eq!(refused.ended(12).problem().0, "key-missing");
     // A record of this environment that names the epoch of the other one changes nothing.
@@ -351,12 +360,13 @@ fn a_key_of_this_host_that_no_one_named_yet_counts_for_its_own_line() {
             sealed.recipients
         ),
     );
-    let second = sealed.backup(0);
+    let second = sealed.backup(3);
+    assert_eq!(problems(&second), ["signer-unknown"]);
     assert_eq!(record(&sealed.project, &second.id())["parent"], first.as_str());
     // Backups from before signing are no parent, and still come before in the line.
     fs::remove_file(sealed.project.path(&format!("backups/backups/dev/{}.sig", second.id()))).unwrap();
     let third = sealed.backup(3);
-    assert_eq!(problems(&third), ["unsigned"]);
+    assert_eq!(problems(&third), ["unsigned", "signer-unknown"]);
     assert_eq!(record(&sealed.project, &third.id())["parent"], first.as_str());
     assert_eq!(sequence(&third), 3);
 }

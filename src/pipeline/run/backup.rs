@@ -20,7 +20,7 @@ use crate::steps::redact::Redact;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
 use crate::target::Target;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::capture::{self, CaptureError, Captures, redaction_record};
 use super::epochs::{log_unproven, other_key, unproven};
@@ -175,6 +175,7 @@ impl<'p> Runner<'p> {
         if let Some(memory) = memory {
             self.keep_memory(memory, &stored);
         }
+        self.note_newest(&stored);
         self.tell_forks(&stored, &logs)?;
         self.keep_logs(&stored, &lineage, kept);
         Ok(stored)
@@ -320,7 +321,7 @@ impl<'p> Runner<'p> {
             outcome.field(
                 "redacted-values",
                 "redacted",
-                format!("{} values in {files} files", redaction.values),
+                format!("{} in {}", counted(redaction.values, "value"), counted(files, "file")),
                 redaction.values,
             );
         }

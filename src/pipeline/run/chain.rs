@@ -66,6 +66,15 @@ impl<'p> Runner<'p> {
                 Ok(next) => state = next,
                 Err(found) => failure.extend(found),
             }
+            if let (State::Verified(verified), Step::Verify(_)) = (&state, &planned.step) {
+                failure.extend(
+                    self.refuse_rewinds_early(&verified.record)
+                        .await
+                        .err()
+                        .into_iter()
+                        .flatten(),
+                );
+            }
         }
         if !failure.is_empty() {
             return Err(failure);

@@ -1,18 +1,22 @@
 //! `Chosen → Verified`: finds the backup that is asked for and checks it. Nothing present is touched.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::archive::keys::Opening;
 use crate::archive::record::Record;
-use crate::archive::repository::{self, Backup};
+use crate::archive::repository::{self, Backup, Listing};
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::id::{EnvName, SourceName};
+use crate::id::{EnvName, Instance, PipelineName, SourceName};
+use crate::pipeline::environment::Environment;
 use crate::steps::select::Select;
 use crate::steps::verify::Level;
 use crate::target::Target;
+use crate::units::counted;
 
 use super::crossing::Origin;
+use super::known::Memory;
 use super::redaction::Redaction;
 use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
@@ -70,10 +74,11 @@ impl Runner<'_> {
         for warning in warnings {
             self.warn(warning);
         }
-        let name = origin
-            .as_ref()
-            .map_or(self.plan.environment_name(), |origin| &origin.name);
-        let backup = choose(&targets, name, select).await;
+        let whose = origin.as_ref().map_or_else(
+            || (self.plan.environment_name(), self.plan.environment()),
+            |origin| (&origin.name, &origin.environment),
+        );
+        let backup = choose(&targets, whose, project, select).await;
         let (backup, warnings) = backup.map_err(|failure| with_state(failure, UNTOUCHED))?;
         for warning in warnings {
             self.warn(warning);
@@ -193,7 +198,8 @@ fn still_locked(record: &Record, source: &SourceName) -> Diagnostic {
 /// Finds the backup that `select` names.
 pub(super) async fn choose(
     targets: &[Target],
-    environment: &EnvName,
+    (environment, settings): (&EnvName, &Environment),
+    project: &Path,
     select: &Select,
 ) -> Result<(Backup, Vec<Diagnostic>), Failure> {
     let mut wanted = select.backup.as_str();
@@ -206,15 +212,58 @@ pub(super) async fn choose(
         }
         wanted = rest;
     }
-    let listing = repository::list(targets, environment).await;
-    let fits = |record: &Record| {
-        select.pipeline.as_ref().is_none_or(|p| *p == record.pipeline)
-            && select.instance.as_ref().is_none_or(|i| *i == record.instance)
+    let mut listing = repository::list(targets, environment).await;
+    let fits = |pipeline: &PipelineName, instance: &Instance| {
+        select.pipeline.as_ref().is_none_or(|p| p == pipeline) && select.instance.as_ref().is_none_or(|i| i == instance)
     };
-    match listing.choose(wanted, fits) {
-        Ok(backup) => Ok((backup.clone(), listing.warnings)),
+    let memory = Memory::open(settings, project, environment);
+    memory.compare(&mut listing, targets);
+    if repository::is_latest(wanted) {
+        let newer = memory.newer(&listing, targets, None, fits);
+        listing.warnings.extend(newer);
+    }
+    match listing.choose(wanted, |record| fits(&record.pipeline, &record.instance)) {
+        Ok(backup) => {
+            let backup = backup.clone();
+            let incomplete = incomplete(&backup, &listing);
+            listing.warnings.extend(incomplete);
+            Ok((backup, listing.warnings))
+        }
         Err(error) => Err(listing.why_none(&error)),
     }
+}
+
+/// The warning of a backup that was made with warnings.
+fn incomplete(backup: &Backup, listing: &Listing) -> Option<Diagnostic> {
+    let record = &backup.record;
+    if record.warnings == 0 {
+        return None;
+    }
+    let (id, count) = (&record.id, counted(record.warnings, "warning"));
+    let of = record.sources.iter().filter(|source| source.warnings > 0);
+    let of: Vec<String> = of
+        .map(|source| format!("{} of `{}`", source.warnings, source.name))
+        .collect();
+    let lineage = backup.lineage();
+    let clean = listing.line(&lineage).filter(|other| other.record.warnings == 0);
+    let clean = clean.max_by(|a, b| a.rank().cmp(&b.rank())).map_or_else(
+        || "no backup here was made without".to_owned(),
+        |clean| {
+            format!(
+                "the newest without is `{}` of {}",
+                clean.record.id, clean.record.started
+            )
+        },
+    );
+    let why = format!(
+        "entries were left out because they could not be read, or are in doubt because they changed: {}",
+        of.join(", ")
+    );
+    let problem = Diagnostic::warning(Code::BackupIncomplete, format!("backup `{id}` was made with {count}"));
+    Some(problem.why(why).state("what it lacks does not come back from it").help(format!(
+        "the journal of the host that made it names each entry (`strongroom journal show`), `strongroom find NAME` the backups that \
+         have it; {clean}"
+    )))
 }
 
 async fn check(

@@ -23,7 +23,7 @@ use crate::restore::swap::scan::scan;
 use crate::source::SourceKind;
 use crate::steps::Step;
 use crate::steps::restore::Restore;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::destination::{Destination, destinations, values};
 use super::guard::{room_json, room_table, too_small};
@@ -135,7 +135,7 @@ async fn part(
     let opening = sealed.open(plan, options, context).await?;
     let (part, warnings) = part::survey((sealed.backup, &opening), wanted).await?;
     outcome.diagnostics.extend(warnings);
-    let text = format!("{} entries, {}", part.entries, ByteCount(part.bytes));
+    let text = format!("{}, {}", counted(part.entries, "entry"), ByteCount(part.bytes));
     let json = json!({ "entries": part.entries, "bytes": part.bytes, "sources": part.sources });
     outcome.field("part", "would restore", text, json);
     Ok(Some(part))
@@ -165,8 +165,8 @@ fn kept(plan: &Plan, context: &Context, changes: &[Change], outcome: &mut Outcom
     let Some(rules) = rules else { return };
     let bytes: u64 = changes.iter().map(|change| change.kept_bytes).sum();
     let text = format!(
-        "what is present in {} destinations, {}",
-        changes.len(),
+        "what is present in {}, {}",
+        counted(changes.len() as u64, "destination"),
         ByteCount(bytes)
     );
     outcome.field("kept-bytes", "kept as rollback point", text, bytes);

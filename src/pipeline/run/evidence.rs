@@ -21,7 +21,7 @@ use crate::secret::{Secret, SecretRef};
 use crate::secrets::Store;
 use crate::source::log_head::{Fork, ForkReason};
 use crate::source::{Compared, LogHead};
-use crate::state::{Lock, StateError, StateFolder};
+use crate::state::{Before, Lock, StateError, StateFolder};
 use crate::target::Target;
 
 use super::scope::Scope;
@@ -58,11 +58,30 @@ pub(super) struct Evidence {
 pub(super) enum Needed {
     /// A backup: without state it does not begin, without a record nothing is done.
     Always,
-    /// A restore over protected data: a state that cannot be had or is full does not stop it, a journal in which something
-    /// was changed does.
+    /// A restore over protected data: a state that is full does not stop it, one that cannot be had or a journal in which
+    /// something was changed does.
     Unbroken,
-    /// Any other restore: nothing that is wrong with the state stops it.
+    /// Whatever else replaces data: only a state that cannot be had stops it. Without the lock two runs could be at work on the
+    /// same data, and without the journal nobody would know what became of it.
+    Locked,
+    /// What touches nothing present: nothing that is wrong with the state stops it.
     WhereItCanBeHad,
+}
+
+impl Needed {
+    /// What to do instead where this problem with the state stops a run; nothing where it does not.
+    const fn stopped_by(self, code: Code) -> Option<&'static str> {
+        match (self, code) {
+            (Self::Unbroken, Code::JournalBroken) => Some(
+                "restore into an empty folder with `--to`, or look at the journal and begin a new one: `strongroom journal \
+                 verify`, then `strongroom journal restart`",
+            ),
+            (Self::Unbroken | Self::Locked, Code::StateFailed) => {
+                Some("a restore into an empty folder, `--to DIR`, goes on without it")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Evidence {
@@ -91,12 +110,14 @@ impl Evidence {
             Err(problem) if problem.code == Code::Held || needed == Needed::Always || context.stop.is_requested() => {
                 Err(vec![problem.state("nothing was started")])
             }
-            Err(problem) if problem.code == Code::JournalBroken && needed == Needed::Unbroken => {
-                let help = "restore into an empty folder with `--to`, or look at the journal and begin a new one: \
-                            `strongroom journal verify`, then `strongroom journal restart`";
-                Err(vec![problem.state("nothing was started").help(help)])
-            }
             Err(mut problem) => {
+                if let Some(instead) = needed.stopped_by(problem.code) {
+                    let help = match (problem.code, &problem.help) {
+                        (Code::StateFailed, Some(help)) => format!("{help}; {instead}"),
+                        _ => instead.to_owned(),
+                    };
+                    return Err(vec![problem.state("nothing was started").help(help)]);
+                }
                 problem.severity = Severity::Warning;
                 warnings.push(problem.state("the restore goes on; it leaves no record in the journal"));
                 evidence.journal = None;
@@ -114,8 +135,10 @@ impl Evidence {
     ) -> Result<(), Diagnostic> {
         let state = StateFolder::open(&scope.state()).map_err(|error| Diagnostic::of(&error))?;
         let mut lock = take_lock(&state, scope.pipeline, wait, context)?;
-        lock.hold_as(context.run).map_err(|error| Diagnostic::of(&error))?;
+        let held = lock.hold_as(context.run);
+        // On a full disk it does not say who holds it, and holds all the same.
         self.lock_held = Some(lock);
+        held.map_err(|error| Diagnostic::of(&error))?;
         let scrubber = context.scrubber.clone();
         let setup = Setup {
             clock: Arc::clone(&context.clock),
@@ -139,6 +162,11 @@ impl Evidence {
         self.journal = Some(journal.with_run(context.run, &context.actor, scope.name, scope.pipeline));
         self.state = Some(state);
         Ok(())
+    }
+
+    /// How the run of this pipeline before this one ended.
+    pub(super) fn before(&self) -> Before {
+        self.lock_held.as_ref().map_or(Before::Ended, Lock::before)
     }
 
     /// A folder for files that do not outlive the run.

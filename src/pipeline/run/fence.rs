@@ -1,10 +1,15 @@
 //! What a protected environment asks for before anything is done, and the operator's word.
 
+use std::sync::Arc;
+
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::EnvName;
+use crate::pipeline::Plan;
+use crate::steps::Step;
+use crate::steps::confirm::By;
 
 use super::scope::Scope;
-use super::{Confirmation, Context, Failure, Runner, UNTOUCHED, stopped};
+use super::{Confirmation, Context, Failure, Options, Prompt, Runner, UNTOUCHED, stopped};
 
 /// Refuses debug logging in a protected environment.
 pub(super) fn before(scope: Scope<'_>, context: &Context) -> Result<(), Failure> {
@@ -31,6 +36,8 @@ pub(super) struct Act<'a> {
     pub(super) doing: &'static str,
     /// What is true while nobody has confirmed.
     pub(super) untouched: &'static str,
+    /// What must be known before, a line each.
+    pub(super) before: &'a str,
 }
 
 /// What a restore and a rollback ask for.
@@ -38,6 +45,7 @@ pub(super) const REPLACE: Act<'static> = Act {
     does: "replaces data of",
     doing: "replacing its data",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 /// Whether the operator had to be asked.
@@ -60,22 +68,11 @@ pub(super) async fn confirm(
         return Ok(Asked::NotProtected);
     }
     let name = scope.name;
-    let refused = |what: String| {
-        vec![
-            Diagnostic::error(Code::Unconfirmed, what)
-                .why(format!("`{name}` is protected: {} needs its name typed", act.doing))
-                .state(act.untouched)
-                .help(format!(
-                    "add `--confirm {name}`, or run it at a terminal and type `{name}`"
-                )),
-        ]
-    };
-    match (given, &context.prompt) {
-        (Some(given), _) if given == name => {}
-        (Some(given), _) => return Err(refused(format!("`--confirm {given}` does not confirm `{name}`"))),
-        (None, None) => return Err(refused(format!("nobody confirmed the environment `{name}`"))),
-        (None, Some(prompt)) => {
-            let question = format!("This {} `{name}`. Type `{name}` to go on: ", act.does);
+    let refused = |what: String| refusal(name, act, what);
+    match given_or_asked(name, given, act, context)? {
+        None => {}
+        Some(prompt) => {
+            let question = format!("{}This {} `{name}`. Type `{name}` to go on: ", act.before, act.does);
             let answer = tokio::select! {
                 answer = prompt.ask(&question) => answer,
                 () = context.stop.token().cancelled() => return Err(vec![stopped(context, act.untouched)]),
@@ -90,6 +87,54 @@ pub(super) async fn confirm(
     Ok(Asked::Confirmed)
 }
 
+fn refusal(name: &EnvName, act: &Act<'_>, what: String) -> Failure {
+    vec![
+        Diagnostic::error(Code::Unconfirmed, what)
+            .why(format!("`{name}` is protected: {} needs its name typed", act.doing))
+            .state(act.untouched)
+            .help(format!(
+                "add `--confirm {name}`, or run it at a terminal and type `{name}`"
+            )),
+    ]
+}
+
+/// Who is to be asked for the environment's name; nobody where it was given on the command line.
+///
+/// # Errors
+/// Where another name was given, or none and nobody could be asked.
+fn given_or_asked<'c>(
+    name: &EnvName,
+    given: Option<&EnvName>,
+    act: &Act<'_>,
+    context: &'c Context,
+) -> Result<Option<&'c Arc<dyn Prompt>>, Failure> {
+    match (given, &context.prompt) {
+        (Some(given), _) if given == name => Ok(None),
+        (Some(given), _) => Err(refusal(
+            name,
+            act,
+            format!("`--confirm {given}` does not confirm `{name}`"),
+        )),
+        (None, None) => Err(refusal(name, act, format!("nobody confirmed the environment `{name}`"))),
+        (None, Some(prompt)) => Ok(Some(prompt)),
+    }
+}
+
+/// Refuses at once a run that would be refused when it comes to ask for the environment's name: nothing is read for it, and no
+/// service stopped.
+pub(super) fn unconfirmable(plan: &Plan, options: &Options, context: &Context) -> Result<(), Failure> {
+    let asks = |step: &Step| match step {
+        Step::Confirm(confirm) => confirm.by == By::Operator,
+        Step::Swap(_) => options.to.is_none(),
+        _ => false,
+    };
+    let mut steps = plan.steps().iter().filter(|planned| planned.enabled);
+    if !plan.environment().protected || !steps.any(|planned| asks(&planned.step)) {
+        return Ok(());
+    }
+    given_or_asked(plan.environment_name(), options.confirm.as_ref(), &REPLACE, context).map(drop)
+}
+
 impl Runner<'_> {
     /// Asks the operator for the environment's name where it is protected. Asks once a run.
     pub(super) async fn confirm_operator(&mut self) -> Result<String, Failure> {
@@ -101,7 +146,17 @@ impl Runner<'_> {
             Some(from) => format!("replaces, with data of `{}`, what is in", from.name),
             None => REPLACE.does.to_owned(),
         };
-        let act = Act { does: &does, ..REPLACE };
+        // What speaks against it is to be known now, and not from the report when all is done.
+        let before: String = self
+            .warnings
+            .iter()
+            .flat_map(|warning| ["warning[", warning.code.as_str(), "]: ", &warning.what, "\n"])
+            .collect();
+        let act = Act {
+            does: &does,
+            before: &self.context.scrubber.scrub(&before),
+            ..REPLACE
+        };
         match confirm(scope, given, &act, self.context).await? {
             Asked::NotProtected => Ok("not protected: nothing to ask".into()),
             Asked::Confirmed => {

@@ -1,6 +1,9 @@
 //! `Verified → Guarded`: sees, before anything is unpacked, that there is room for the restored beside the present, which is
 //! kept as the rollback point.
 
+use std::path::Path;
+
+use crate::archive::record::Record;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::Table;
 use crate::restore::points::{self, Rules};
@@ -8,7 +11,7 @@ use crate::restore::space::{Room, rooms};
 use crate::steps::Step;
 use crate::steps::restore::Restore;
 use crate::steps::rollback_point::RollbackPoint;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::choose::Verified;
 use super::destination::destinations;
@@ -61,13 +64,45 @@ impl Runner<'_> {
         let points = self.known_points();
         let taken: u64 = points.iter().map(points::taken).sum();
         let summary = format!(
-            "{}; {} rollback points take {}",
+            "{}; {} take {}",
             rooms.iter().map(one_room).collect::<Vec<_>>().join("; "),
-            points.len(),
+            counted(points.len() as u64, "rollback point"),
             ByteCount(taken)
         );
         let rules = settings.rules();
         Ok((Guarded { verified, rules }, summary))
+    }
+}
+
+impl Runner<'_> {
+    /// Refuses to unpack into a folder in which there is no room for it, before anything is unpacked. Holes take no room, and neither
+    /// does what a file system compresses: the smaller of both sums that the record has is what is certainly needed.
+    pub(super) fn refuse_without_room(&self, to: &Path, record: &Record) -> Result<(), Failure> {
+        let wanted = self
+            .part
+            .as_ref()
+            .map_or_else(|| record.source_bytes(), |part| part.bytes);
+        let plain = record.packs.as_ref().map(|packs| packs.plain_bytes);
+        let plain = plain.or_else(|| record.archive.as_ref().map(|archive| archive.plain_bytes));
+        let needed = plain.map_or(wanted, |plain| plain.min(wanted));
+        // Where a file system cannot be asked it tells of a lack of room itself.
+        let rooms = rooms(&[(to.to_owned(), needed)]).unwrap_or_default();
+        let Some(room) = rooms.iter().find(|room| !room.suffices()) else {
+            return Ok(());
+        };
+        let what = format!(
+            "there is no room in `{}` for what is restored: {} are needed, {} are free",
+            to.display(),
+            ByteCount(room.needed),
+            ByteCount(room.free)
+        );
+        let problem = Diagnostic::error(Code::DiskFull, what).state(UNTOUCHED);
+        let help =
+            "free space there, name a folder on another disk, or restore a part: `restore BACKUP PATH… --to DIR`";
+        Err(vec![problem.help(match self.options.to {
+            Some(_) => help,
+            None => "free space where the state folder lies, or name another `state` folder in the environment",
+        })])
     }
 }
 

@@ -13,7 +13,7 @@ use crate::restore::judge::{self, Check, LogFacts, Prefix};
 use crate::restore::stage::Stage;
 use crate::source::LogHead;
 use crate::steps::assert::Assert;
-use crate::units::Span;
+use crate::units::{Span, counted};
 
 use super::command::PATIENCE;
 use super::stage::{Extent, Staged, StagedSource};
@@ -158,10 +158,11 @@ fn note_counts(staged: &Staged, settings: &Assert, note: &mut dyn FnMut(Result<S
         let entries = staged.entries();
         note(if entries < least {
             Err(fault(format!(
-                "the backup has {entries} entries, and `min-entries` is {least}"
+                "the backup has {}, and `min-entries` is {least}",
+                counted(entries, "entry")
             )))
         } else {
-            Ok(format!("{entries} entries"))
+            Ok(counted(entries, "entry"))
         });
     }
     for expect in &settings.expect {
@@ -169,10 +170,12 @@ fn note_counts(staged: &Staged, settings: &Assert, note: &mut dyn FnMut(Result<S
         note(match found.map(|item| item.entries) {
             None => Err(fault(format!("the backup has no source `{}`", expect.name))),
             Some(entries) if entries < expect.min_entries => Err(fault(format!(
-                "source `{}` has {entries} entries, and {} are expected",
-                expect.name, expect.min_entries
+                "source `{}` has {}, and {} are expected",
+                expect.name,
+                counted(entries, "entry"),
+                expect.min_entries
             ))),
-            Some(entries) => Ok(format!("{entries} entries of `{}`", expect.name)),
+            Some(entries) => Ok(format!("{} of `{}`", counted(entries, "entry"), expect.name)),
         });
     }
 }
@@ -211,7 +214,10 @@ async fn databases(staged: &Staged, check: Check) -> Result<String, Failure> {
     let faults: Vec<Failure> = judged.try_collect().await?;
     let faults: Failure = faults.into_iter().flatten().collect();
     if faults.is_empty() {
-        Ok(format!("{count} databases whole"))
+        Ok(match count {
+            0 => "no database to judge".to_owned(),
+            count => format!("{} whole", counted(count as u64, "database")),
+        })
     } else {
         Err(faults)
     }
@@ -246,7 +252,7 @@ async fn logs(staged: &Staged) -> Result<String, Failure> {
                         let broken = fault(format!("the restored log `{name}` is not the one that was captured"));
                         faults.extend(broken.into_iter().map(|problem| problem.why(why.clone())));
                     }
-                    None => held.push(format!("{} records of `{name}`", facts.records)),
+                    None => held.push(format!("{} of `{name}`", counted(facts.records, "record"))),
                 },
             }
         }

@@ -18,6 +18,7 @@ use crate::source::lineage::{self, LineageEntry};
 use crate::source::log_head::{Fork, ForkReason};
 use crate::source::{Blocks, History, LogHead, LogMemory, Past, Rewrite, Sample, Source, SourceKind};
 use crate::steps::snapshot::Snapshot;
+use crate::units::counted;
 
 use super::stores::state_path;
 use super::{Failure, Runner};
@@ -253,14 +254,17 @@ pub(super) fn not_a_log<'n>(option: &str, name: &SourceName, logs: impl Iterator
 fn fork_text(name: &SourceName, head: &LogHead, fork: &Fork) -> String {
     let generation = head.generation;
     let before = match &fork.replaces {
-        Some(id) => format!("; backup `{id}` has the one before, {} records", fork.replaced_records),
+        Some(id) => format!(
+            "; backup `{id}` has the one before, {}",
+            counted(fork.replaced_records, "record")
+        ),
         None => String::new(),
     };
     match (fork.why, &fork.backup) {
         (ForkReason::Restored, Some(id)) => {
             format!(
-                "`{name}` begins generation {generation}: it goes on from what backup `{id}` restored, {} records{before}",
-                fork.records
+                "`{name}` begins generation {generation}: it goes on from what backup `{id}` restored, {}{before}",
+                counted(fork.records, "record")
             )
         }
         (ForkReason::Restored, None) => {

@@ -20,6 +20,7 @@ mod fence;
 mod filtered;
 mod guard;
 mod judge;
+mod known;
 mod log_broken;
 mod logs;
 mod notes;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use known::Memory;
 pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;
@@ -65,8 +67,10 @@ use crate::limits::WARNINGS_LISTED;
 use crate::outcome::{ExitCode, Outcome};
 use crate::pipeline::{Plan, PlannedStep, Roots, overlapping_roots};
 use crate::restore::error::RestoreError;
+use crate::restore::stage::check_to;
 use crate::steps::Step;
 use crate::steps::confirm::By;
+use crate::units::counted;
 
 use backup::Pending;
 use chain::Achieved;
@@ -184,6 +188,10 @@ impl<'p> Runner<'p> {
     fn begin(command: &str, plan: &'p Plan, options: &'p Options, context: &'p Context) -> Result<Self, Failure> {
         let scope = Scope::of(plan);
         fence::before(scope, context)?;
+        fence::unconfirmable(plan, options, context)?;
+        if let Some(to) = &options.to {
+            check_to(to).map_err(|error| failed(&error))?;
+        }
         let began = context.clock.uptime();
         let writes = plan
             .steps()
@@ -199,6 +207,8 @@ impl<'p> Runner<'p> {
             Needed::Always
         } else if replaces && plan.environment().protected {
             Needed::Unbroken
+        } else if replaces {
+            Needed::Locked
         } else {
             Needed::WhereItCanBeHad
         };
@@ -284,12 +294,15 @@ impl<'p> Runner<'p> {
     async fn step(&mut self, planned: &'p PlannedStep, state: State<'p>) -> Result<(State<'p>, String), Failure> {
         match (&planned.step, state) {
             (Step::Snapshot(snapshot), State::Nothing) => {
-                let summary = format!("{} sources, read when the backup is stored", snapshot.source.len());
+                let summary = format!(
+                    "{}, read when the backup is stored",
+                    some(snapshot.source.len(), "source")
+                );
                 Ok((State::Pending(Pending::new(&planned.id, snapshot)), summary))
             }
             (Step::Redact(redact), State::Pending(mut pending)) => {
                 pending.redact.push(redact);
-                Ok((State::Pending(pending), format!("{} sources", redact.sources.len())))
+                Ok((State::Pending(pending), some(redact.sources.len(), "source")))
             }
             (Step::Deduplicate(deduplicate), State::Pending(mut pending)) => {
                 pending.deduplicate = Some(deduplicate);
@@ -301,7 +314,10 @@ impl<'p> Runner<'p> {
             (Step::Encrypt(_), State::Pending(mut pending)) => {
                 pending.sealed = true;
                 let recipients = self.plan.environment().encryption.recipients.len();
-                Ok((State::Pending(pending), format!("age, {recipients} recipients")))
+                Ok((
+                    State::Pending(pending),
+                    format!("age, {}", some(recipients, "recipient")),
+                ))
             }
             (Step::Compress(compress), State::Pending(mut pending)) => {
                 pending.compress = Some(compress);
@@ -315,7 +331,7 @@ impl<'p> Runner<'p> {
             }
             (Step::Confirm(confirm), State::Stored(stored)) if confirm.by == By::ReadBack => {
                 let confirmed = self.read_back(*stored).await?;
-                let summary = format!("{} targets read back whole", confirmed.targets().len());
+                let summary = format!("{} read back whole", some(confirmed.targets().len(), "target"));
                 Ok((State::Confirmed(Box::new(confirmed)), summary))
             }
             (Step::Retain(settings), State::Confirmed(confirmed)) => {
@@ -350,7 +366,10 @@ impl<'p> Runner<'p> {
             (Step::Redact(settings), State::Verified(mut verified)) => {
                 verified.redaction.push(settings);
                 let (sources, omitted) = (settings.sources.len(), settings.omit.len());
-                let summary = format!("{sources} sources on their way to the stage, {omitted} left out");
+                let summary = format!(
+                    "{} on the way to the stage, {omitted} left out",
+                    some(sources, "source")
+                );
                 Ok((State::Verified(verified), summary))
             }
             (Step::RollbackPoint(settings), State::Verified(verified)) => {
@@ -415,6 +434,11 @@ impl<'p> Runner<'p> {
             self.unlisted_warnings += 1;
         }
     }
+}
+
+/// So many of something.
+fn some(count: usize, one: &str) -> String {
+    counted(count as u64, one)
 }
 
 /// The problem with which a run ends that was asked to.

@@ -8,6 +8,7 @@ use crate::fs::owners::Owners;
 use crate::id::{Instance, TargetName};
 use crate::outcome::{Outcome, Table};
 use crate::pipeline::{Environment, Plan, Provenance, Roots, overlapping_roots};
+use crate::restore::stage::check_to;
 use crate::steps::select::Select;
 use crate::steps::snapshot::Snapshot;
 use crate::steps::upload::Upload;
@@ -20,7 +21,9 @@ use super::difference::Sealed;
 use super::redaction::Redaction;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
-use super::{Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, ready, recovery};
+use super::{
+    Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, failed, ready, recovery,
+};
 
 /// How far a preview looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,10 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
         outcome
             .diagnostics
             .extend(recovery::report(project, name, &values, &state));
+        let unfit = options.to.as_ref().and_then(|to| check_to(to).err());
+        outcome
+            .diagnostics
+            .extend(unfit.into_iter().flat_map(|error| failed(&error)));
         let mut chosen = None;
         for planned in plan.steps().iter().filter(|planned| planned.enabled) {
             match &planned.step {
@@ -252,7 +259,7 @@ async fn backup(
     let opened = open(plan, environment, options, context, &select.targets, outcome).await;
     let opened = opened.map_err(|failure| outcome.diagnostics.extend(failure)).ok()?;
     let name = origin.as_ref().map_or(plan.environment_name(), |origin| &origin.name);
-    match choose::choose(&opened, name, select).await {
+    match choose::choose(&opened, (name, environment), plan.project(), select).await {
         Ok((backup, warnings)) => {
             let record = &backup.record;
             outcome.diagnostics.extend(warnings);

@@ -7,9 +7,11 @@ use crate::archive::layout::FORMAT;
 use crate::archive::repository::{self, Repository, RepositoryError};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::TargetName;
+use crate::state::Before;
 use crate::steps::upload::Upload;
 use crate::target::ledger::{Ledger, Left};
 use crate::target::{Keeps, Target, TargetSettings};
+use crate::units::counted;
 
 use super::backup::NO_BACKUP;
 use super::seen::Seen;
@@ -200,9 +202,16 @@ impl Runner<'_> {
             }
             // A store that does not list uploads, or not to this key, has a rule of its own for them: the manual asks for it.
             count += target.give_up_stale().await.unwrap_or_default();
+            // In a folder the next writer looks into the folders that it writes to; after a run that died all are looked into.
+            if self.evidence.before() == Before::Died {
+                match target.clear_leftovers().await {
+                    Ok(removed) => count += removed,
+                    Err(error) => self.not_cleared(target, &Diagnostic::of(&error)),
+                }
+            }
         }
         if count > 0 {
-            let text = format!("{count} uploads that runs left when they died");
+            let text = format!("{} that runs left when they died", counted(count as u64, "upload"));
             self.outcome.field("cleared-uploads", "cleared", text, count);
         }
     }

@@ -10,6 +10,7 @@ use crate::pipeline::Plan;
 use crate::redact::Redactor;
 use crate::steps::Step;
 use crate::steps::redact::{Binary, Redact};
+use crate::units::counted;
 
 use super::{Failure, Runner, UNTOUCHED};
 
@@ -107,7 +108,7 @@ impl Runner<'_> {
     /// Says what was taken out on the way.
     pub(super) fn tell_redaction(&mut self, values: u64, files: u64, redaction: &Redaction) {
         if !redaction.0.is_empty() {
-            let text = format!("{values} values in {files} files");
+            let text = format!("{} in {}", counted(values, "value"), counted(files, "file"));
             self.outcome.field("redacted-values", "redacted", text, values);
         }
         let omitted: BTreeSet<&str> = redaction

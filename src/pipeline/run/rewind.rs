@@ -14,14 +14,18 @@ use crate::restore::swap::SwapItem;
 use crate::source::append_log::AppendLog;
 use crate::source::lineage::LineageEntry;
 use crate::source::{Compared, Comparison, Form, Guards, LogHead, LogReader, Source, SourceError, SourceKind};
-use crate::units::ByteCount;
+use crate::steps::Step;
+use crate::units::{ByteCount, counted};
 
-use super::destination::sources_here;
+use super::destination::{Destination, destinations, sources_here};
 use super::notes::Notes;
+use super::redaction::Redaction;
 use super::scope::Scope;
-use super::{Failure, Runner, put_back};
+use super::{Failure, Runner, put_back, rewound};
 
 const UNTOUCHED: &str = "nothing present was touched";
+const DIFFERENT: &str = "records of both would exist under one number";
+const NAMED: &str = "in a protected environment records go only when they are named";
 
 /// A source that is about to be put in place.
 pub(super) struct Placing {
@@ -89,8 +93,8 @@ impl Runner<'_> {
             let (text, json) = match compared {
                 Ok(compared) => (
                     format!(
-                        "`{name}` loses {} records ({}) that the backup does not have",
-                        compared.other_records,
+                        "`{name}` loses {} ({}) that the backup does not have",
+                        counted(compared.other_records, "record"),
                         ByteCount(compared.other_bytes)
                     ),
                     serde_json::json!({
@@ -106,6 +110,82 @@ impl Runner<'_> {
             self.outcome.field("rewound", "rewound", text, json);
         }
         Ok(())
+    }
+
+    /// Refuses before a service is stopped and anything is unpacked what [`Self::check_rewinds`] would refuse behind it. Only what
+    /// is certain counts: the comparison before the swap has the last word.
+    pub(super) async fn refuse_rewinds_early(&self, record: &Record) -> Result<(), Failure> {
+        let mut steps = self.plan.steps().iter().filter(|planned| planned.enabled);
+        let swap = steps.find(|planned| matches!(planned.step, Step::Swap(_)));
+        let Some(swap) = swap.filter(|_| self.options.to.is_none()) else {
+            return Ok(());
+        };
+        let mut restores = self.plan.steps().iter().filter_map(|planned| match &planned.step {
+            Step::Restore(restore) if planned.enabled => Some(restore.clone()),
+            _ => None,
+        });
+        let settings = restores.next().unwrap_or_default();
+        let redaction = Redaction::of(self.plan);
+        let mut restored = redaction.restored(record);
+        restored.sources.retain(|source| source.entries > 0);
+        let destinations = destinations(self.plan, self.context, &restored, &settings)?;
+        let mut refused: Failure = Vec::new();
+        for source in &restored.sources {
+            // A log without its secrets is another one: it is compared when it is there.
+            let destination = destinations.get(&source.name);
+            let Some(destination) = destination.filter(|_| !redaction.covers(&source.name)) else {
+                continue;
+            };
+            if let Some(found) = self.rewound_at(source, destination).await? {
+                refused.extend(self.certain_refusal(&found, &source.name, record));
+            }
+        }
+        for problem in &mut refused {
+            problem.step = Some(swap.id.to_string());
+        }
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// How far the log of a source would go back, where that can be told from the present one alone: what rotation took from it is no
+    /// loss, and is compared when the restored one is there. Nothing where the operator has named the log.
+    async fn rewound_at(
+        &self,
+        source: &SourceRecord,
+        destination: &Destination,
+    ) -> Result<Option<rewound::Rewound>, Failure> {
+        let Some((here, form)) = &destination.source else {
+            return Ok(None);
+        };
+        let plain = matches!(&here.kind, SourceKind::AppendLog(log) if !log.rotates());
+        let named = self.options.rewind_logs.contains(&source.name);
+        let Some(head) = source.log_head.clone().filter(|_| plain && !named) else {
+            return Ok(None);
+        };
+        let Ok(selects) = here.selects(self.plan.project(), &destination.path, *form) else {
+            return Ok(None);
+        };
+        let path = destination.path.clone();
+        let look = tokio::task::spawn_blocking(move || rewound::rewound(&path, &selects, &head));
+        tokio::select! {
+            found = look => Ok(found.ok().flatten()),
+            () = self.context.stop.token().cancelled() => Err(vec![self.stopped(UNTOUCHED)]),
+        }
+    }
+
+    fn certain_refusal(&self, found: &rewound::Rewound, name: &SourceName, record: &Record) -> Option<Diagnostic> {
+        let id = &record.id;
+        match found.records {
+            _ if found.differs => {
+                let what = format!("the log `{name}` goes on from something else than backup `{id}` has");
+                Some(log_rewind(name, what, format!("{}; {DIFFERENT}", found.text)))
+            }
+            Some(records) if records > 0 && self.plan.environment().protected => {
+                let records = counted(records, "record");
+                let what = format!("the log `{name}` would lose {records} that backup `{id}` does not have");
+                Some(log_rewind(name, what, NAMED.to_owned()))
+            }
+            _ => None,
+        }
     }
 
     /// What the present log would lose; nothing where every whole record of it is in the restored one.
@@ -165,18 +245,17 @@ impl Runner<'_> {
             Ok(compared) if compared.difference.is_none() && !protected => return None,
             Ok(compared) => {
                 let what = format!(
-                    "the log `{name}` would lose {} records ({}) that backup `{}` does not have",
-                    compared.other_records,
+                    "the log `{name}` would lose {} ({}) that backup `{}` does not have",
+                    counted(compared.other_records, "record"),
                     ByteCount(compared.other_bytes),
                     record.id
                 );
                 let why = match &compared.difference {
                     Some(found) => format!(
-                        "the backup's log and the present one differ from record {} on, so records of both would exist \
-                         under one number",
+                        "the backup's log and the present one differ from record {} on; {DIFFERENT}",
                         found.record
                     ),
-                    None => "in a protected environment records go only when they are named".to_owned(),
+                    None => NAMED.to_owned(),
                 };
                 (what, why)
             }
@@ -188,15 +267,7 @@ impl Runner<'_> {
                 why.clone(),
             ),
         };
-        Some(
-            Diagnostic::error(Code::LogRewind, what)
-                .why(why)
-                .state(UNTOUCHED)
-                .help(format!(
-                    "take a newer backup, or restore with `--to DIR` and look; where the log is meant to go back, add \
-                 `--rewind-log {name}`: what is replaced is kept beside it"
-                )),
-        )
+        Some(log_rewind(name, what, why))
     }
 
     /// What is noted beside each log that is about to be put in place; those that are `rewritten` are not what was captured.
@@ -225,6 +296,15 @@ impl Runner<'_> {
         });
         Notes::of(notes)
     }
+}
+
+/// The refusal to put back a log that is not named.
+fn log_rewind(name: &SourceName, what: String, why: String) -> Diagnostic {
+    let problem = Diagnostic::error(Code::LogRewind, what).why(why).state(UNTOUCHED);
+    problem.help(format!(
+        "take a newer backup, or restore with `--to DIR` and look; where the log is meant to go back, add `--rewind-log {name}`: \
+         what is replaced is kept beside it"
+    ))
 }
 
 /// A log that is everything in a folder.

@@ -11,6 +11,7 @@ use crate::fs::selection::Selection;
 use crate::fs::walk::{FileSystems, Look, SecondNames, Step, Walk, WalkOptions};
 use crate::restore::judge;
 use crate::source::{LogHead, Selects};
+use crate::units::counted;
 
 /// A restored log beside the present one.
 pub(super) struct Rewound {
@@ -18,12 +19,17 @@ pub(super) struct Rewound {
     pub(super) text: String,
     /// The records that would go; nothing where the restored log is no beginning of the present one.
     pub(super) records: Option<u64>,
+    /// Whether the present log goes on from something else than the restored one.
+    pub(super) differs: bool,
 }
 
 /// How far the present log would go back.
 pub(super) fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<Rewound> {
     let files = log_files(root, selects)?;
-    let said = |text: String, records| Some(Rewound { text, records });
+    let said = |text: String, records| {
+        let differs = false;
+        Some(Rewound { text, records, differs })
+    };
     let facts = match judge::log(&files, head.length) {
         Ok(facts) => facts,
         Err(error) => return said(format!("the present log cannot be read: {error}"), None),
@@ -34,20 +40,23 @@ pub(super) fn rewound(root: &Path, selects: &Selects, head: &LogHead) -> Option<
                 0 => said("the same records as present".into(), Some(0)),
                 more => said(
                     format!(
-                        "{more} records would be rewound: {} present, {} restored",
-                        facts.records, head.records
+                        "{} would be rewound: {} present, {} restored",
+                        counted(more, "record"),
+                        facts.records,
+                        head.records
                     ),
                     Some(more),
                 ),
             }
         }
-        Some(_) => said(
-            format!(
+        Some(_) => Some(Rewound {
+            text: format!(
                 "the restored log is no beginning of the present one: {} records present, {} restored",
                 facts.records, head.records
             ),
-            None,
-        ),
+            records: None,
+            differs: true,
+        }),
         None => said(
             format!(
                 "the present log is shorter: {} records present, {} restored",

@@ -86,7 +86,11 @@ async fn begin(project: &Path, name: &EnvName, request: &Rollback, context: &Con
     };
     fence::before(scope, context)?;
     let mut warnings = Vec::new();
-    let mut evidence = Evidence::open(scope, request.wait, context, Needed::WhereItCanBeHad, &mut warnings)?;
+    let needed = match request.action {
+        Action::List => Needed::WhereItCanBeHad,
+        Action::Back(_) | Action::Drop(_) => Needed::Locked,
+    };
+    let mut evidence = Evidence::open(scope, request.wait, context, needed, &mut warnings)?;
     if matches!(request.action, Action::Back(_)) {
         evidence.exclude_others(scope.pipeline, request.wait, context)?;
     }
@@ -285,6 +289,7 @@ impl Run<'_> {
             does: &does,
             doing: "removing what it could go back to",
             untouched: UNTOUCHED,
+            before: "",
         };
         self.confirm(&act).await?;
         match drop_point(point, &mut self.evidence)? {

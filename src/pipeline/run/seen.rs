@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::repository::Repository;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
 use crate::id::TargetName;
 use crate::target::{Keeps, Target};
@@ -72,6 +72,30 @@ impl Seen {
         Some(self.vanished(what, target, state))
     }
 
+    /// The same for whoever only reads: what the target held is not among what is read.
+    pub(super) fn missed(
+        &self,
+        found: Option<&Repository>,
+        target: &Target,
+        state: &Path,
+        newest: Option<&str>,
+    ) -> Option<Diagnostic> {
+        let mut missed = self.judge(found, target, state)?;
+        missed.severity = Severity::Warning;
+        let newest = newest.map_or_else(String::new, |newest| format!("; {newest}"));
+        missed.why = Some(format!(
+            "repository `{}` was at `{}`{newest}",
+            self.repository, self.url
+        ));
+        missed.state = Some("what it held is not among the backups that are read here".to_owned());
+        let file = file(state, target.name());
+        missed.help = Some(format!(
+            "mount the volume, or see where the backups went; where it was emptied on purpose, remove `{}`",
+            file.display()
+        ));
+        Some(missed)
+    }
+
     /// A target that is gone.
     pub(super) fn vanished(&self, what: String, target: &Target, state: &Path) -> Diagnostic {
         let file = file(state, target.name());
@@ -93,7 +117,7 @@ fn file(state: &Path, target: &TargetName) -> PathBuf {
     state.join(FOLDER).join(format!("{target}.json"))
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -163,13 +163,48 @@ impl Runner<'_> {
                 .help("bring it back from a copy, or remove it: a new key is made, and `[signers]` must name that one"),
             ]
         };
-        if let Some(signer) = host_signer(&state).map_err(failed)? {
-            return Ok(signer);
+        let (signer, made) = match host_signer(&state).map_err(failed)? {
+            Some(signer) => (signer, Made::Before),
+            None => (
+                make_signer(&state, self.instance().as_str()).map_err(failed)?,
+                Made::Now,
+            ),
+        };
+        if made == Made::Now {
+            self.evidence.signer_made(&signer.verifier().to_string())?;
         }
-        let signer = make_signer(&state, self.instance().as_str()).map_err(failed)?;
-        self.evidence.signer_made(&signer.verifier().to_string())?;
+        if let Some(warning) = no_signer(self.plan.environment(), &signer.verifier(), made) {
+            self.warn(warning);
+        }
         Ok(signer)
     }
+}
+
+/// Since when a host has its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Before,
+    Now,
+}
+
+/// The warning that what this host signs is trusted nowhere; nothing where the environment names nobody, or this host too.
+pub(super) fn no_signer(environment: &Environment, own: &Verifier, made: Made) -> Option<Diagnostic> {
+    let trusted = &environment.signers;
+    if trusted.is_empty() || trusted.values().any(|one| one == own) {
+        return None;
+    }
+    let what = "the key that this host signs with is none of `[signers]`: its backups are trusted by nobody";
+    let why = match made {
+        Made::Now => "the state folder had no `signing.key`, so a new one was made; was the state folder lost?",
+        Made::Before => "`signing.key` in the state folder is not the key of any host that the environment names",
+    };
+    let state =
+        "the backup is stored; a restore refuses it without `--trust-unsigned`, and no rule of retention counts it";
+    Some(Diagnostic::warning(Code::SignerUnknown, what).why(why).state(state).help(format!(
+        "where this is the right host, add its key to `[signers]` here and wherever backups are restored, and leave the others in: \
+         `{} = \"{own}\"`",
+        own.name()
+    )))
 }
 
 fn not_gone_on_from(newest: &BackupId, count: usize) -> Diagnostic {

@@ -21,7 +21,7 @@ use crate::restore::writer::{OwnerMapping, TreeWriter, WriteOptions};
 use crate::source::{SinkError, TreeSink};
 use crate::steps::redact::log::RedactedLog;
 use crate::steps::restore::{Owner, Restore, To};
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::choose::Verified;
 use super::destination::{Destination, destinations};
@@ -76,7 +76,7 @@ impl Staged {
     pub(super) fn summary(&self) -> String {
         let entries: u64 = self.items.iter().map(|i| i.entries).sum();
         let bytes: u64 = self.items.iter().map(|i| i.bytes).sum();
-        format!("{entries} entries, {}", ByteCount(bytes))
+        format!("{}, {}", counted(entries, "entry"), ByteCount(bytes))
     }
 
     /// The one folder that has every source under its name; none where they lie beside their destinations.
@@ -114,6 +114,9 @@ impl Runner<'_> {
         record.sources.retain(|source| source.entries > 0);
         let part = self.wanted()?;
         let into = self.unpack_into(settings)?;
+        if let Into::Folder(to) | Into::Scratch(to) = &into {
+            self.refuse_without_room(to, &record)?;
+        }
         let destinations = match into {
             Into::Beside => destinations(self.plan, self.context, &record, settings)?,
             Into::Folder(_) | Into::Scratch(_) => BTreeMap::new(),
@@ -246,8 +249,8 @@ impl Runner<'_> {
                 ""
             };
             let text = format!(
-                "{} entries of `{name}` that the backup does not cover: {}{more}",
-                carried.entries,
+                "{} of `{name}` that the backup does not cover: {}{more}",
+                counted(carried.entries, "entry"),
                 listed.join(", ")
             );
             self.outcome.field("kept", "kept", text, carried.entries);

@@ -13,7 +13,7 @@ use crate::restore::points::{self, Rules};
 use crate::restore::swap::scan::Point;
 use crate::restore::swap::{About, Done, SwapItem, Swapped, With, recovery, swap};
 use crate::steps::Step;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, counted};
 
 use super::destination::Destination;
 use super::evidence::{Evidence, Swap};
@@ -103,11 +103,11 @@ impl Runner<'_> {
         describe(&mut self.outcome, &done.swapped, &facts);
         let dropped = self.prune(rules)?;
         let more = if dropped > 0 {
-            format!(", {dropped} older rollback points removed")
+            format!(", {} removed", counted(dropped as u64, "older rollback point"))
         } else {
             String::new()
         };
-        Ok(format!("{} destinations{more}", done.swapped.len()))
+        Ok(format!("{}{more}", counted(done.swapped.len() as u64, "destination")))
     }
 
     /// Removes the points that no rule keeps. One that cannot be removed is told; the restore stands.

@@ -23,6 +23,7 @@ use rustix::fs::AtFlags;
 
 use self::root::Root;
 pub use self::temporary::TEMPORARY_PREFIX;
+pub(super) use self::temporary::remove_all_stale;
 use self::temporary::{Publish, Temporary, write_at};
 use crate::limits;
 

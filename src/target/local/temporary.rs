@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use object_store::path::Path;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::root::{Root, Visit};
@@ -17,6 +17,11 @@ use crate::limits;
 
 /// How the names of files on their way begin. No object's name has a part that begins so.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Digits by which a host knows its own.
+const HOST_DIGITS: usize = 8;
+/// Tries to make a file before another run takes it for a leftover.
+const TRIES: usize = 8;
 
 /// Pieces handed to the kernel at once: its own limit is 1024.
 const PIECES: usize = 512;
@@ -63,28 +68,18 @@ impl Temporary {
         if visit == Visit::First {
             remove_stale(&folder)?;
         }
-        let mut random = [0_u8; 8];
-        getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
-        let name = format!("{TEMPORARY_PREFIX}{}", hex::encode(random));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, &name, flags, Mode::from_raw_mode(0o600))?;
+        let (name, file) = held(&folder)?;
         let mut temporary = Self {
             root: Arc::clone(root),
             folder,
             name,
             object: object.filename().unwrap_or_default().to_owned(),
             file: Written {
-                file: Arc::new(File::from(file)),
+                file: Arc::new(file),
                 direct: None,
             },
             published: false,
         };
-        // Held as long as the file is open, so that nobody takes it for a leftover. Where a file system has no locks,
-        // nothing is taken for one.
-        match rustix::fs::flock(&*temporary.file.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) | Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
         temporary.file.direct = Direct::open(&temporary.folder, &temporary.name).map(Arc::new);
         Ok(temporary)
     }
@@ -173,8 +168,77 @@ fn write_cached(file: &File, pieces: &[Bytes], skip: u64, mut offset: u64) -> io
     Ok(())
 }
 
-/// Removes what runs that died left in `folder`: temporary files that are old and that nobody holds open.
-fn remove_stale(folder: &OwnedFd) -> io::Result<()> {
+/// Makes a file in `folder` and holds it: as long as it is open nobody takes it for a leftover. Where a file system has no locks,
+/// nothing is taken for one.
+fn held(folder: &OwnedFd) -> io::Result<(String, File)> {
+    for _ in 0..TRIES {
+        let mut random = [0_u8; 8];
+        getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+        let name = format!("{TEMPORARY_PREFIX}{}-{}", this_host(), hex::encode(random));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(folder, &name, flags, Mode::from_raw_mode(0o600))?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => match rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => return Ok((name, file)),
+                // Another run took it for a leftover before it was held.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(Errno::WOULDBLOCK) => {}
+            Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK | Errno::INVAL) => return Ok((name, file)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::Error::other("another run removes each file as soon as it is made"))
+}
+
+/// What the names of files on their way have that this host makes. The kernel of a host knows all who hold its locks, so a file of
+/// its own that nobody holds was left by a run that died.
+fn this_host() -> &'static str {
+    static HOST: OnceLock<String> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let machine = std::fs::read("/etc/machine-id").or_else(|_| std::fs::read("/proc/sys/kernel/random/boot_id"));
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&machine.unwrap_or_default());
+        // Hosts that were copied from one another differ in this, as a rule.
+        hasher.update(rustix::system::uname().nodename().to_bytes());
+        hasher.finalize().to_hex().chars().take(HOST_DIGITS).collect()
+    })
+}
+
+/// Removes what runs of this host that died left anywhere below the root; gives how many files there were.
+pub(in crate::target) fn remove_all_stale(root: &Root) -> io::Result<usize> {
+    let (mut removed, mut waiting) = (0, vec![(String::new(), 0)]);
+    while let Some((path, depth)) = waiting.pop() {
+        let folder = match root.folder(&path) {
+            Ok(folder) => folder,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(error) => return Err(error),
+        };
+        removed += remove_stale(&folder)?;
+        for entry in rustix::fs::Dir::read_from(&folder)? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().ok().filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            if entry.file_type() == FileType::Directory && depth < limits::TARGET_DEPTH {
+                let below = if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}/{name}")
+                };
+                waiting.push((below, depth + 1));
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes what runs that died left in `folder`: temporary files that nobody holds open and that this host made, or that are old.
+/// Gives how many there were.
+fn remove_stale(folder: &OwnedFd) -> io::Result<usize> {
+    let own = format!("{TEMPORARY_PREFIX}{}-", this_host());
+    let mut removed = 0;
     let age = Duration::from_secs(limits::STALE_TEMPORARY_HOURS * 3600);
     let now = SystemTime::now();
     for entry in rustix::fs::Dir::read_from(folder)? {
@@ -190,12 +254,14 @@ fn remove_stale(folder: &OwnedFd) -> io::Result<()> {
         let file = File::from(file);
         let modified = file.metadata()?.modified()?;
         let old = now.duration_since(modified).is_ok_and(|since| since >= age);
-        if old && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let own = entry.file_name().to_bytes().starts_with(own.as_bytes());
+        if (own || old) && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             match rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
+                Ok(()) => removed += 1,
+                Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    Ok(())
+    Ok(removed)
 }

@@ -164,6 +164,44 @@ async fn what_is_no_plain_file_is_neither_listed_nor_read() {
     assert!(target.read("a/pipe", 10).await.is_err());
 }
 
+/// How the names of files begin that this host has on their way.
+pub(crate) fn leftover_prefix() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let target = open("file:t", folder.path());
+    let writer = runtime.block_on(async {
+        let mut writer = target.writer("a/running").await.unwrap();
+        writer.put(noise(9 << 20)).await.unwrap();
+        writer
+    });
+    let mut entries = std::fs::read_dir(folder.path().join("t/a")).unwrap();
+    let name = entries.next().unwrap().unwrap().file_name().into_string().unwrap();
+    drop(writer);
+    name[..=name.rfind('-').unwrap()].to_owned()
+}
+
+#[test]
+fn what_this_host_left_goes_at_once_and_what_another_one_may_be_writing_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("t/a");
+    std::fs::create_dir_all(&at).unwrap();
+    let own = at.join(format!("{}0000000000000000", leftover_prefix()));
+    let held = at.join(format!("{}1111111111111111", leftover_prefix()));
+    let other = at.join(".tmp-00000000-0000000000000000");
+    for path in [&own, &held, &other] {
+        std::fs::write(path, b"half").unwrap();
+    }
+    let writing = std::fs::File::open(&held).unwrap();
+    rustix::fs::flock(&writing, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let target = open("file:t", folder.path());
+    runtime.block_on(target.create("a/later", small())).unwrap();
+    assert!(!own.exists() && held.exists() && other.exists());
+    drop(writing);
+    assert_eq!(runtime.block_on(target.clear_leftovers()).unwrap(), 1);
+    assert!(!held.exists() && other.exists());
+}
+
 #[tokio::test]
 async fn leftovers_of_dead_runs_go_and_those_of_running_ones_stay() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use crate::id::{BackupId, PipelineName, TargetName};
 use crate::journal::{self, Entry, Event, Field, Filter, Record, Status, Sync};
 use crate::limits::{JOURNAL_LIST_MAX, SWEEP_BATCH};
 use crate::state::StateFolder;
+use crate::units::counted;
 
 use super::{Context, Evidence, Failure, take_lock};
 
@@ -72,7 +73,7 @@ impl Evidence {
 
     /// The warning of a run that the journal lacks records of.
     pub(in crate::pipeline::run) fn gap(&self) -> Diagnostic {
-        let what = format!("{} records of this run are not in the journal", self.unrecorded);
+        let what = format!("{} of this run not in the journal", counted(self.unrecorded, "record"));
         Diagnostic::warning(Code::DiskFull, what)
             .why("the disk of the state folder is full, and a restore does not wait for it")
             .help("free space where the state folder lies; keep the output of this run beside the journal")

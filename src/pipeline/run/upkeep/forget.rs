@@ -12,10 +12,12 @@ use crate::diagnostic::Diagnostic;
 use crate::id::PipelineName;
 use crate::outcome::{Outcome, Table};
 use crate::target::Target;
-use crate::units::{ByteCount, Span};
+use crate::units::{ByteCount, Span, counted};
 
 use super::super::evidence::Told;
 use super::super::fence::Act;
+use super::super::known;
+use super::super::stores::state_of;
 use super::super::sweeping::{self, held_back};
 use super::{Failure, Keeper, Upkeep, stopped};
 use chosen::{Victim, choose};
@@ -56,6 +58,7 @@ const FORGET: Act<'static> = Act {
     does: "removes backups of",
     doing: "removing its backups",
     untouched: "no backup was removed",
+    before: "",
 };
 
 /// A target as it was found.
@@ -115,7 +118,7 @@ impl Keeper<'_> {
             freed.join(deleted);
             listed.join(later);
         }
-        let what = counted(victims.len());
+        let what = counted(victims.len() as u64, "backup");
         let space = match request.objects {
             Objects::Purged => format!("{} freed", ByteCount(freed.bytes)),
             Objects::Listed | Objects::Told => {
@@ -205,16 +208,12 @@ impl Keeper<'_> {
                 vec![Diagnostic::of(&error).state(state)]
             })?;
             self.evidence.deleted(target.name(), &victim.id)?;
+            let upkeep = self.upkeep;
+            let state = state_of(upkeep.environment, upkeep.project, upkeep.name);
+            known::let_go(&state, target.name(), &victim.id);
             sweeper.record_removed(&object);
         }
         Ok(())
-    }
-}
-
-fn counted(backups: usize) -> String {
-    match backups {
-        1 => "1 backup".to_owned(),
-        count => format!("{count} backups"),
     }
 }
 
@@ -247,7 +246,7 @@ fn told(upkeep: &Upkeep<'_>, places: &[Place], victims: &[Victim], warnings: Vec
     }
     outcome.headline = format!(
         "{} would be removed, {} freed; nothing was done",
-        counted(victims.len()),
+        counted(victims.len() as u64, "backup"),
         ByteCount(freed.bytes)
     );
     outcome.field("freed", "would be freed", ByteCount(freed.bytes).to_string(), freed);

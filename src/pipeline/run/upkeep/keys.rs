@@ -3,7 +3,7 @@
 mod show;
 mod whose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use crate::crypto::age::{AgeError, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::outcome::{Outcome, Table};
 use crate::target::{Created, Target, TargetError};
+use crate::units::counted;
 
 use super::super::epochs::{Kept, not_kept, repository_id, seems_sealed_to};
 use super::super::fence::Act;
@@ -31,12 +32,14 @@ const ADD: Act<'static> = Act {
     does: "lets every recipient that is named now read all backups of",
     doing: "sealing its keys anew",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 const ROTATE: Act<'static> = Act {
     does: "has the next backup store everything anew of",
     doing: "beginning a new epoch",
     untouched: UNTOUCHED,
+    before: "",
 };
 
 /// Shows the keys of an environment; with an identity also whether it opens them.
@@ -73,6 +76,8 @@ pub(crate) async fn change_keys(upkeep: &Upkeep<'_>, change: KeysChange<'_>) -> 
 struct Found {
     /// Names, and the places in the list of targets where each lies.
     objects: BTreeMap<String, Vec<usize>>,
+    /// What tells its chunk key from others: by the host's own, else by the records that name it. Nothing where none says.
+    checks: BTreeSet<String>,
 }
 
 impl Found {
@@ -103,7 +108,8 @@ async fn found(targets: &[Target]) -> Result<BTreeMap<String, Found>, Failure> {
     Ok(epochs)
 }
 
-/// An epoch that was opened, with what the target says of its making.
+/// An epoch that was opened, with what the target says of its making. Whoever once could open its keys could have put the right
+/// identity there with a wrong chunk key: that one is passed over.
 async fn opened(
     targets: &[Target],
     name: &str,
@@ -116,7 +122,9 @@ async fn opened(
                 .read(object, KEY_OBJECT_MAX)
                 .await
                 .map_err(|error| failed(target, &error))?;
-            if let Ok(opened) = epoch::open_keys(name, object, &sealed, identities) {
+            if let Ok(opened) = epoch::open_keys(name, object, &sealed, identities)
+                && (found.checks.is_empty() || found.checks.contains(&opened.0.chunk_key.check()))
+            {
                 return Ok(Some(opened));
             }
         }
@@ -188,6 +196,12 @@ impl Keeper<'_> {
         let whose = Whose::look(targets, self.upkeep.name).await?;
         let all = epochs.len();
         epochs.retain(|name, _| whose.is_named_here(name) || kept.epochs.chunk_key(name).is_some());
+        for (name, found) in &mut epochs {
+            found.checks = match kept.epochs.chunk_key(name) {
+                Some(key) => BTreeSet::from([key.check()]),
+                None => whose.checks(name),
+            };
+        }
         let refused: Vec<(String, Diagnostic)> = epochs
             .keys()
             .filter_map(|name| Some((name.clone(), whose.refusal(name)?)))
@@ -198,7 +212,11 @@ impl Keeper<'_> {
         }
         let left = all - epochs.len();
         if left > 0 {
-            let text = format!("{left} epochs that are not, or not only, of `{}`", self.upkeep.name);
+            let text = format!(
+                "{}, not or not only of `{}`",
+                counted(left as u64, "epoch"),
+                self.upkeep.name
+            );
             self.outcome.field("left-alone", "left alone", text, left);
         }
         Ok(epochs)
@@ -313,7 +331,7 @@ fn not_opened(epoch: &str) -> Diagnostic {
         Code::KeyMissing,
         format!("the keys of epoch {epoch} were not sealed anew"),
     )
-    .why("the identity at hand opens none of their objects, or they are damaged")
+    .why("the identity at hand opens none of their objects, or what it opens is damaged or not what the backups were made with")
     .state("backups of this epoch open for those whom its keys were sealed to")
     .help("give an identity that opens them: `--identity FILE`")
 }
@@ -332,8 +350,11 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
     let sealed = rows.iter().filter(|(_, _, places)| *places > 0).count();
     outcome.headline = match sealed {
         0 => "every key is sealed to these recipients already".into(),
-        1 => format!("the keys of 1 epoch were sealed to {recipients} recipients"),
-        _ => format!("the keys of {sealed} epochs were sealed to {recipients} recipients"),
+        _ => format!(
+            "the keys of {} were sealed to {}",
+            counted(sealed as u64, "epoch"),
+            counted(recipients as u64, "recipient")
+        ),
     };
     let list = rows
         .iter()
@@ -348,4 +369,41 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
             .map(|(epoch, created, places)| vec![epoch.clone(), created.clone(), places.to_string()])
             .collect(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::epoch::HostEpoch;
+    use crate::archive::keys::ChunkKey;
+
+    #[tokio::test]
+    async fn a_wrong_chunk_key_beside_the_sound_keys_is_sealed_for_nobody() {
+        let identity = Identity::generate().unwrap();
+        let recipients = [identity.recipient()];
+        let epoch = HostEpoch::create(&recipients, "now").unwrap();
+        let (name, sealed) = epoch.objects.first().unwrap();
+        let identities = std::slice::from_ref(&identity);
+        let (keys, _) = epoch::open_keys(&epoch.name, name, sealed, identities).unwrap();
+        let wrong = EpochKeys {
+            chunk_key: ChunkKey::new([7; 32]),
+            ..keys
+        };
+        let (_, forged) = epoch::seal_keys(&wrong, &recipients, "now").unwrap();
+        let target = Target::memory("local".parse().unwrap());
+        // It is looked at before any other.
+        target
+            .create(&layout::key(&epoch.name, "00000000"), forged)
+            .await
+            .unwrap();
+        let targets = [target];
+        let look = async || {
+            let mut found = found(&targets).await.unwrap().remove(&epoch.name).unwrap();
+            found.checks.insert(epoch.chunk_key.check());
+            opened(&targets, &epoch.name, &found, identities).await.unwrap()
+        };
+        assert!(look().await.is_none());
+        targets[0].create(name, sealed.clone()).await.unwrap();
+        assert_eq!(look().await.unwrap().0.chunk_key, epoch.chunk_key);
+    }
 }

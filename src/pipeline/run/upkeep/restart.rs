@@ -18,6 +18,7 @@ const RESTART: Act<'static> = Act {
     does: "begins a new journal of",
     doing: "setting its journal aside",
     untouched: "the journal is as it was",
+    before: "",
 };
 
 /// Moves the journal of an environment aside and begins a new one.

@@ -40,7 +40,16 @@ pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result
         _ => None,
     };
     let mut shown = Vec::new();
-    for (name, found) in &epochs {
+    for (name, found) in &mut epochs {
+        let own = host.iter().find(|epoch| epoch.name == *name);
+        found.checks = own.map_or_else(
+            || {
+                let named = listing.backups.iter().map(|backup| &backup.record);
+                let named = named.filter(|record| record.epoch.as_ref() == Some(name));
+                named.filter_map(|record| record.epoch_check.clone()).collect()
+            },
+            |own| [own.chunk_key.check()].into(),
+        );
         let opened = match &identities {
             Some(identities) => Some(opened(&targets, name, found, identities).await?),
             None => None,

@@ -15,6 +15,8 @@ use super::{UNTOUCHED, failed};
 pub(super) struct Whose {
     environment: EnvName,
     epochs: BTreeMap<String, BTreeSet<EnvName>>,
+    /// What the records of this environment say of the chunk key of each epoch.
+    checks: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Whose {
@@ -31,20 +33,31 @@ impl Whose {
             environments.extend(named.map(|(environment, _)| environment));
         }
         let mut epochs: BTreeMap<String, BTreeSet<EnvName>> = BTreeMap::new();
+        let mut checks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for other in environments {
             let listing = repository::list(targets, &other).await;
             if !listing.unlisted.is_empty() {
                 let unlisted = listing.unlisted.into_iter();
                 return Err(unlisted.map(|(_, problem)| problem.state(UNTOUCHED)).collect());
             }
-            for epoch in listing.backups.into_iter().filter_map(|backup| backup.record.epoch) {
+            for record in listing.backups.into_iter().map(|backup| backup.record) {
+                let Some(epoch) = record.epoch else { continue };
+                if other == *environment {
+                    checks.entry(epoch.clone()).or_default().extend(record.epoch_check);
+                }
                 epochs.entry(epoch).or_default().insert(other.clone());
             }
         }
         Ok(Self {
             environment: environment.clone(),
             epochs,
+            checks,
         })
+    }
+
+    /// What the records say of the chunk key of an epoch; nothing where none does.
+    pub(super) fn checks(&self, epoch: &str) -> BTreeSet<String> {
+        self.checks.get(epoch).cloned().unwrap_or_default()
     }
 
     /// Whether records of this environment name the epoch.
