@@ -34,6 +34,7 @@ mod journal;
 mod logs;
 mod makefile;
 mod manifests;
+mod mutations;
 mod namespace;
 mod offsite;
 mod pages;
