@@ -69,7 +69,7 @@ fn journal_segment() -> Reader {
         let _ = &folder;
         slot.put(bytes)?;
         let read = journal::read(&state, journal::Filter::default()).map_err(|error| error.to_string())?;
-        let _ = read.filter(Result::is_ok).count();
+        let _ = read.flatten().count();
         let good = journal::verify(&state).is_ok_and(|verified| verified.is_good());
         claim(good == (bytes == sound), "a change was not found, or there was none")?;
         Ok(good)
@@ -95,7 +95,7 @@ fn log_memory(samples: &Samples) -> Reader {
         let text = String::from_utf8(bytes).unwrap();
         let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         header["backup"].as_str().unwrap().clone_into(&mut backup);
-        text[..text.trim_end().rfind('\n').unwrap() + 1].as_bytes().to_vec()
+        text.as_bytes()[..=text.trim_end().rfind('\n').unwrap()].to_vec()
     });
     let texts: Vec<Vec<u8>> = texts.collect();
     Reader::new("memory of a log", texts, move |bytes| {

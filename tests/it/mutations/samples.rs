@@ -53,7 +53,7 @@ impl Samples {
         let records = [&plain, &sealed.project].into_iter().flat_map(|project| {
             let names = objects(project, "backups")
                 .into_keys()
-                .filter(|name| name.ends_with(".json"));
+                .filter(|name| layout::parse_record(name).is_some());
             names
                 .map(|name| (name.clone(), fs::read(project.path("backups").join(&name)).unwrap()))
                 .collect::<Vec<_>>()

@@ -56,27 +56,23 @@ fn record(samples: &Samples) -> Reader {
     let chunk_key = samples.keys.chunk_key;
     let all = samples.records.iter().map(|(_, bytes)| bytes.clone()).collect();
     Reader::new("record", all, move |bytes| {
-        let mut took = false;
-        for (environment, id) in &names {
-            let Ok(mut record) = Record::parse(bytes, environment, id) else {
-                continue;
-            };
-            took = true;
-            let again = record
-                .to_bytes()
-                .ok()
-                .map(|bytes| Record::parse(&bytes, environment, id));
-            claim(
-                matches!(again, Some(Ok(again)) if again == record),
-                "it reads back otherwise",
-            )?;
-            let _ = (record.source_bytes(), record.entries(), record.stored_bytes());
-            record.unlock(&chunk_key);
-            for head in record.sources.iter().filter_map(|source| source.log_head.as_ref()) {
-                let _ = (head.length, head.clone());
-            }
-        }
-        Ok(took)
+        let holds = |text: &str| bytes.windows(text.len()).any(|found| found == text.as_bytes());
+        let named = names.iter().find(|(_, id)| holds(&format!("\"id\": \"{id}\"")));
+        let (environment, id) = named.unwrap_or(&names[0]);
+        let Ok(mut record) = Record::parse(bytes, environment, id) else {
+            return Ok(false);
+        };
+        let again = record
+            .to_bytes()
+            .ok()
+            .map(|bytes| Record::parse(&bytes, environment, id));
+        claim(
+            matches!(again, Some(Ok(again)) if again == record),
+            "it reads back otherwise",
+        )?;
+        let _ = (record.source_bytes(), record.entries(), record.stored_bytes());
+        record.unlock(&chunk_key);
+        Ok(true)
     })
 }
 
@@ -115,7 +111,7 @@ fn catalog(samples: &Samples) -> Reader {
             if let Line::Entry(listed) = line {
                 let _ = listed.entry.kind.data_bytes();
                 let headers = tar_header::render(listed.source.as_str(), &listed.entry);
-                claim(headers.len() % 512 == 0, "tar headers that are no blocks")?;
+                claim(headers.len().is_multiple_of(512), "tar headers that are no blocks")?;
             }
         }
         let written = text.take().map_err(|error| error.to_string())?;
@@ -241,7 +237,14 @@ fn frame() -> Reader {
     let stored = plains.iter().map(|plain| compress_whole(plain, 3).unwrap()).collect();
     Reader::new("frame", stored, |bytes| {
         let mut took = false;
-        for expected in [0, 1, 3000, FRAME_MAX] {
+        // The largest frame there is costs as much as a thousand others.
+        let lengths = [FRAME_MAX, 0, 1, 3000];
+        let lengths = if bytes.len().is_multiple_of(64) {
+            &lengths[..]
+        } else {
+            &lengths[1..]
+        };
+        for expected in lengths.iter().copied() {
             if let Ok(plain) = decompress_whole(bytes, expected) {
                 claim(plain.len() == expected, "a frame of another length")?;
                 took = true;
