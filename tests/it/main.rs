@@ -21,6 +21,7 @@ mod chunks;
 mod cli;
 mod commands;
 mod crossing;
+mod damage;
 mod databases;
 mod disk_full;
 mod docs;

@@ -35,6 +35,7 @@ mod retain;
 mod rewind;
 mod rewound;
 pub mod rollback;
+mod salvage;
 mod scope;
 mod seen;
 mod sequence;
@@ -50,7 +51,7 @@ mod withdraw;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use context::{Context, Damaged, Options, Prompt, Stop, StopSignal};
 pub use opening::Opener;
 pub use preview::{Reach, preview};
 pub use recovery::report as report_unfinished;

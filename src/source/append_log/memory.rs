@@ -106,8 +106,8 @@ impl LogMemory {
 
     /// Whether what was put aside ends in the log's last unit, so that going on from there means to read no more than that.
     fn goes_on(&self) -> bool {
-        let lengths = self.files.iter().map(|file| file.row.length);
-        let length = lengths.fold(Some(0_u64), |all, one| all?.checked_add(one));
+        let mut lengths = self.files.iter().map(|file| file.row.length);
+        let length = lengths.try_fold(0_u64, u64::checked_add);
         let rest = length.and_then(|length| length.checked_sub(self.aside.length()));
         rest.is_some_and(|rest| (1..=UNIT).contains(&rest) || length == Some(0))
     }
