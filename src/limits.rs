@@ -30,6 +30,8 @@ pub const JOB_STEPS: usize = 16_384;
 pub const CAT_HELD: usize = 8 << 20;
 /// Versions of entries that `find` gathers before it gives up: about 50 MB.
 pub const FIND_MAX: usize = 200_000;
+/// Files of a damaged backup whose names are remembered while the others are restored: about 20 MB.
+pub const LOST_MAX: usize = 100_000;
 /// Bytes of the file in the state folder that remembers which samples were verified.
 pub const SAMPLES_MAX: u64 = 4 << 20;
 /// Bytes of a file in the state folder that remembers the last backups of a pipeline: hundreds of targets.

@@ -226,13 +226,21 @@ pub fn open_keys(
     sealed: &[u8],
     identities: &[Identity],
 ) -> Result<(EpochKeys, String), EpochError> {
-    let damaged = || EpochError::Damaged(object.to_owned());
     let plain = match age::open(identities, sealed) {
         Ok(plain) => Zeroizing::new(plain),
         Err(AgeError::NoMatch) => return Err(EpochError::NoMatch(name.to_owned())),
-        Err(_) => return Err(damaged()),
+        Err(_) => return Err(EpochError::Damaged(object.to_owned())),
     };
-    let text = std::str::from_utf8(&plain).map_err(|_| damaged())?;
+    read_keys(name, object, &plain)
+}
+
+/// Reads what a key object of an epoch holds, and says when the epoch was made.
+///
+/// # Errors
+/// When it is not the keys of that epoch.
+pub fn read_keys(name: &str, object: &str, plain: &[u8]) -> Result<(EpochKeys, String), EpochError> {
+    let damaged = || EpochError::Damaged(object.to_owned());
+    let text = std::str::from_utf8(plain).map_err(|_| damaged())?;
     let said = |key: &str| text.lines().find_map(|line| line.strip_prefix("# ")?.strip_prefix(key));
     let chunk_key = said("chunk-key: ").and_then(|text| BASE64.decode(text).ok());
     let chunk_key: [u8; 32] = chunk_key.and_then(|bytes| bytes.try_into().ok()).ok_or_else(damaged)?;

@@ -17,6 +17,7 @@ use crate::target::{Target, TargetError};
 
 pub use lines::Lines;
 pub use segments::segment;
+pub(super) use tally::Tally;
 
 use super::catalog::{CatalogError, Listed};
 use super::chunks::fetch::FetchError;

@@ -14,6 +14,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{ArgName, EnvName};
 use crate::limits;
 use crate::pipeline;
+use crate::pipeline::run::Damaged;
 use crate::steps::restore::Owner;
 
 use super::args::{self, BackupOptions, FromOptions, RestoreOptions, RunOptions, SchemaOf, Verb};
@@ -210,6 +211,11 @@ impl Typed<'_> {
             from: restore.origin.from,
             allow_unredacted: restore.origin.allow_unredacted,
             to: restore.to.map(|to| self.folder.join(to)),
+            damaged: if restore.past_damage {
+                Damaged::Salvaged
+            } else {
+                Damaged::Refused
+            },
             paths,
             include: restore.include,
             exclude: restore.exclude,

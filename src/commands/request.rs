@@ -8,8 +8,8 @@ use crate::archive::policy::Policy;
 pub use crate::archive::reading::export::Form;
 pub use crate::archive::reading::list::Depth;
 use crate::id::{EnvName, PipelineName, RunId, SourceName, TargetName};
-use crate::pipeline::run::Options;
 pub use crate::pipeline::run::rollback::{Action, Rollback};
+use crate::pipeline::run::{Damaged, Options};
 use crate::steps::restore::Owner;
 use crate::steps::verify::Level;
 use crate::units::Share;
@@ -36,6 +36,8 @@ pub struct RunRequest {
     pub targets: Vec<TargetName>,
     /// Restore into this folder (absolute) instead of in place.
     pub to: Option<PathBuf>,
+    /// What becomes of a backup that no target has whole.
+    pub damaged: Damaged,
     /// Restore only what matches one of these; empty for everything.
     pub include: Vec<String>,
     /// The environment that the backup is taken from; `None` for what the manifest says.

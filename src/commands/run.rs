@@ -38,6 +38,7 @@ pub async fn run(request: RunRequest, session: &Session) -> Outcome {
         confirm: request.confirm,
         targets: request.targets,
         to: request.to,
+        damaged: request.damaged,
         paths: request.paths,
         from: request.from,
         allow_unredacted: request.allow_unredacted,

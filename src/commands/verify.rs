@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use crate::archive::keys::Opening;
+use crate::archive::reading::damage::{self, Look};
 use crate::archive::reading::sample::{self, Part};
-use crate::archive::reading::{Reading, ReadingError, damage};
+use crate::archive::reading::{Reading, ReadingError};
 use crate::archive::record::Record;
 use crate::archive::recovery;
 use crate::archive::repository::{self, Backup};
@@ -153,7 +154,7 @@ impl Checking<'_> {
         }
         let handle = tokio::runtime::Handle::current();
         let looked = match Reading::new(target, record, &self.opening, events, handle) {
-            Ok(reading) => tokio::task::spawn_blocking(move || damage::lost(&reading))
+            Ok(reading) => tokio::task::spawn_blocking(move || damage::lost(&reading, Look::default()))
                 .await
                 .unwrap_or_else(|_| Err(UnpackError::Died.into())),
             Err(error) => Err(error),
@@ -212,7 +213,8 @@ impl Checking<'_> {
         }
         let (record, level, events) = (&self.backup.record, self.request.level, &self.found.context.events);
         let Some((samples, parts)) = &mut self.samples else {
-            return (check(target, record, (level, &self.opening), events).await, None);
+            let checked = check(target, (record, &self.backup.bytes), (level, &self.opening), events).await;
+            return (checked, None);
         };
         let key = sampling::key(target.name(), record, level, *parts);
         let part = samples.next(&key, *parts);
@@ -226,11 +228,14 @@ impl Checking<'_> {
 
 async fn check(
     target: &Target,
-    record: &Record,
+    (record, bytes): (&Record, &[u8]),
     (level, opening): (Level, &Opening),
     events: &Events,
 ) -> Result<(), Diagnostic> {
     repository::check_objects(target, record, events)
+        .await
+        .map_err(|error| Diagnostic::of(&error))?;
+    sums::check(target, record, bytes)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     recovery::check(target, &record.recovery)

@@ -204,14 +204,28 @@ impl Target {
             range: range.clone().map(GetRange::Bounded),
             ..GetOptions::default()
         };
-        let result = self.0.store.get_opts(&path, options).await;
-        let result = result.map_err(|error| self.error(object, error))?;
+        let result = match self.0.store.get_opts(&path, options).await {
+            Ok(result) => result,
+            Err(error) => return Err(self.unread(object, range, error).await),
+        };
         let expected = range.map_or(result.meta.size, |range| range.end - range.start);
         let found = result.range.end.saturating_sub(result.range.start);
         if found != expected {
             return Err(TargetError::wrong_length(self, object, found, expected));
         }
         Ok(self.pieces(object, result, expected))
+    }
+
+    /// Why a range was not read: stores say in many ways that an object ends before it, which is no failure of theirs.
+    async fn unread(&self, object: &str, range: Option<Range<u64>>, error: object_store::Error) -> TargetError {
+        let is_missing = matches!(error, object_store::Error::NotFound { .. });
+        if let Some(range) = range.filter(|_| !is_missing)
+            && let Ok(Some(info)) = self.head(object).await
+            && info.size <= range.start
+        {
+            return TargetError::wrong_length(self, object, 0, range.end - range.start);
+        }
+        self.error(object, error)
     }
 
     /// Reads a range of an object whole.

@@ -1,7 +1,7 @@
 //! Backups in chunks: whatever changes between two of them, each restores what was there, and what did not change is neither read nor
 //! stored again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt};
@@ -75,6 +75,36 @@ impl Held {
             events: trees::facts(&root.join("events")),
             rows,
         }
+    }
+}
+
+impl Held {
+    /// What `rest` lacks of it, as paths of a backup; everything else must be as it was.
+    pub(crate) fn lost(&self, rest: &Self) -> BTreeSet<String> {
+        let mut lost = BTreeSet::new();
+        for (source, was, is) in [
+            ("files", &self.files, &rest.files),
+            ("events", &self.events, &rest.events),
+        ] {
+            for (path, one) in was {
+                // Of two names the first may be lost, or both.
+                let alone = |facts: &Facts| Facts {
+                    first_name: None,
+                    ..facts.clone()
+                };
+                match is.get(path) {
+                    Some(other) => assert_eq!(alone(one), alone(other), "{}", String::from_utf8_lossy(path)),
+                    None => drop(lost.insert(format!("{source}/{}", String::from_utf8_lossy(path)))),
+                }
+            }
+            assert!(is.keys().all(|path| was.contains_key(path)), "{is:?}");
+        }
+        if rest.rows.is_empty() && !self.rows.is_empty() {
+            lost.insert("db/main.db".to_owned());
+        } else {
+            assert_eq!(self.rows, rest.rows);
+        }
+        lost
     }
 }
 

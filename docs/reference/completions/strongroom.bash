@@ -2079,7 +2079,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__plan)
-            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --identity --trust-unsigned --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-e -o -q -v -h -V --offline --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --identity --trust-unsigned --to --past-damage --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2208,7 +2208,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__restore)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --from --allow-unredacted --identity --trust-unsigned --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --from --allow-unredacted --identity --trust-unsigned --to --past-damage --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2510,7 +2510,7 @@ _strongroom() {
             return 0
             ;;
         strongroom__subcmd__run)
-            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --identity --trust-unsigned --to --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
+            opts="-n -e -o -q -v -h -V --dry-run --set --arg --confirm --target --wait --accept-log-rewrite --from --allow-unredacted --identity --trust-unsigned --to --past-damage --include --exclude --no-owner --numeric-owner --rewind-log --while-running --env --project --json --format --output --quiet --verbose --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -215,8 +215,9 @@ impl Index {
         let Some(section) = self.footer.sources.iter().find(|section| section.name == *source) else {
             return Ok(None);
         };
+        let stretch = Stretch::new(self.file.try_clone()?, section).ok_or(IndexError::Damaged)?;
         Ok(Some(Items {
-            reader: BufReader::with_capacity(READ_BLOCK / 4, Stretch::new(self.file.try_clone()?, section)),
+            reader: BufReader::with_capacity(READ_BLOCK / 4, stretch),
             path: Vec::new(),
             body: Vec::new(),
         }))
@@ -253,12 +254,13 @@ struct Stretch {
 }
 
 impl Stretch {
-    const fn new(file: File, section: &Section) -> Self {
-        Self {
+    /// `None` where nothing could lie there.
+    fn new(file: File, section: &Section) -> Option<Self> {
+        Some(Self {
             file,
             at: section.offset,
-            end: section.offset + section.length,
-        }
+            end: section.offset.checked_add(section.length)?,
+        })
     }
 }
 
@@ -385,6 +387,28 @@ mod tests {
             assert!(!items.advance().unwrap());
         }
         assert!(index.items(&"other".parse().unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_section_that_no_file_has_is_damage() {
+        let mut writer = IndexWriter::new(Vec::new());
+        writer.source("events".parse().unwrap(), None);
+        let bytes = writer.finish(Footer::default()).unwrap();
+        let text = bytes.strip_suffix(&bytes[bytes.len() - 40..]).unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let text = text.replace(
+            "\"offset\":8,\"length\":0",
+            &format!("\"offset\":{0},\"length\":{0}", u64::MAX),
+        );
+        let mut wrong = text.into_bytes();
+        wrong.extend_from_slice(&bytes[bytes.len() - 40..bytes.len() - 32]);
+        wrong.extend_from_slice(Digest::of(&wrong.clone()).as_bytes());
+        let index = open(&wrong).unwrap();
+        assert_eq!(index.footer().sources[0].offset, u64::MAX);
+        assert!(matches!(
+            index.items(&"events".parse().unwrap()),
+            Err(IndexError::Damaged)
+        ));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod frames;
 pub mod list;
 pub mod path;
 pub mod picks;
+pub mod salvage;
 pub mod sample;
 
 use std::sync::Arc;
@@ -60,6 +61,12 @@ pub enum ReadingError {
         #[source]
         source: Box<UnpackError>,
     },
+    /// What is left of a damaged backup is asked for, and it is one stream.
+    #[error("the archive `{0}` is one gzip stream: behind what is damaged nothing can be told from it")]
+    Stream(String),
+    /// More is lost than can be told apart from the rest.
+    #[error("the content of {0} files cannot be had, more than can be told apart from the rest")]
+    TooMuchLost(u64),
     /// The backup cannot be read.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -71,6 +78,7 @@ impl Diagnose for ReadingError {
             Self::Unknown { .. } => Code::PathUnknown,
             Self::NoContent { .. } => Code::NotAFile,
             Self::File { source, .. } => source.code(),
+            Self::Stream(_) | Self::TooMuchLost(_) => Code::Damaged,
             Self::Unpack(error) => error.code(),
         }
     }
@@ -90,6 +98,9 @@ impl Diagnose for ReadingError {
                 None => format!("`strongroom ls BACKUP {path}` shows what is in it, `strongroom export` takes it out"),
             }),
             Self::File { source, .. } => source.help(),
+            Self::Stream(_) | Self::TooMuchLost(_) => {
+                Some("use another backup or another target; the script beside the backups gets out what it can".into())
+            }
             Self::Unpack(error) => error.help(),
         }
     }

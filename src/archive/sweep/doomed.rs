@@ -116,7 +116,14 @@ async fn going(target: &Target) -> Result<BTreeSet<String>, RepositoryError> {
     for list in read_lists(target, &listed).await {
         match list {
             Ok(list) if list.when == Urgency::AtOnce => going.extend(list.objects.into_iter().map(|one| one.name)),
-            Ok(_) | Err(ListError::Gone | ListError::Json(_) | ListError::Newer(_) | ListError::Object(_)) => {}
+            Ok(_)
+            | Err(
+                ListError::Gone
+                | ListError::Json(_)
+                | ListError::Newer(_)
+                | ListError::Object(_)
+                | ListError::OtherName(_),
+            ) => {}
             Err(ListError::Target(error)) => return Err(unusable(target, error)),
         }
     }

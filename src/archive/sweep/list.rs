@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::layout::{FORMAT, Kind};
+use crate::archive::layout::{FORMAT, Kind, SWEEP};
 use crate::id::RunId;
 use crate::limits::SWEEP_LIST_MAX;
 use crate::target::{Target, TargetError};
@@ -60,6 +60,9 @@ pub enum ListError {
     /// It names something that no sweep may touch.
     #[error("the list names `{0}`, which no sweep deletes")]
     Object(String),
+    /// It lies under the name of another run than it says: the store's time is that of another list.
+    #[error("the list is of run {0}, and its name is not")]
+    OtherName(RunId),
 }
 
 impl SweepList {
@@ -95,7 +98,15 @@ impl SweepList {
     /// When it is gone, the target fails, or it is not a list.
     pub async fn read(target: &Target, object: &str) -> Result<Self, ListError> {
         match target.read(object, SWEEP_LIST_MAX).await {
-            Ok(bytes) => Self::parse(&bytes),
+            Ok(bytes) => {
+                let list = Self::parse(&bytes)?;
+                let stem = object.strip_prefix(SWEEP).and_then(|file| file.strip_suffix(".json"));
+                let number = stem.and_then(|stem| stem.strip_prefix(&list.run.to_string()));
+                match number {
+                    Some(number) if number.is_empty() || number.starts_with('-') => Ok(list),
+                    Some(_) | None => Err(ListError::OtherName(list.run)),
+                }
+            }
             Err(TargetError::NotFound { .. }) => Err(ListError::Gone),
             Err(error) => Err(ListError::Target(error)),
         }
@@ -139,6 +150,20 @@ mod tests {
         ] {
             let bytes = list(&[name]).to_bytes().unwrap();
             assert!(matches!(SweepList::parse(&bytes), Err(ListError::Object(_))), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_under_the_name_of_another_run_is_no_list() {
+        let target = Target::memory("a".parse().unwrap());
+        let written = list(&["sums/live/20261121T215100Z-9c41.b3"]);
+        let other = RunId::new(2, [0; 10]);
+        let names = [(written.run, 1), (written.run, 2), (other, 1), (other, 2)];
+        for (run, number) in names {
+            let name = crate::archive::layout::sweep_list(run, number);
+            target.create(&name, written.to_bytes().unwrap().into()).await.unwrap();
+            let read = SweepList::read(&target, &name).await;
+            assert_eq!(read.is_ok(), run == written.run, "{name}: {read:?}");
         }
     }
 

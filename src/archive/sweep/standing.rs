@@ -41,7 +41,7 @@ pub async fn find_lists(survey: &Survey) -> Result<Vec<Found>, RepositoryError> 
             Ok(list) => Some(list),
             Err(ListError::Gone) => continue,
             Err(ListError::Target(error)) => return Err(unusable(target, error)),
-            Err(ListError::Json(_) | ListError::Newer(_) | ListError::Object(_)) => None,
+            Err(ListError::Json(_) | ListError::Newer(_) | ListError::Object(_) | ListError::OtherName(_)) => None,
         };
         let name = name.clone();
         lists.push(Found { name, modified, list });

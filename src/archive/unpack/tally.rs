@@ -10,7 +10,7 @@ use crate::id::SourceName;
 use super::{UnpackError, Unpacked};
 
 /// Counts entries as they pass.
-pub(super) struct Tally {
+pub(in crate::archive) struct Tally {
     /// The sources with the bytes that the record says they hold.
     sources: Vec<(SourceName, u64)>,
     counts: BTreeMap<SourceName, Unpacked>,
@@ -19,7 +19,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(record: &Record) -> Self {
+    pub(in crate::archive) fn new(record: &Record) -> Self {
         // A source that was allowed to be absent, and was, has not even a root.
         let there = record.sources.iter().filter(|source| source.entries > 0);
         Self {
@@ -32,7 +32,7 @@ impl Tally {
 
     /// Sources come in the order of the record, each once; paths ascend within a source and begin with its root. No file is
     /// larger than what its source still lacks, so that nobody makes room for a size that is only claimed.
-    pub(super) fn check(&mut self, listed: &Listed) -> Result<(), &'static str> {
+    pub(in crate::archive) fn check(&mut self, listed: &Listed) -> Result<(), &'static str> {
         match &self.last {
             Some((source, path)) if *source == listed.source => {
                 if *path >= listed.entry.path {
@@ -62,7 +62,7 @@ impl Tally {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, listed: &Listed) {
+    pub(in crate::archive) fn count(&mut self, listed: &Listed) {
         let bytes = bytes_of(listed);
         let count = self.counts.entry(listed.source.clone()).or_default();
         for count in [count, &mut self.total] {
@@ -72,7 +72,7 @@ impl Tally {
     }
 
     /// Compares with the counts of the record.
-    pub(super) fn finish(self, record: &Record) -> Result<Unpacked, UnpackError> {
+    pub(in crate::archive) fn finish(self, record: &Record) -> Result<Unpacked, UnpackError> {
         for source in &record.sources {
             let found = self.counts.get(&source.name).cloned().unwrap_or_default();
             if (found.entries, found.bytes) != (source.entries, source.bytes) {

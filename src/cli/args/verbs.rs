@@ -156,6 +156,7 @@ pub struct FromOptions {
 /// What a pipeline is run with that restores.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Restore options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RestoreOptions {
     /// Where the backup comes from.
     #[command(flatten)]
@@ -163,6 +164,9 @@ pub struct RestoreOptions {
     /// Restore into this empty or absent folder instead of in place.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,
+    /// Where no target has the whole backup, restore what can be had of it, name what is lost, and end with 4.
+    #[arg(long, requires = "to")]
+    pub past_damage: bool,
     /// Restore only paths that match. Repeatable.
     #[arg(long, value_name = "GLOB")]
     pub include: Vec<String>,

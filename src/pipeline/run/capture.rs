@@ -111,7 +111,7 @@ impl Capture {
     /// Tells how much there is: what the last backup has of it is the best guess that costs nothing.
     fn tell_total(&self) {
         let known = self.sources.iter().filter_map(|source| self.before.get(&source.name));
-        let bytes: u64 = known.map(|before| before.amount.bytes).sum();
+        let bytes = known.map(|before| before.amount.bytes).fold(0, u64::saturating_add);
         if bytes > 0 {
             self.events.tell(&Event::TotalKnown { bytes });
         }

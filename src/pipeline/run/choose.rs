@@ -8,6 +8,7 @@ use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
 use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::event::Events;
 use crate::id::{EnvName, Instance, PipelineName, SourceName};
 use crate::pipeline::environment::Environment;
 use crate::steps::select::Select;
@@ -15,6 +16,7 @@ use crate::steps::verify::Level;
 use crate::target::Target;
 use crate::units::counted;
 
+use super::context::Damaged;
 use super::crossing::Origin;
 use super::known::Memory;
 use super::redaction::Redaction;
@@ -22,6 +24,10 @@ use super::signing::check_signed;
 use super::stores::{Keys, open_targets};
 use super::wanted::Wanted;
 use super::{Failure, Opener, Runner, UNTOUCHED, part, with_state};
+
+/// What else can be done where a restore goes into a folder.
+const PAST_DAMAGE: &str = "use another target or another backup; copy the damaged one away before anything else. `--past-damage` \
+                           restores what can be had of it";
 
 /// A backup to work on.
 pub(super) struct Chosen {
@@ -35,7 +41,29 @@ pub(super) struct Verified {
     pub(super) opening: Opening,
     /// What is taken out of it on its way.
     pub(super) redaction: Redaction,
+    /// What can be had of it.
+    pub(super) standing: Standing,
     level: Level,
+}
+
+/// What can be had of a backup.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// All of it.
+    Whole,
+    /// No target has all of it, and the operator asked for the rest.
+    Damaged,
+}
+
+/// Why a backup is not taken from a target.
+enum Unsound {
+    /// Nothing of it may be taken from there.
+    Refused(Diagnostic),
+    /// What is stored is damaged, and nothing is wrong with who made it, or that was accepted.
+    Damaged {
+        problem: Diagnostic,
+        accepted: Option<Diagnostic>,
+    },
 }
 
 impl Chosen {
@@ -51,6 +79,10 @@ impl Verified {
         let what = match self.level {
             Level::Objects => "every object has its digest",
             Level::Content => "every object and every content has its digest",
+        };
+        let what = match self.standing {
+            Standing::Whole => what,
+            Standing::Damaged => "damaged, to be restored as far as it can be had",
         };
         format!("{what}, in {}", self.target.name())
     }
@@ -150,7 +182,8 @@ impl Runner<'_> {
         if let Some(source) = locked {
             return Err(vec![still_locked(&record, &source.name)]);
         }
-        let mut problems: Vec<Diagnostic> = Vec::new();
+        let (mut problems, mut damaged): (Vec<Diagnostic>, _) = (Vec::new(), None);
+        let mut sound = None;
         for target in targets {
             let checked = tokio::select! {
                 checked = check(&target, (&record, &bytes), (level, &opening), self) => checked,
@@ -158,27 +191,52 @@ impl Runner<'_> {
             };
             match checked {
                 Ok(accepted) => {
-                    for mut problem in problems {
-                        problem.severity = Severity::Warning;
-                        self.warn(problem);
-                    }
-                    if let Some(unsigned) = accepted {
-                        self.evidence.warned(&unsigned)?;
-                        self.warn(unsigned);
-                    }
-                    self.evidence.verified(&record, target.name())?;
-                    return Ok(Verified {
-                        record,
-                        target,
-                        opening,
-                        redaction: Redaction::default(),
-                        level,
-                    });
+                    sound = Some((target, accepted));
+                    break;
                 }
-                Err(problem) => problems.push(record.of_copy(target.name(), problem).state(UNTOUCHED)),
+                Err(unsound) => {
+                    let is_wanted = self.options.damaged == Damaged::Salvaged;
+                    let mut problem = match unsound {
+                        Unsound::Refused(problem) => problem,
+                        Unsound::Damaged { problem, .. } if !is_wanted && self.options.to.is_some() => {
+                            problem.help(PAST_DAMAGE)
+                        }
+                        Unsound::Damaged { problem, accepted } => {
+                            if is_wanted && damaged.is_none() {
+                                damaged = Some((target.clone(), accepted));
+                            }
+                            problem
+                        }
+                    };
+                    problem = record.of_copy(target.name(), problem).state(UNTOUCHED);
+                    problems.push(problem);
+                }
             }
         }
-        Err(problems)
+        let (target, accepted, standing) = match (sound, damaged) {
+            (Some((target, accepted)), _) => (target, accepted, Standing::Whole),
+            (None, Some((target, accepted))) => (target, accepted, Standing::Damaged),
+            (None, None) => return Err(problems),
+        };
+        for mut problem in problems {
+            problem.severity = Severity::Warning;
+            self.warn(problem);
+        }
+        if let Some(unsigned) = accepted {
+            self.evidence.warned(&unsigned)?;
+            self.warn(unsigned);
+        }
+        if standing == Standing::Whole {
+            self.evidence.verified(&record, target.name())?;
+        }
+        Ok(Verified {
+            record,
+            target,
+            opening,
+            redaction: Redaction::default(),
+            standing,
+            level,
+        })
     }
 }
 
@@ -271,15 +329,28 @@ async fn check(
     (record, bytes): (&Record, &[u8]),
     (level, opening): (Level, &Opening),
     runner: &Runner<'_>,
-) -> Result<Option<Diagnostic>, Diagnostic> {
-    let events = &runner.context.events;
+) -> Result<Option<Diagnostic>, Unsound> {
     let trusting = runner.options.trust_unsigned;
     // Who may have made it stands where it was made.
     let environment = runner
         .from
         .as_ref()
         .map_or(runner.plan.environment(), |origin| &origin.environment);
-    let accepted = check_signed(environment, target, (record, bytes), trusting).await?;
+    let accepted = check_signed(environment, target, (record, bytes), trusting).await;
+    let accepted = accepted.map_err(Unsound::Refused)?;
+    match check_stored(target, record, (level, opening), &runner.context.events).await {
+        Ok(()) => Ok(accepted),
+        Err(problem) if problem.code == Code::Damaged => Err(Unsound::Damaged { problem, accepted }),
+        Err(problem) => Err(Unsound::Refused(problem)),
+    }
+}
+
+async fn check_stored(
+    target: &Target,
+    record: &Record,
+    (level, opening): (Level, &Opening),
+    events: &Events,
+) -> Result<(), Diagnostic> {
     repository::check_objects(target, record, events)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
@@ -288,5 +359,5 @@ async fn check(
             .await
             .map_err(|error| Diagnostic::of(&error))?;
     }
-    Ok(accepted)
+    Ok(())
 }

@@ -112,6 +112,16 @@ pub struct Context {
     pub tool: String,
 }
 
+/// What becomes of a restore where no target has the backup whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Damaged {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// What can be had is restored, and what is lost named.
+    Salvaged,
+}
+
 /// What the operator asked for on the command line, beyond the manifest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
@@ -125,6 +135,8 @@ pub struct Options {
     pub allow_unredacted: bool,
     /// Restore into this folder instead of in place.
     pub to: Option<PathBuf>,
+    /// What becomes of a backup that no target has whole; anything but a refusal is for a folder alone.
+    pub damaged: Damaged,
     /// Restore only what these paths or globs name, from the backup's root `<source>/<path>`; empty for everything.
     pub paths: Vec<String>,
     /// Restore only what matches one of these globs over `<source>/<path>`; empty for everything.

@@ -36,6 +36,7 @@ mod retain;
 mod rewind;
 mod rewound;
 pub mod rollback;
+mod salvage;
 mod scope;
 mod seen;
 mod sequence;
@@ -51,7 +52,7 @@ mod withdraw;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use context::{Context, Options, Prompt, Stop, StopSignal};
+pub use context::{Context, Damaged, Options, Prompt, Stop, StopSignal};
 pub use known::Memory;
 pub use opening::Opener;
 pub use preview::{Reach, preview};

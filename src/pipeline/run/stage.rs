@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::catalog::Listed;
+use crate::archive::reading::damage::Lost;
 use crate::archive::record::{Record, SourceRecord};
-use crate::archive::unpack::{self, BackupSink, Filter, UnpackError};
+use crate::archive::unpack::{BackupSink, Filter, UnpackError};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::fs::entry::{Kind, TreePath};
 use crate::fs::owners::Owners;
@@ -40,6 +41,8 @@ pub(super) struct Staged {
     /// Logs that are not what was captured, because secrets were taken out of them.
     pub(super) rewritten: BTreeSet<SourceName>,
     pub(super) extent: Extent,
+    /// Of a damaged backup what could not be had.
+    lost: Option<Lost>,
     into: Into,
 }
 
@@ -107,6 +110,7 @@ impl Runner<'_> {
             target,
             opening,
             redaction,
+            standing,
             ..
         } = verified;
         let mut record = redaction.restored(&whole);
@@ -136,9 +140,9 @@ impl Runner<'_> {
             sink.writers.insert(name.clone(), filtered);
         }
         self.evidence.restore_started(&record)?;
-        let unpacked = unpack::unpack(&target, &whole, &opening, &self.context.events, sink).await;
-        let (_, mut sink) = unpacked.map_err(|error| self.not_unpacked(error))?;
-        let extent = if part.is_none() { Extent::Whole } else { Extent::Part };
+        let (mut sink, lost) = self.unpack((&target, &whole, &opening), standing, sink).await?;
+        let is_whole = part.is_none() && lost.as_ref().is_none_or(|lost| lost.count == 0);
+        let extent = if is_whole { Extent::Whole } else { Extent::Part };
         let (mut items, mut rewritten) = (Vec::new(), BTreeSet::new());
         let (mut values, mut files) = (0, 0);
         for (name, stage) in stages {
@@ -176,6 +180,7 @@ impl Runner<'_> {
             items,
             rewritten,
             extent,
+            lost,
             into,
         })
     }
@@ -305,7 +310,7 @@ impl Runner<'_> {
         made.map_err(|error| failed(&error))
     }
 
-    fn not_unpacked(&self, error: UnpackError) -> Failure {
+    pub(super) fn not_unpacked(&self, error: UnpackError) -> Failure {
         if self.context.stop.is_requested() {
             return vec![self.stopped(UNTOUCHED)];
         }
@@ -330,6 +335,14 @@ impl Runner<'_> {
             return staged.discard();
         };
         self.outcome.headline = format!("backup {} restored into {}", staged.record.id, to.display());
+        if let Some(lost) = &staged.lost {
+            self.outcome.headline = format!(
+                "what can be had of backup {} restored into {}",
+                staged.record.id,
+                to.display()
+            );
+            self.tell_lost(lost, to);
+        }
         let mut table = Table {
             title: "restored".into(),
             columns: ["source", "folder", "entries", "bytes"].map(String::from).to_vec(),
@@ -389,7 +402,7 @@ fn judged(record: &Record) -> BTreeSet<SourceName> {
 }
 
 /// Hands each source to the writer of its stage.
-struct StageSink {
+pub(super) struct StageSink {
     writers: BTreeMap<SourceName, Filtered>,
     redacted: BTreeMap<SourceName, BTreeSet<TreePath>>,
     judged: BTreeSet<SourceName>,

@@ -173,12 +173,16 @@ impl<'a> Claim<'a> {
             Course::Open | Course::Nothing => 0,
         };
         let rows = self.head.files.get(..sound).unwrap_or_default();
-        let sound_in_rows: u64 = rows.iter().map(|file| file.records).sum();
         let earlier = if sound > 0 { self.head.earlier.records } else { 0 };
+        // Anyone may have written a record, so these are numbers that nobody need have counted.
+        let sound_records = rows
+            .iter()
+            .map(|file| file.records)
+            .fold(self.head.rotated.records.saturating_add(earlier), u64::saturating_add);
         self.standing = Standing::Broken(Breach {
             kind: self.gone.take().map_or(kind, BreachKind::Gone),
             file: file.cloned(),
-            sound_records: self.head.rotated.records + earlier + sound_in_rows,
+            sound_records,
         });
     }
 
@@ -194,5 +198,43 @@ impl<'a> Claim<'a> {
             removed.add(file);
         }
         removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_nobody_could_have_counted_are_added_without_a_panic() {
+        let file = |name: &str| LogFile {
+            path: TreePath::parse(name.as_bytes()).unwrap(),
+            length: 1,
+            records: u64::MAX,
+            blake3: Digest::of(b"x"),
+        };
+        let head = LogHead {
+            length: 3,
+            records: u64::MAX,
+            blake3: Digest::of(b"xxx"),
+            generation: 1,
+            fork: None,
+            rotated: Removed::default(),
+            earlier: Removed::default(),
+            files: ["a", "b", "c"].map(file).into(),
+        };
+        let mut claim = Claim::new(&head);
+        for (start, file) in (0..).zip(&head.files) {
+            claim.begin(&file.path, Rotate::Never);
+            claim.end(&file.path, start, 1, file.blake3);
+        }
+        claim.break_at(None, BreachKind::Shorter);
+        assert!(matches!(
+            claim.standing,
+            Standing::Broken(Breach {
+                sound_records: u64::MAX,
+                ..
+            })
+        ));
     }
 }

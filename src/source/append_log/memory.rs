@@ -8,7 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Digest;
-use crate::crypto::resumable::{Aside, Resumable};
+use crate::crypto::resumable::{Aside, Resumable, UNIT};
 use crate::fs::entry::{Moment, Stat, TreePath};
 use crate::fs::folder::Folder;
 use crate::fs::metadata;
@@ -96,11 +96,20 @@ impl LogMemory {
         }
         let stack = header.stack.iter().map(|digest| *digest.as_bytes()).collect();
         let files: Option<Vec<Line>> = lines.map(|line| serde_json::from_str(line).ok()).collect();
-        Some(Self {
+        let memory = Self {
             files: files?.into_iter().map(Remembered::from).collect(),
             aside: Aside::from_parts(header.units, stack)?,
             blake3: Some(header.blake3),
-        })
+        };
+        memory.goes_on().then_some(memory)
+    }
+
+    /// Whether what was put aside ends in the log's last unit, so that going on from there means to read no more than that.
+    fn goes_on(&self) -> bool {
+        let mut lengths = self.files.iter().map(|file| file.row.length);
+        let length = lengths.try_fold(0_u64, u64::checked_add);
+        let rest = length.and_then(|length| length.checked_sub(self.aside.length()));
+        rest.is_some_and(|rest| (1..=UNIT).contains(&rest) || length == Some(0))
     }
 
     /// Bytes of the log.
@@ -203,5 +212,52 @@ impl From<Line> for Remembered {
                 ctime: time(line.ctime),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::resumable::Resumable;
+
+    fn remembered(name: &str, length: u64) -> Remembered {
+        Remembered {
+            row: LogFile {
+                path: TreePath::parse(name.as_bytes()).unwrap(),
+                length,
+                records: 1,
+                blake3: Digest::of(name.as_bytes()),
+            },
+            stat: Stat::default(),
+            racy: false,
+        }
+    }
+
+    #[test]
+    fn a_memory_that_goes_on_from_anywhere_but_the_logs_last_unit_is_none() {
+        let mut hasher = Resumable::default();
+        hasher.update(&vec![7; 2 << 20]);
+        for (lengths, fits) in [
+            (&[UNIT, UNIT][..], true),
+            (&[UNIT + 1], true),
+            (&[UNIT], false),
+            (&[2 * UNIT + 1], false),
+            (&[u64::MAX, u64::MAX], false),
+            (&[], false),
+        ] {
+            let names = ["a", "b"].iter().zip(lengths);
+            let memory = LogMemory {
+                files: names.map(|(name, length)| remembered(name, *length)).collect(),
+                aside: hasher.aside().clone(),
+                blake3: Some(Digest::of(b"")),
+            };
+            let read = LogMemory::parse(&memory.to_bytes("b"), "b");
+            assert_eq!(read, fits.then_some(memory), "{lengths:?}");
+        }
+        let nothing = LogMemory {
+            blake3: Some(Digest::of(b"")),
+            ..LogMemory::default()
+        };
+        assert_eq!(LogMemory::parse(&nothing.to_bytes("b"), "b"), Some(nothing));
     }
 }
