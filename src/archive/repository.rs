@@ -22,6 +22,7 @@ use super::record::{ObjectRecord, Record, RecordError};
 use super::recovery;
 use super::refs::{self, Refs, RefsError};
 use super::signature::statement;
+use super::sums;
 
 /// What a target says it is. Compared, never obeyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -594,14 +595,7 @@ pub async fn complete<T>(
         None => record.clone(),
     };
     let bytes: Bytes = written.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
-    let record_name = layout::record(&record.environment, &record.id);
-    let mut sums = String::new();
-    let own = (record_name.clone(), bytes.len() as u64, Some(Digest::of(&bytes)));
-    for (name, _, digest) in all_objects(&record, &refs).into_iter().chain([own]) {
-        if let Some(digest) = digest {
-            sums.push_str(&format!("{digest}  {name}\n"));
-        }
-    }
+    let sums = sums::text(&record, &bytes, &refs);
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
     let signature = layout::signature(&record.environment, &record.id);
     let signed: Bytes = signer.sign(&statement(&written, &bytes)).into();

@@ -6,7 +6,21 @@ use crate::target::{Target, TargetError};
 
 use super::layout;
 use super::record::Record;
-use super::repository::RepositoryError;
+use super::refs::Refs;
+use super::repository::{self, RepositoryError};
+
+/// The list of a backup whose record is stored as `bytes`: everything it needs and the record itself, a line each.
+pub(super) fn text(record: &Record, bytes: &[u8], refs: &Refs) -> String {
+    let name = layout::record(&record.environment, &record.id);
+    let own = (name, bytes.len() as u64, Some(Digest::of(bytes)));
+    let mut text = String::new();
+    for (name, _, digest) in repository::all_objects(record, refs).into_iter().chain([own]) {
+        if let Some(digest) = digest {
+            text.push_str(&format!("{digest}  {name}\n"));
+        }
+    }
+    text
+}
 
 /// Checks that a record is the one that its list of digests was made for; `bytes` are the record as it is stored.
 ///
