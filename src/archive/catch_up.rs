@@ -21,7 +21,7 @@ use crate::crypto::{Digest, age};
 use crate::diagnostic::{Code, Diagnose};
 use crate::event::Events;
 use crate::id::TargetName;
-use crate::limits::{RECORD_MAX, REFS_MAX};
+use crate::limits::{LARGE_FILE, RECORD_MAX, REFS_MAX};
 use crate::target::{Created, Target, TargetError};
 
 use self::copy::{Needed, NotCopied as NotRead, read_whole};
@@ -41,7 +41,8 @@ use super::sweep::doomed::{self, Doomed};
 pub struct Bounds {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-    /// From when on no further object is copied, but for the first: so each run gets on, however large an object is.
+    /// From when on no further backup is begun, and no further object but small ones. The first object is copied all the same, so
+    /// that each run gets on, however large an object is.
     pub until: Duration,
     /// From when on nothing is copied and no record is written. Less than `max-run` after the begin of the run.
     pub last: Duration,
@@ -248,7 +249,9 @@ impl Lagging {
         }
         let mut first = None;
         for source in sources {
-            self.check()?;
+            if needed.bytes > LARGE_FILE {
+                self.check()?;
+            }
             match copy::copy(source, &self.target, needed, &self.events, || self.check()).await {
                 Ok(created) => {
                     self.note(&needed.name, needed.bytes, created);

@@ -17,6 +17,7 @@
 mod age;
 mod architecture;
 mod archive;
+mod catch_up;
 mod chunks;
 mod cli;
 mod commands;

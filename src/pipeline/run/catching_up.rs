@@ -236,7 +236,10 @@ const STANDS: &str = "it is as it was where it lies, and this backup goes into a
 
 /// The warning of a backup that was not copied.
 fn not_copied(target: &Target, id: &BackupId, why: String, help: Option<String>) -> Diagnostic {
-    let what = format!("backup `{id}` was not copied into target `{}`, which lacks it", target.name());
+    let what = format!(
+        "backup `{id}` was not copied into target `{}`, which lacks it",
+        target.name()
+    );
     let mut warning = Diagnostic::warning(Code::NotCaughtUp, what).why(why).state(STANDS);
     warning.help = help;
     warning
