@@ -10,7 +10,7 @@ use super::refs::Refs;
 use super::repository::{self, RepositoryError};
 
 /// The list of a backup whose record is stored as `bytes`: everything it needs and the record itself, a line each.
-pub(super) fn text(record: &Record, bytes: &[u8], refs: &Refs) -> String {
+pub fn text(record: &Record, bytes: &[u8], refs: &Refs) -> String {
     let name = layout::record(&record.environment, &record.id);
     let own = (name, bytes.len() as u64, Some(Digest::of(bytes)));
     let mut text = String::new();
