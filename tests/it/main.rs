@@ -32,6 +32,7 @@ mod generated;
 mod guards;
 mod hostile;
 mod journal;
+mod killed_packs;
 mod logs;
 mod makefile;
 mod manifests;
