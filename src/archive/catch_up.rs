@@ -376,3 +376,6 @@ fn wrong(target: &Target, object: &str, what: &'static str) -> RepositoryError {
         what,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -555,6 +555,25 @@ fn no_key_reaches_the_output_the_journal_the_state_or_the_bucket() {
 }
 
 #[test]
+fn a_bucket_that_was_away_has_everything_before_the_next_backup() {
+    let this = Offsite::new();
+    let two = LOCAL.to_owned() + &target("offsite", "service/dev", &this.server.endpoint());
+    this.environment("local offsite", &two);
+    this.expect(0, "strongroom backup -e dev -q");
+    // More than is read whole, so that it goes in parts.
+    this.grow(40);
+    this.expect(0, "strongroom backup -e dev -q --target local && strongroom backup -e dev -q --target local");
+    let back = json(&this.expect(0, "strongroom backup -e dev --json"));
+    assert_eq!(back["targets"], serde_json::json!(["local", "offsite"]), "{back:#}");
+    assert_eq!(back["caught-up"].as_array().unwrap().len(), 2, "{back:#}");
+    assert_eq!(this.ids().len(), 4);
+    for id in this.ids() {
+        this.expect(0, &format!("strongroom verify {id} -e dev -q --target offsite"));
+    }
+    assert_eq!(this.server.unfinished(""), Vec::<String>::new());
+}
+
+#[test]
 fn what_needs_no_key_reads_none_and_a_missing_one_leaves_the_target_out() {
     let this = Offsite::new();
     let two = LOCAL.to_owned() + &target("offsite", "service/dev", &this.server.endpoint());
