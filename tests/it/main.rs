@@ -21,6 +21,7 @@ mod catch_up;
 mod chunks;
 mod cli;
 mod commands;
+mod compaction;
 mod crossing;
 mod databases;
 mod disk_full;

@@ -562,7 +562,10 @@ fn a_bucket_that_was_away_has_everything_before_the_next_backup() {
     this.expect(0, "strongroom backup -e dev -q");
     // More than is read whole, so that it goes in parts.
     this.grow(40);
-    this.expect(0, "strongroom backup -e dev -q --target local && strongroom backup -e dev -q --target local");
+    this.expect(
+        0,
+        "strongroom backup -e dev -q --target local && strongroom backup -e dev -q --target local",
+    );
     let back = json(&this.expect(0, "strongroom backup -e dev --json"));
     assert_eq!(back["targets"], serde_json::json!(["local", "offsite"]), "{back:#}");
     assert_eq!(back["caught-up"].as_array().unwrap().len(), 2, "{back:#}");

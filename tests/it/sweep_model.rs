@@ -483,7 +483,7 @@ fn leftovers(world: &mut World) -> Vec<String> {
         world.pass(72 * 60);
     }
     let mut problems = Vec::new();
-    for place in 0..STORES.len() {
+    for (place, store) in STORES.iter().enumerate() {
         let survey = now(Survey::take(&world.target(place))).unwrap().unwrap();
         let Some(needed) = survey.needed() else {
             // One of the excused ones keeps everything from being swept.
@@ -494,7 +494,7 @@ fn leftovers(world: &mut World) -> Vec<String> {
             let swept = layout::Kind::of(name).is_some_and(layout::Kind::is_swept);
             swept && !needed.contains(name)
         });
-        problems.extend(unneeded.map(|name| format!("`{name}` is left over in {}", STORES[place])));
+        problems.extend(unneeded.map(|name| format!("`{name}` is left over in {store}")));
     }
     problems.extend(whole(world));
     problems

@@ -1,3 +1,5 @@
+//! Copies from and into targets that fail, lie or lack time; each backup is whole in its target or has no record there.
+
 use jiff::Timestamp;
 
 use super::*;
