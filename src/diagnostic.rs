@@ -230,6 +230,8 @@ codes! {
     TargetFailed = "target-failed" => Failed;
     /// A target that was left out of this run.
     TargetLeftOut = "target-left-out" => Warnings;
+    /// A backup that a target lacks and that was not copied into it.
+    NotCaughtUp = "not-caught-up" => Warnings;
     /// A target that was there before and is gone.
     TargetVanished = "target-vanished" => Refused;
     /// A backup that this host stored later than all that can be read.

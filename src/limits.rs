@@ -169,6 +169,12 @@ pub const MAX_RUN_HOURS: u64 = 24;
 pub const GRACE_HOURS: u64 = 72;
 /// Hours that the grace must have beyond twice the longest run: clocks of stores are coarse.
 pub const GRACE_MARGIN_HOURS: u64 = 1;
+/// Minutes for which targets that lag behind are caught up before a backup where the environment does not say.
+pub const CATCH_UP_MINUTES: u64 = 30;
+/// Bytes of the ledger of packs that a killed run stored: ten million chunks, 24 bytes each. What is beyond is stored again.
+pub const ARRIVED_MAX: u64 = 256 << 20;
+/// Bytes of an object that is read whole when it is copied: every pack. A larger one is copied in pieces.
+pub const COPIED_WHOLE: usize = 2 * PACK_STORED;
 /// Minutes that a backup may be dated ahead of the clock before retention takes its date for wrong: clocks of hosts differ.
 pub const RETAIN_AHEAD_MINUTES: i64 = 10;
 /// Bytes of a list of times on which a policy is tried: a million of them.

@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod catalog;
+pub mod catch_up;
 pub mod chunks;
 pub mod epoch;
 pub mod fan;

@@ -101,14 +101,14 @@ pub struct PackObject {
     pub bytes: u64,
     /// Bytes of its plain text that the backup uses.
     pub live: u64,
-    /// Whether this backup stored it.
+    /// Whether this backup stored it, or a run that was killed before it.
     pub origin: Origin,
 }
 
 /// Whose an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// This run stored it.
+    /// This run stored it, or one that was killed: no record told of it before.
     New,
     /// It was there before.
     Reused,

@@ -37,9 +37,43 @@ pub fn digests() -> BTreeMap<String, Digest> {
 /// When the target fails, or has other bytes under a name with a digest.
 pub async fn put(target: &Target) -> Result<(), RepositoryError> {
     for (name, text) in AIDS {
-        put_one(target, name, text).await?;
+        put_one(target, name, Bytes::from_static(text.as_bytes())).await?;
     }
     Ok(())
+}
+
+/// Puts what a record tells of and a target lacks, from the first of `sources` that has it. What none of them has, or what
+/// cannot be read there, is not missing for a restore, and `verify` tells of it.
+///
+/// # Errors
+/// When the target fails, or has other bytes under a name with a digest.
+pub(super) async fn copy(
+    target: &Target,
+    sources: &[Target],
+    recorded: &BTreeMap<String, Digest>,
+) -> Result<(), RepositoryError> {
+    for (name, digest) in recorded {
+        if let Some(text) = find(sources, name, digest).await {
+            put_one(target, name, text).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn find(sources: &[Target], name: &str, digest: &Digest) -> Option<Bytes> {
+    let own = AIDS.iter().map(|(_, text)| Bytes::from_static(text.as_bytes()));
+    if let Some(own) = own.into_iter().find(|text| Digest::of(text) == *digest) {
+        return Some(own);
+    }
+    for source in sources {
+        for name in names(name, digest) {
+            let text = source.read(&name, RECORD_MAX).await.ok();
+            if let Some(text) = text.filter(|text| Digest::of(text) == *digest) {
+                return Some(text);
+            }
+        }
+    }
+    None
 }
 
 /// Makes sure that what a record says of them is true: whoever recovers with another script recovers what that one likes.
@@ -74,13 +108,13 @@ fn names(name: &str, digest: &Digest) -> [String; 2] {
     [name.to_owned(), layout::beside(name, digest)]
 }
 
-async fn put_one(target: &Target, name: &str, text: &'static str) -> Result<(), RepositoryError> {
-    let digest = Digest::of(text.as_bytes());
+async fn put_one(target: &Target, name: &str, text: Bytes) -> Result<(), RepositoryError> {
+    let digest = Digest::of(&text);
     let [first, second] = names(name, &digest);
     for name in [&first, &second] {
         let mut found = look(target, name, &digest).await?;
         if found == Found::Nothing {
-            let created = target.create(name, Bytes::from_static(text.as_bytes())).await;
+            let created = target.create(name, text.clone()).await;
             found = match created.map_err(|source| unusable(target, source))? {
                 Created::New => Found::This,
                 // Another run put one there meanwhile.

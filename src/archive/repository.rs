@@ -608,7 +608,7 @@ pub async fn complete<T>(
         None => record.clone(),
     };
     let bytes: Bytes = written.to_bytes().map_err(|e| RepositoryError::Write(e.into()))?.into();
-    let sums = sums::text(&record, &refs, &bytes);
+    let sums = sums::text(&record, &bytes, &refs);
     let sums_object = object(|_| layout::sums(&record.environment, &record.id), sums.as_bytes());
     let signature = layout::signature(&record.environment, &record.id);
     let signed: Bytes = signer.sign(&statement(&written, &bytes)).into();
@@ -877,22 +877,38 @@ async fn check_sizes(target: &Target, objects: &[(String, u64, Option<Digest>)])
         object: object.to_owned(),
         what,
     };
-    let mut listed = BTreeMap::new();
-    if objects.len() > REUSED_HEADS {
-        listed.extend(target.list("").await.map_err(failed(target))?);
-    }
+    let names: Vec<String> = objects.iter().map(|(name, ..)| name.clone()).collect();
+    let there = sizes(target, &names).await?;
     for (name, bytes, _) in objects {
-        let found = match listed.get(name) {
-            Some(info) => Some(*info),
-            None => target.head(name).await.map_err(failed(target))?,
-        };
-        match found {
+        match there.get(name) {
             None => return Err(damaged(name, "is missing")),
-            Some(info) if info.size != *bytes => return Err(damaged(name, "has another size than the record says")),
+            Some(size) if size != bytes => return Err(damaged(name, "has another size than the record says")),
             Some(_) => {}
         }
     }
     Ok(())
+}
+
+/// The bytes of those of these objects that are there.
+///
+/// # Errors
+/// When the target fails.
+pub async fn sizes(target: &Target, names: &[String]) -> Result<BTreeMap<String, u64>, RepositoryError> {
+    let mut listed = BTreeMap::new();
+    if names.len() > REUSED_HEADS {
+        listed.extend(target.list("").await.map_err(failed(target))?);
+    }
+    let mut there = BTreeMap::new();
+    for name in names {
+        let found = match listed.get(name) {
+            Some(info) => Some(*info),
+            None => target.head(name).await.map_err(failed(target))?,
+        };
+        if let Some(info) = found {
+            there.insert(name.clone(), info.size);
+        }
+    }
+    Ok(there)
 }
 
 #[cfg(test)]

@@ -69,6 +69,12 @@ pub fn statement(record: &Record, bytes: &[u8]) -> String {
     format!("strongroom backup\n{name}\nblake3 {}\n", Digest::of(bytes))
 }
 
+/// Whether a note is about this very record, whoever signed it.
+pub fn is_of(note: &[u8], record: &Record, bytes: &[u8]) -> bool {
+    let signed = format!("{}\n\u{2014} ", statement(record, bytes));
+    note.starts_with(signed.as_bytes())
+}
+
 /// Checks that one of `trusted` signed the record; gives the signer's name.
 ///
 /// # Errors

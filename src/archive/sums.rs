@@ -9,17 +9,14 @@ use crate::target::{Target, TargetError};
 use super::layout;
 use super::record::Record;
 use super::refs::{self, Refs};
-use super::repository::{RepositoryError, all_objects};
+use super::repository::{self, RepositoryError};
 
-/// The list of a record that is stored as `bytes`; `refs` is the backup's list of objects.
-pub(super) fn text(record: &Record, refs: &Refs, bytes: &[u8]) -> String {
-    let own = (
-        layout::record(&record.environment, &record.id),
-        0,
-        Some(Digest::of(bytes)),
-    );
+/// The list of a backup whose record is stored as `bytes`: everything it needs and the record itself, a line each.
+pub fn text(record: &Record, bytes: &[u8], refs: &Refs) -> String {
+    let name = layout::record(&record.environment, &record.id);
+    let own = (name, bytes.len() as u64, Some(Digest::of(bytes)));
     let mut text = String::new();
-    for (name, _, digest) in all_objects(record, refs).into_iter().chain([own]) {
+    for (name, _, digest) in repository::all_objects(record, refs).into_iter().chain([own]) {
         if let Some(digest) = digest {
             text.push_str(&format!("{digest}  {name}\n"));
         }
@@ -50,7 +47,7 @@ pub async fn check_record(target: &Target, record: &Record, bytes: &[u8]) -> Res
 pub async fn check(target: &Target, record: &Record, bytes: &[u8]) -> Result<(), RepositoryError> {
     let refs = refs::read(target, &record.refs).await;
     let refs = refs.map_err(|error| RepositoryError::of_refs(target, error))?;
-    if read(target, record).await? == text(record, &refs, bytes).as_bytes() {
+    if read(target, record).await? == text(record, bytes, &refs).as_bytes() {
         return Ok(());
     }
     Err(damaged(target, record, "is not the list of what the backup needs"))

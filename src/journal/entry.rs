@@ -84,6 +84,8 @@ words! {
         RepositoryCreated = "repository_created",
         /// A backup is whole in a target.
         BackupStored = "backup_stored",
+        /// A backup that other targets have was copied into one that lacked it.
+        BackupCaughtUp = "backup_caught_up",
         /// A backup was read back from a target and matches.
         BackupConfirmed = "backup_confirmed",
         /// A stored backup was checked.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::age::Recipient;
 use crate::crypto::note::Verifier;
 use crate::id::{ArgName, Instance, TargetName};
-use crate::limits::{GRACE_HOURS, GRACE_MARGIN_HOURS, MAX_RUN_HOURS};
+use crate::limits::{CATCH_UP_MINUTES, GRACE_HOURS, GRACE_MARGIN_HOURS, MAX_RUN_HOURS};
 use crate::secret::SecretRef;
 use crate::target::TargetSettings;
 use crate::units::Span;
@@ -103,6 +103,11 @@ pub struct Maintenance {
     /// How long an object that no backup needs stays after it was listed, default `72h`; at least twice `max-run` and an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Span>,
+    /// For how long a backup copies, before its capture, what one of its targets lacks and others have, default `30min`; at most
+    /// half of `max-run`. A target that is still behind then is left out, exit 3, and caught up further by the next run. `0s`: a
+    /// target that is behind takes part, and what it lacks is not copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<Span>,
 }
 
 impl Maintenance {
@@ -118,6 +123,12 @@ impl Maintenance {
     /// How long an object that no backup needs stays after it was listed.
     pub fn grace(&self) -> Duration {
         self.grace.map_or(Duration::from_hours(GRACE_HOURS), |span| span.0)
+    }
+
+    /// For how long targets that lag behind are caught up before a backup.
+    pub fn catch_up(&self) -> Duration {
+        let default = Duration::from_mins(CATCH_UP_MINUTES).min(self.max_run() / 2);
+        self.catch_up.map_or(default, |span| span.0)
     }
 
     /// The shortest grace that `max-run` allows.

@@ -25,6 +25,17 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Problems) {
         );
         return;
     }
+    if maintenance.catch_up() > maintenance.max_run() / 2 {
+        let what = format!(
+            "`catch-up` is more than half of a `max-run` of {}",
+            Span(maintenance.max_run())
+        );
+        problems.push(
+            Problem::new(Code::InvalidValue, what, place("catch-up").unwrap_or(whole), "")
+                .why("too little time would be left for the backup itself")
+                .help("write a shorter `catch-up`, or a longer `max-run` and `grace`"),
+        );
+    }
     let least = maintenance.least_grace();
     if maintenance.grace() >= least {
         return;

@@ -1,11 +1,13 @@
-//! Backups, retention, sweeps, purges, restores and crashes in any order, one store operation at a time, over a store in memory
-//! whose clock is moved by hand: no backup that says it was stored ever lacks an object, and what nobody needs goes.
+//! Backups, retention, sweeps, purges, restores, copies from store to store and crashes in any order, one store operation at a
+//! time, over two stores in memory whose clocks are moved by hand: no backup that says it was stored ever lacks an object, and
+//! what nobody needs goes.
 //!
 //! A schedule is decided by its seed alone, so that what one finds can be looked at again. Each actor does with the library
 //! what its real counterpart does; every operation on the store waits for its turn, and between two turns of an actor anything
 //! may happen to it: others act, days pass, it dies.
 
 mod actors;
+mod copying;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 use strongroom::archive::layout::{self, FORMAT};
+use strongroom::archive::record::Record;
 use strongroom::archive::refs;
 use strongroom::archive::repository::{self, Repository};
 use strongroom::archive::survey::Survey;
@@ -47,6 +50,10 @@ enum Prelude {
     SomethingPurged,
     /// With a backup under way that slept while what it relies on was listed and became due.
     SomeoneAsleep,
+    /// With a store that lacks backups, and one who copies them and may die.
+    SomethingLacking,
+    /// The same where something that a backup needs is due in the store that lacks it.
+    SomethingLackingDue,
 }
 
 /// Numbers that follow from a seed.
@@ -79,14 +86,16 @@ impl Lots {
 struct Actor {
     work: Pin<Box<dyn Future<Output = End>>>,
     turns: Turns,
-    number: u32,
+    play: Play,
     began: Timestamp,
 }
 
+/// The names of the two stores.
+const STORES: [&str; 2] = ["a", "b"];
+
 struct World {
     lots: Lots,
-    store: Arc<Dated>,
-    store_clock: StoreClock,
+    stores: [(Arc<Dated>, StoreClock); 2],
     host: Arc<FixedClock>,
     actors: Vec<Actor>,
     bug: Bug,
@@ -94,14 +103,17 @@ struct World {
     /// Whether operators purge in this schedule. A purge waits for nobody, so where one does a restore may lack something.
     purges: bool,
     ends: Ends,
+    /// In which store each actor acts.
+    places: BTreeMap<u32, usize>,
     /// Who died, and when they had begun.
-    dead: BTreeMap<u32, Timestamp>,
+    dead: BTreeMap<u32, (Play, Timestamp)>,
 }
 
 /// What became of the actors.
 #[derive(Default)]
 struct Ends {
     stored: u32,
+    caught_up: u32,
     withdrawn: u32,
     too_long: u32,
     deleted: u64,
@@ -114,49 +126,60 @@ struct Ends {
 impl World {
     fn new(seed: u64, bug: Bug) -> Self {
         let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let (store, store_clock) = Dated::new(begin);
+        let store = || {
+            let (store, clock) = Dated::new(begin);
+            (Arc::new(store), clock)
+        };
         Self {
             lots: Lots(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-            store: Arc::new(store),
-            store_clock,
+            stores: [store(), store()],
             host: Arc::new(FixedClock::at(begin)),
             actors: Vec::new(),
             bug,
             number: 0,
             purges: seed.is_multiple_of(2),
             ends: Ends::default(),
+            places: BTreeMap::new(),
             dead: BTreeMap::new(),
         }
     }
 
-    /// The target without turns, to look at.
-    fn target(&self) -> Target {
-        let store: Arc<Dated> = Arc::clone(&self.store);
-        Target::from_store("a".parse().unwrap(), store)
+    /// A store without turns, to look at.
+    fn target(&self, place: usize) -> Target {
+        let store: Arc<Dated> = Arc::clone(&self.stores[place].0);
+        Target::from_store(STORES[place].parse().unwrap(), store)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.stores[0].1.now()
     }
 
     fn pass(&mut self, minutes: i64) {
-        let now = self.store_clock.now() + SignedDuration::from_mins(minutes);
-        self.store_clock.set(now);
+        let now = self.now() + SignedDuration::from_mins(minutes);
+        self.stores.iter().for_each(|(_, clock)| clock.set(now));
         self.host.set(now);
     }
 
     fn begin_actor(&mut self) {
         self.number += 1;
         let play = Play::draw(&mut self.lots, self.number, self.purges);
-        self.begin_play(&play);
+        self.begin_play(play);
     }
 
-    fn begin_play(&mut self, play: &Play) {
+    fn begin_play(&mut self, play: Play) {
         let turns = Turns::new();
-        let target = Target::from_store("a".parse().unwrap(), Arc::new(turns.before(Arc::clone(&self.store))));
-        let work = play.work(target, Arc::clone(&self.host), self.bug);
-        let began = self.store_clock.now();
-        let number = play.number();
+        let target = |place: usize| {
+            let store = turns.before(Arc::clone(&self.stores[place].0));
+            Target::from_store(STORES[place].parse().unwrap(), Arc::new(store))
+        };
+        let targets = (target(play.place()), target(1 - play.place()));
+        let work = play.work(targets, Arc::clone(&self.host), self.bug);
+        let began = self.now();
+        self.places.insert(play.number(), play.place());
         self.actors.push(Actor {
             work,
             turns,
-            number,
+            play,
             began,
         });
     }
@@ -173,9 +196,10 @@ impl World {
     }
 
     fn ended(&mut self, actor: &Actor, end: End) {
-        let hours = self.store_clock.now().duration_since(actor.began).as_hours();
+        let hours = self.now().duration_since(actor.began).as_hours();
         match end {
             End::Stored => self.ends.stored += 1,
+            End::CaughtUp(copied) => self.ends.caught_up += copied,
             End::Withdrawn => self.ends.withdrawn += 1,
             End::TooLong => self.ends.too_long += 1,
             End::Swept(objects) => self.ends.deleted += objects,
@@ -194,6 +218,11 @@ impl World {
         }
     }
 
+    fn died(&mut self, dead: Actor) {
+        self.dead.insert(dead.play.number(), (dead.play, dead.began));
+        self.ends.crashed += 1;
+    }
+
     /// One event of the schedule.
     fn event(&mut self) {
         if self.actors.is_empty() || (self.actors.len() < ACTORS && self.lots.one_in(12)) {
@@ -207,9 +236,7 @@ impl World {
         if self.lots.one_in(90) {
             // It dies: nothing of it acts any more.
             let dead = self.actors.remove(index);
-            self.dead.insert(dead.number, dead.began);
-            self.ends.crashed += 1;
-            return;
+            return self.died(dead);
         }
         if self.lots.one_in(60) {
             let minutes = self.lots.span(1, 20 * 60);
@@ -226,30 +253,62 @@ impl World {
     }
 
     /// Lets someone act from begin to end, alone.
-    fn alone(&mut self, act: Act, content: usize) {
-        self.number += 1;
-        self.begin_play(&Play::of(act, self.number, content));
+    fn alone(&mut self, act: Act, place: usize, content: usize) {
+        self.begin(act, place, content);
         let mine = self.actors.len();
         while self.actors.len() == mine {
             self.turn(mine - 1);
         }
     }
 
-    fn begin(&mut self, act: Act, content: usize) {
+    fn begin(&mut self, act: Act, place: usize, content: usize) {
         self.number += 1;
-        self.begin_play(&Play::of(act, self.number, content));
+        self.begin_play(Play::of(act, place, self.number, content));
+    }
+
+    /// What happened before the schedule where one store lacks something.
+    fn lacking(&mut self, prelude: Prelude) {
+        let content = self.lots.below(6);
+        self.alone(Act::Backup, 0, content);
+        self.alone(Act::Backup, 0, content + 1);
+        if prelude == Prelude::SomethingLackingDue {
+            self.alone(Act::CatchUp, 1, 1);
+            self.alone(Act::Retain, 1, 0);
+            self.alone(Act::Backup, 0, content);
+            let hours = self.lots.span(72, 9);
+            self.pass(hours * 60);
+            self.begin(Act::Sweep, 1, content);
+        }
+        self.begin(Act::CatchUp, 1, 1);
+        if prelude == Prelude::SomethingLackingDue {
+            return;
+        }
+        let copier = self.actors.len() - 1;
+        for _ in 0..self.lots.below(40) {
+            if self.actors.len() > copier {
+                let index = self.lots.below(self.actors.len());
+                self.turn(index);
+            }
+        }
+        if self.actors.len() > copier && self.lots.one_in(2) {
+            let dead = self.actors.remove(copier);
+            self.died(dead);
+        }
+        self.begin(Act::Restore, 1, content);
     }
 
     /// What happened before the schedule.
     fn prelude(&mut self, prelude: Prelude) {
-        if prelude == Prelude::Nothing {
-            return;
+        match prelude {
+            Prelude::Nothing => return,
+            Prelude::SomethingLacking | Prelude::SomethingLackingDue => return self.lacking(prelude),
+            Prelude::SomethingDue | Prelude::DueToTwo | Prelude::SomethingPurged | Prelude::SomeoneAsleep => {}
         }
         let content = self.lots.below(6);
-        self.alone(Act::Backup, content);
-        self.alone(Act::Backup, content + 1);
+        self.alone(Act::Backup, 0, content);
+        self.alone(Act::Backup, 0, content + 1);
         if matches!(prelude, Prelude::SomeoneAsleep | Prelude::SomethingPurged) {
-            self.begin(Act::Backup, content);
+            self.begin(Act::Backup, 0, content);
             for _ in 0..7 + self.lots.below(5) {
                 if !self.actors.is_empty() {
                     self.turn(0);
@@ -258,14 +317,14 @@ impl World {
         }
         if prelude == Prelude::SomethingPurged {
             self.purges = true;
-            return self.begin(Act::Purge, content);
+            return self.begin(Act::Purge, 0, content);
         }
-        self.alone(Act::Retain, 0);
+        self.alone(Act::Retain, 0, 0);
         let hours = self.lots.span(72, 9);
         self.pass(hours * 60);
-        self.begin(Act::Sweep, content);
+        self.begin(Act::Sweep, 0, content);
         if prelude == Prelude::DueToTwo {
-            self.begin(Act::Sweep, content);
+            self.begin(Act::Sweep, 0, content);
             for _ in 0..self.lots.below(60) {
                 let index = self.lots.below(self.actors.len().max(1));
                 if !self.actors.is_empty() {
@@ -273,7 +332,7 @@ impl World {
                 }
             }
         }
-        self.begin(Act::Backup, content);
+        self.begin(Act::Backup, 0, content);
     }
 
     /// Lets everyone end. Whoever is asked last has the longest breath.
@@ -288,18 +347,32 @@ impl World {
 /// Whether a backup was left by one who died between his record and his look back, and either slept for days before the
 /// record, or wrote it while an operator purged. Nobody was told that it was stored; nothing else can leave one that is not
 /// whole.
-fn is_excused(world: &World, id: &str, written: Timestamp) -> bool {
+fn is_excused(world: &World, place: usize, id: &str, written: Timestamp) -> bool {
     let number = id
         .rsplit('-')
         .next()
         .and_then(|text| u32::from_str_radix(text, 16).ok());
-    let began = number.and_then(|number| world.dead.get(&number));
-    began.is_some_and(|began| world.purges || written.duration_since(*began) > SignedDuration::from_hours(24))
+    let made_here = number.and_then(|number| world.places.get(&number)) == Some(&place);
+    let could = |(play, began): &&(Play, Timestamp)| {
+        let wrote_it = if made_here {
+            Some(play.number()) == number
+        } else {
+            play.copies()
+        };
+        wrote_it && play.place() == place && *began <= written
+    };
+    let slept = |began: Timestamp| written.duration_since(began) > SignedDuration::from_hours(24);
+    let mut dead = world.dead.values().filter(could);
+    dead.any(|(_, began)| world.purges || slept(*began))
 }
 
 /// Every backup that is listed has all it needs, byte for byte.
 fn whole(world: &World) -> Vec<String> {
-    let target = world.target();
+    (0..STORES.len()).flat_map(|place| whole_in(world, place)).collect()
+}
+
+fn whole_in(world: &World, place: usize) -> Vec<String> {
+    let target = world.target(place);
     let mut problems = Vec::new();
     for environment in actors::ENVIRONMENTS {
         let listing = now(repository::list(
@@ -310,27 +383,39 @@ fn whole(world: &World) -> Vec<String> {
             let record = &backup.record;
             let object = layout::record(&record.environment, &record.id);
             let written = now(target.head(&object)).unwrap().unwrap().modified;
-            if is_excused(world, record.id.as_str(), written) {
-                continue;
+            if !is_excused(world, place, record.id.as_str(), written) {
+                problems.extend(lacks(&target, record));
             }
-            let needed = match now(refs::read(&target, &record.refs)) {
-                Ok(needed) => needed,
-                Err(error) => {
-                    problems.push(format!("{}: {error}", record.id));
-                    continue;
-                }
-            };
-            for one in needed.iter() {
-                let Ok(bytes) = now(target.read(&one.name, 1 << 20)) else {
-                    problems.push(format!("{} lacks `{}`", record.id, one.name));
-                    continue;
-                };
-                let digest = Digest::of(&bytes).to_string();
-                let named = one.name.starts_with("archives/") || one.name.contains(&digest);
-                if bytes.len() as u64 != one.bytes || !named {
-                    problems.push(format!("{}: `{}` has other bytes", record.id, one.name));
-                }
-            }
+        }
+    }
+    problems
+}
+
+/// What a backup lacks of all that it needs.
+fn lacks(target: &Target, record: &Record) -> Vec<String> {
+    let (id, place) = (&record.id, target.name());
+    let needed = match now(refs::read(target, &record.refs)) {
+        Ok(needed) => needed,
+        Err(error) => return vec![format!("{id} in {place}: {error}")],
+    };
+    let mut problems = Vec::new();
+    for one in needed.iter() {
+        let Ok(bytes) = now(target.read(&one.name, 1 << 20)) else {
+            problems.push(format!("{id} in {place} lacks `{}`", one.name));
+            continue;
+        };
+        let digest = Digest::of(&bytes).to_string();
+        let named = one.name.starts_with("archives/") || one.name.contains(&digest);
+        if bytes.len() as u64 != one.bytes || !named {
+            problems.push(format!("{id} in {place}: `{}` has other bytes", one.name));
+        }
+    }
+    for own in [
+        layout::sums(&record.environment, id),
+        layout::signature(&record.environment, id),
+    ] {
+        if now(target.head(&own)).unwrap().is_none() {
+            problems.push(format!("{id} in {place} lacks `{own}`"));
         }
     }
     problems
@@ -350,11 +435,13 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// Runs the schedule of a seed with the prelude that follows from it.
 fn run(seed: u64, bug: Bug) -> Ends {
-    match seed % 5 {
+    match seed % 7 {
         0 => run_from(Prelude::Nothing, EVENTS, seed, bug),
         1 => run_from(Prelude::SomethingDue, EVENTS / 4, seed, bug),
         2 => run_from(Prelude::DueToTwo, EVENTS / 8, seed, bug),
         3 => run_from(Prelude::SomethingPurged, EVENTS / 8, seed, bug),
+        4 => run_from(Prelude::SomethingLacking, EVENTS / 4, seed, bug),
+        5 => run_from(Prelude::SomethingLackingDue, EVENTS / 8, seed, bug),
         _ => run_from(Prelude::SomeoneAsleep, EVENTS / 4, seed, bug),
     }
 }
@@ -365,7 +452,9 @@ fn run_from(prelude: Prelude, events: usize, seed: u64, bug: Bug) -> Ends {
         format: FORMAT,
         repository: "r".into(),
     };
-    now(repository::create(&world.target(), &own)).unwrap();
+    for place in 0..STORES.len() {
+        now(repository::create(&world.target(place), &own)).unwrap();
+    }
     world.prelude(prelude);
     for _ in 0..events {
         world.event();
@@ -379,28 +468,34 @@ fn run_from(prelude: Prelude, events: usize, seed: u64, bug: Bug) -> Ends {
     world.ends
 }
 
-/// Two more sweeps leave nothing that no backup needs, and take nothing that one does.
+/// More sweeps leave nothing that no backup needs, and take nothing that one does.
 fn leftovers(world: &mut World) -> Vec<String> {
     for _ in 0..3 {
-        let play = Play::of(Act::Sweep, u32::MAX - world.number, 0);
-        world.number += 1;
-        match now(play.work(world.target(), Arc::clone(&world.host), Bug::None)) {
-            End::Swept(_) | End::Nothing => {}
-            _ => return vec!["the last sweep did not end well".into()],
+        for place in 0..STORES.len() {
+            let play = Play::of(Act::Sweep, place, u32::MAX - world.number, 0);
+            world.number += 1;
+            let targets = (world.target(place), world.target(1 - place));
+            match now(play.work(targets, Arc::clone(&world.host), Bug::None)) {
+                End::Swept(_) | End::Nothing => {}
+                _ => return vec!["the last sweep did not end well".into()],
+            }
         }
         world.pass(72 * 60);
     }
-    let survey = now(Survey::take(&world.target())).unwrap().unwrap();
-    let Some(needed) = survey.needed() else {
-        // One of the excused ones keeps everything from being swept.
-        return whole(world);
-    };
-    let left: BTreeSet<&String> = survey.objects().keys().collect();
-    let unneeded = left.into_iter().filter(|name| {
-        let swept = layout::Kind::of(name).is_some_and(layout::Kind::is_swept);
-        swept && !needed.contains(name)
-    });
-    let mut problems: Vec<String> = unneeded.map(|name| format!("`{name}` is left over")).collect();
+    let mut problems = Vec::new();
+    for (place, store) in STORES.iter().enumerate() {
+        let survey = now(Survey::take(&world.target(place))).unwrap().unwrap();
+        let Some(needed) = survey.needed() else {
+            // One of the excused ones keeps everything from being swept.
+            continue;
+        };
+        let left: BTreeSet<&String> = survey.objects().keys().collect();
+        let unneeded = left.into_iter().filter(|name| {
+            let swept = layout::Kind::of(name).is_some_and(layout::Kind::is_swept);
+            swept && !needed.contains(name)
+        });
+        problems.extend(unneeded.map(|name| format!("`{name}` is left over in {store}")));
+    }
     problems.extend(whole(world));
     problems
 }
@@ -417,6 +512,7 @@ fn no_schedule_loses_what_a_backup_needs_or_leaves_what_none_does() {
         let ends = run(seed, Bug::None);
         assert!(ends.problems.is_empty(), "seed {seed}: {:#?}", ends.problems);
         all.stored += ends.stored;
+        all.caught_up += ends.caught_up;
         all.withdrawn += ends.withdrawn;
         all.too_long += ends.too_long;
         all.deleted += ends.deleted;
@@ -427,6 +523,7 @@ fn no_schedule_loses_what_a_backup_needs_or_leaves_what_none_does() {
     // A model in which nothing happens proves nothing.
     for (what, count) in [
         ("stored", u64::from(all.stored)),
+        ("caught up", u64::from(all.caught_up)),
         ("deleted", all.deleted),
         ("restored", u64::from(all.restored)),
         ("purged", u64::from(all.purged)),
@@ -459,6 +556,18 @@ fn a_backup_that_writes_its_record_however_late_is_found_out() {
 fn a_backup_that_does_not_look_back_is_found_out() {
     let seed = found_out(Prelude::SomethingPurged, Bug::NeverLooksBack).expect("a schedule finds the planted bug");
     assert!(sound(Prelude::SomethingPurged, seed));
+}
+
+#[test]
+fn a_copy_that_begins_with_the_record_is_found_out() {
+    let seed = found_out(Prelude::SomethingLacking, Bug::CopiesRecordFirst).expect("a schedule finds the planted bug");
+    assert!(sound(Prelude::SomethingLacking, seed));
+}
+
+#[test]
+fn a_copy_that_relies_on_what_a_sweep_listed_is_found_out() {
+    let seed = found_out(Prelude::SomethingLackingDue, Bug::CopiesBlindly).expect("a schedule finds the planted bug");
+    assert!(sound(Prelude::SomethingLackingDue, seed));
 }
 
 /// Whether the schedules up to a seed lose nothing where nothing is planted.

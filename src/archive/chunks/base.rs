@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use super::arrived::{Arrived, Placed};
 use super::index::{Index, IndexError, Items};
 use super::item::{ChunkId, Content, Glance, Item, NotAnItem, Piece};
 use crate::crypto::Digest;
@@ -83,14 +84,26 @@ impl Cursor {
 
 /// Finds content by its digest, wherever it stood before: files that were moved or copied are not stored again.
 ///
-/// Filled from the base when it is asked for the first time; 32 bytes a chunk, about 50 MB for a million.
+/// Filled when it is asked for the first time, from the base and from what a killed run left; 32 bytes a chunk, about 50 MB for a
+/// million.
 #[derive(Debug, Default)]
 pub struct Lookup {
     places: HashMap<ChunkId, Piece>,
     filled: bool,
+    arrived: Vec<Arrived>,
+    placed: Placed,
 }
 
 impl Lookup {
+    /// Knows packs that a killed run left, beside the base; tells `placed` what is stored.
+    pub fn new(arrived: Vec<Arrived>, placed: Placed) -> Self {
+        Self {
+            arrived,
+            placed,
+            ..Self::default()
+        }
+    }
+
     /// Where content with this digest and length lies.
     pub fn find(&mut self, base: Option<&Base>, id: &ChunkId, length: usize) -> Result<Option<Piece>, IndexError> {
         if !self.filled {
@@ -98,6 +111,7 @@ impl Lookup {
             if let Some(base) = base {
                 self.fill(base)?;
             }
+            self.fill_arrived(base.map_or(0, |base| base.index.footer().packs.len()));
         }
         Ok(self
             .places
@@ -109,6 +123,21 @@ impl Lookup {
     /// Remembers content that was stored in this run.
     pub fn remember(&mut self, id: ChunkId, piece: Piece) {
         self.places.insert(id, piece);
+        self.placed.note(id, piece);
+    }
+
+    /// Packs of a killed run are numbered behind those of the base.
+    fn fill_arrived(&mut self, before: usize) {
+        for (number, arrived) in (before..).zip(std::mem::take(&mut self.arrived)) {
+            let Ok(pack) = u32::try_from(number) else { return };
+            for chunk in arrived.chunks {
+                self.places.entry(chunk.id).or_insert(Piece {
+                    pack,
+                    offset: chunk.offset,
+                    length: chunk.length,
+                });
+            }
+        }
     }
 
     fn fill(&mut self, base: &Base) -> Result<(), IndexError> {

@@ -1,5 +1,6 @@
 //! Backups in chunks: what an earlier backup holds is not stored again.
 
+pub mod arrived;
 pub mod base;
 mod database;
 pub mod fetch;

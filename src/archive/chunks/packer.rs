@@ -15,6 +15,7 @@ use crate::crypto::Digest;
 use crate::crypto::age::{self, AgeError, Sealer};
 use crate::limits::{PACK_PLAIN, PACK_STORED};
 
+use super::arrived::Ledger;
 use super::index::PackInfo;
 use super::shelf::FrameOut;
 
@@ -92,8 +93,19 @@ pub struct Packs {
 
 /// Gathers frames into packs and sends these to the targets. A queue that ends without the mark `complete` is a capture that failed: its
 /// last pack is not stored.
-pub fn collect(inlet: Inlet, fan: &mut Fan, naming: &Naming, complete: &AtomicBool) -> Result<Packs, PackingError> {
-    let mut open = Open::default();
+///
+/// Each pack is noted in `ledger` before it is sent.
+pub fn collect(
+    inlet: Inlet,
+    fan: &mut Fan,
+    naming: &Naming,
+    complete: &AtomicBool,
+    ledger: Option<Ledger>,
+) -> Result<Packs, PackingError> {
+    let mut open = Open {
+        ledger,
+        ..Open::default()
+    };
     let mut made = Packs::default();
     for frame in inlet.results {
         let frame = frame?.map_err(PackingError::Frame)?;
@@ -122,6 +134,9 @@ struct Open {
     framed: usize,
     lengths: Vec<FrameLength>,
     plain: u64,
+    /// Numbers of its frames, each with the bytes before it.
+    frames: Vec<(u32, u32)>,
+    ledger: Option<Ledger>,
 }
 
 impl Open {
@@ -144,6 +159,7 @@ impl Open {
         if let Some(place) = made.frames.get_mut(at) {
             *place = Some((pack, offset));
         }
+        self.frames.push((number, offset));
         self.lengths.push(frame.length);
         self.plain += u64::from(frame.length.plain);
         self.put(&frame.bytes)
@@ -185,12 +201,17 @@ impl Open {
         }
         let stored = std::mem::take(&mut self.stored);
         let name = Digest::of(&stored);
-        made.packs.push(PackInfo {
+        let pack = PackInfo {
             name,
             stored: stored.len() as u64,
             plain: self.plain,
-        });
+        };
+        made.packs.push(pack);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(pack, &self.frames);
+        }
         self.lengths.clear();
+        self.frames.clear();
         (self.plain, self.framed) = (0, 0);
         let object = layout::pack(&name) + naming.sealing.suffix();
         Ok(fan.send(&Sent::Object(object, stored.into()))?)

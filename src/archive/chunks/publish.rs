@@ -72,6 +72,8 @@ impl From<io::Error> for PublishError {
 pub struct Making<'a> {
     /// The backup built on, and its record.
     pub base: Option<(&'a Base, &'a Record)>,
+    /// Packs that a killed run left, numbered behind those of the base.
+    pub arrived: &'a [PackInfo],
     /// The new backup's sequence.
     pub sequence: u64,
     /// How segments are sealed and named.
@@ -153,7 +155,7 @@ pub fn publish(
     let kept = making
         .base
         .filter(|(base, record)| fits(base) && is_readable(record) && totals.patch * PATCH_SHARE <= totals.items);
-    let numbers = Numbers::new(making.base.map(|(base, _)| base), kept.is_some(), totals, packs);
+    let numbers = Numbers::new(making, kept.is_some(), totals, packs);
     let mut publishing = Publishing {
         making,
         base: kept.map(|(base, _)| base.index.footer().base),
@@ -190,26 +192,34 @@ fn is_readable(record: &Record) -> bool {
 struct Numbers {
     /// The new index's table.
     table: Vec<PackInfo>,
-    /// For each pack of the base its new number.
+    /// For each pack of the base, and behind them each that a killed run left, its new number.
     old: Vec<Option<u32>>,
+    /// The first number that no pack of the base has.
+    first_unconfirmed: usize,
     /// For each frame its pack's new number and its offset in it.
     frames: Vec<Option<(u32, u32)>>,
 }
 
 impl Numbers {
     /// With the base's lines the base's numbers are kept; otherwise packs that nothing uses lose theirs.
-    fn new(base: Option<&Base>, keeps: bool, totals: &Totals, packs: &Packs) -> Self {
+    fn new(making: &Making<'_>, keeps: bool, totals: &Totals, packs: &Packs) -> Self {
         let (mut table, mut old) = (Vec::new(), Vec::new());
-        let known = base
-            .map(|base| base.index.footer().packs.as_slice())
+        let known = making
+            .base
+            .map(|(base, _)| base.index.footer().packs.as_slice())
             .unwrap_or_default();
-        for (pack, live) in known.iter().zip(&totals.live) {
-            let number = u32::try_from(table.len()).ok().filter(|_| keeps || *live > 0);
+        let all = known.iter().chain(making.arrived).enumerate();
+        for ((place, pack), live) in all.zip(&totals.live) {
+            let is_known = place < known.len();
+            let number = u32::try_from(table.len())
+                .ok()
+                .filter(|_| keeps && is_known || *live > 0);
             if number.is_some() {
                 table.push(*pack);
             }
             old.push(number);
         }
+        let first_unconfirmed = old.iter().take(known.len()).flatten().count();
         let first = u32::try_from(table.len()).unwrap_or(u32::MAX);
         table.extend_from_slice(&packs.packs);
         let frames = packs.frames.iter();
@@ -217,6 +227,7 @@ impl Numbers {
         Self {
             table,
             old,
+            first_unconfirmed,
             frames: frames.collect(),
         }
     }
@@ -340,7 +351,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         let used = used.map(|(number, (pack, live))| Used {
             pack: *pack,
             live: *live,
-            origin: if number >= first_new {
+            origin: if number >= self.numbers.first_unconfirmed {
                 Origin::New
             } else {
                 Origin::Reused

@@ -18,6 +18,7 @@ use crate::id::SourceName;
 use crate::limits::{CONTENT_RUNS_MAX, LARGE_FILE, RACY_SECONDS};
 use crate::source::{Known, SinkError, TreeSink, Verdict};
 
+use super::arrived::{Arrived, Placed};
 use super::base::{Base, Cursor, Lookup, chunk_id};
 use super::index::{Footer, IndexError, IndexWriter};
 use super::item::{Content, Item, Marks, kind_number};
@@ -38,6 +39,10 @@ pub struct Settings {
     pub spool: PathBuf,
     /// The folder that keeps the digests of pages.
     pub pages: PathBuf,
+    /// Packs that a killed run left.
+    pub arrived: Vec<Arrived>,
+    /// Where it is told what was stored.
+    pub placed: Placed,
     /// Whether files are read although they look unchanged.
     pub read_all: bool,
     /// Ends the capture once it is set.
@@ -65,7 +70,7 @@ pub struct ChunkSink<O> {
 /// Sums over all items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of data that the backup holds in each pack of the base, by number.
+    /// Bytes of data that the backup holds in each pack of the base, by number, and behind them in each that a killed run left.
     pub live: Vec<u64>,
     /// Bytes of all items.
     pub items: u64,
@@ -113,12 +118,12 @@ impl<O: FrameOut> ChunkSink<O> {
     ///
     /// # Errors
     /// When no spool can be made.
-    pub fn new(out: O, settings: Settings) -> Result<Self, IndexError> {
-        let packs = settings.base.as_ref().map_or(0, |base| base.index.footer().packs.len());
+    pub fn new(out: O, mut settings: Settings) -> Result<Self, IndexError> {
+        let packs = settings.base.as_ref().map_or(0, |base| base.index.footer().packs.len()) + settings.arrived.len();
         Ok(Self {
             stores: Stores {
                 shelf: Shelf::new(out),
-                lookup: Lookup::default(),
+                lookup: Lookup::new(std::mem::take(&mut settings.arrived), settings.placed.clone()),
                 cutter: Cutter::new(settings.seed),
                 base: settings.base.clone(),
                 stored: 0,

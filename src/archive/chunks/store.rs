@@ -21,7 +21,9 @@ use crate::id::BackupId;
 use crate::source::SinkError;
 use crate::target::Target;
 
+use super::arrived::Ledger;
 use super::base::Base;
+use super::index::PackInfo;
 use super::packer::{self, Outlet, PackingError, Packs};
 use super::pages::NewPages;
 use super::publish::{self, Making, PendingIndex, PublishError, Published};
@@ -43,6 +45,8 @@ pub struct Storing {
     pub settings: Settings,
     /// Where the index will stand.
     pub index: PathBuf,
+    /// Where the packs of this run are noted, for the next one.
+    pub ledger: Option<Ledger>,
     /// Targets.
     pub targets: Vec<Target>,
     /// How many of them must take it.
@@ -67,6 +71,7 @@ impl Storing {
 pub struct Memory {
     index: PendingIndex,
     pages: Vec<NewPages>,
+    ledger: Option<PathBuf>,
     /// Sums over what was captured.
     pub totals: Totals,
 }
@@ -80,13 +85,18 @@ impl Memory {
         for pages in self.pages {
             pages.commit()?;
         }
-        self.index.commit(backup, record)
+        self.index.commit(backup, record)?;
+        // From here on the index knows all packs. A ledger that stays costs the next run a look at them.
+        if let Some(ledger) = self.ledger {
+            std::fs::remove_file(ledger)?;
+        }
+        Ok(())
     }
 }
 
 /// Runs `capture` on a thread of its own and stores what it hands on and the base does not hold.
 pub async fn store<T, E>(
-    storing: Storing,
+    mut storing: Storing,
     events: &Events,
     capture: impl FnOnce(&mut StoreSink) -> Result<T, E> + Send + 'static,
 ) -> Result<(Packed<T>, Memory), PackError<E>>
@@ -99,10 +109,16 @@ where
     let (required, doomed) = (storing.required, Arc::clone(&storing.doomed));
     let complete = Arc::new(AtomicBool::new(false));
     let (mut collector_fan, mark, naming) = (fan.clone(), Arc::clone(&complete), storing.naming());
-    let collector = tokio::task::spawn_blocking(move || packer::collect(inlet, &mut collector_fan, &naming, &mark));
+    let arrived: Vec<PackInfo> = storing.settings.arrived.iter().map(|arrived| arrived.pack).collect();
+    let (noted, ledger) = (arrived.clone(), storing.ledger.take());
+    let noted_at = ledger.as_ref().map(|ledger| ledger.path().to_owned());
+    let collect = move || packer::collect(inlet, &mut collector_fan, &naming, &mark, ledger);
+    let collector = tokio::task::spawn_blocking(collect);
     let work = move || {
         Work {
             storing,
+            arrived: noted,
+            ledger: noted_at,
             fan,
             collector,
             complete,
@@ -131,8 +147,12 @@ where
         })
         .collect();
     let built_on = built_on(&packs, &published);
+    // What a killed run stored was there before as well, but nobody ever read it back.
+    let found = published.used.iter().zip(&packs);
+    let found = found.filter(|(used, _)| arrived.contains(&used.pack));
+    let found: Vec<String> = found.map(|(_, pack)| pack.name.clone()).collect();
     let of_target = |(target, had): &(Target, Vec<String>)| {
-        let names = had.iter().chain(&built_on).cloned().collect();
+        let names = had.iter().chain(&built_on).chain(&found).cloned().collect();
         (target.name().clone(), names)
     };
     let reused = uploaded.stored.iter().map(of_target).collect();
@@ -171,6 +191,9 @@ struct Done<T> {
 /// What the working thread holds.
 struct Work {
     storing: Storing,
+    /// Packs that a killed run left.
+    arrived: Vec<PackInfo>,
+    ledger: Option<PathBuf>,
     fan: Fan,
     collector: JoinHandle<Result<Packs, PackingError>>,
     complete: Arc<AtomicBool>,
@@ -184,6 +207,8 @@ impl Work {
     ) -> Result<Done<T>, PackError<E>> {
         let Self {
             mut storing,
+            arrived,
+            ledger,
             mut fan,
             collector,
             complete,
@@ -218,6 +243,7 @@ impl Work {
         let packs = packs.ok_or(PackError::Died)?;
         let making = Making {
             base: storing.base.as_ref().map(|(base, record)| (base.as_ref(), record)),
+            arrived: &arrived,
             sequence,
             naming: &storing.naming(),
             key: storing.epoch.as_ref().map(|epoch| epoch.chunk_key),
@@ -227,7 +253,12 @@ impl Work {
         let send = |name, bytes| fan.send(&Sent::Object(name, bytes));
         let published = publish::publish(items, &totals, &packs, &making, send).map_err(PackError::Catalog)?;
         let (published, index) = published;
-        let memory = Memory { index, pages, totals };
+        let memory = Memory {
+            index,
+            pages,
+            ledger,
+            totals,
+        };
         Ok(Done {
             captured,
             published,

@@ -133,6 +133,9 @@ impl<'p> Runner<'p> {
         } else {
             self.past_epochs(&targets, &listing).await?
         };
+        let targets = self
+            .catch_up(targets, &mut listing, (&lineage, &epochs), required)
+            .await?;
         listing.unlock(|epoch| epochs.chunk_key(epoch));
         for source in &pending.snapshot.source {
             if let Some(backup) = unproven(&source.name, &listing, &lineage) {

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::archive::chunks::arrived::{self, Arrived, Ledger, Placed};
 use crate::archive::chunks::base::Base;
 use crate::archive::chunks::index::{Footer, Index};
 use crate::archive::chunks::sink::Settings;
 use crate::archive::chunks::store::{self, Memory, Storing};
 use crate::archive::layout;
+use crate::archive::naming::Sealing;
 use crate::archive::pack::Packed;
 use crate::archive::record::Record;
 use crate::archive::refs::{self, Refs};
-use crate::archive::repository::{Backup, Lineage, Listing, Stored};
+use crate::archive::repository::{Backup, Lineage, Listing, Stored, sizes};
 use crate::crypto::Digest;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::steps::deduplicate::Read;
@@ -29,6 +31,7 @@ use super::{Failure, Runner};
 const MEMORY: &str = "memory";
 const INDEX: &str = "index";
 const PAGES: &str = "pages";
+const ARRIVED: &str = "arrived";
 /// A pack is stored anew when less than one part of so many of it is used.
 const DEAD_SHARE: u64 = 2;
 /// What is stored anew in one run for that reason: one part of so many of what the last backup holds.
@@ -46,6 +49,10 @@ impl<'p> Runner<'p> {
         let folder = self.memory_folder(&making.targets, lineage).await?;
         let sequence = making.sequence;
         let base = self.base(&folder, listing, lineage, &making).await;
+        let (arrived, placed) = (arrived(&folder.join(ARRIVED), &making).await, Placed::default());
+        let epoch = making.epoch.as_ref().map(|epoch| epoch.name.clone());
+        // Without a ledger a run that is killed leaves nothing to its next one, and that is all.
+        let ledger = Ledger::begin(&folder.join(ARRIVED), epoch, placed.clone(), &arrived).ok();
         let read_all = pending.deduplicate.is_some_and(|settings| settings.read == Read::All);
         let (_, level) = pending
             .compress
@@ -61,11 +68,14 @@ impl<'p> Runner<'p> {
                 seed: making.epoch.as_ref().map_or(0, |epoch| epoch.chunk_key.seed()),
                 spool,
                 pages: folder.join(PAGES),
+                arrived,
+                placed,
                 read_all,
                 stop: Arc::clone(self.context.stop.flag()),
             },
             base,
             index: folder.join(INDEX),
+            ledger,
             targets: making.targets,
             required: making.required,
             doomed: making.doomed,
@@ -171,6 +181,25 @@ impl<'p> Runner<'p> {
             );
         }
     }
+}
+
+/// What a run that was killed has stored, as far as it lies in all targets and no sweep lists it. What cannot be found out is not
+/// relied on.
+async fn arrived(ledger: &Path, making: &Making) -> Vec<Arrived> {
+    let epoch = making.epoch.as_ref().map(|epoch| epoch.name.as_str());
+    let mut found = arrived::read(ledger, epoch).unwrap_or_default();
+    let suffix = Sealing::of(making.epoch.as_deref()).suffix();
+    let object = |arrived: &Arrived| layout::pack(&arrived.pack.name) + suffix;
+    found.retain(|arrived| !making.doomed.contains(&object(arrived)));
+    for target in &making.targets {
+        if found.is_empty() {
+            break;
+        }
+        let names: Vec<String> = found.iter().map(object).collect();
+        let there = sizes(target, &names).await.unwrap_or_default();
+        found.retain(|arrived| there.get(&object(arrived)) == Some(&arrived.pack.stored));
+    }
+    found
 }
 
 /// Whether what is remembered can be the base of the backup with this number: all its lines must count as older than any new one,

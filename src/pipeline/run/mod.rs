@@ -5,6 +5,7 @@
 
 mod backup;
 mod capture;
+mod catching_up;
 mod chain;
 mod choose;
 mod chunked;

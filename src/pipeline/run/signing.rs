@@ -103,7 +103,11 @@ pub(super) async fn unsigned<'b>(
     environment: &Environment,
     backups: impl Iterator<Item = &'b Backup>,
 ) -> BTreeSet<BackupId> {
-    let trusted = &signers(environment);
+    unsigned_by(&signers(environment), backups).await
+}
+
+/// Which of these backups none of `trusted` signed, as far as their targets say; none where nobody is named. One read for each.
+async fn unsigned_by<'b>(trusted: &[Verifier], backups: impl Iterator<Item = &'b Backup>) -> BTreeSet<BackupId> {
     if trusted.is_empty() {
         return BTreeSet::new();
     }
@@ -117,19 +121,32 @@ pub(super) async fn unsigned<'b>(
 }
 
 impl Runner<'_> {
+    /// Whose backups this run goes on from: `[signers]` and this host itself; nobody where the environment names nobody.
+    fn trusted(&self) -> Vec<Verifier> {
+        let mut trusted = signers(self.plan.environment());
+        if !trusted.is_empty() {
+            // Without a key that can be read there will be no backup; that is told where it is needed.
+            let own = host_signer(&state_path(self.plan)).ok().flatten();
+            trusted.extend(own.map(|signer| signer.verifier()));
+        }
+        trusted
+    }
+
+    /// Which of these backups nobody of those signed.
+    pub(super) async fn unsigned_of(&self, backups: &[Backup]) -> BTreeSet<BackupId> {
+        unsigned_by(&self.trusted(), backups.iter()).await
+    }
+
     /// Takes out of a line what nobody trusted signed, from the newest down to the first that someone did: `[signers]` or this
     /// host itself. Nothing where the environment names nobody.
     ///
     /// # Errors
     /// When no target says who signed one: then it is not known which is the newest.
     pub(super) async fn distrust(&mut self, listing: &mut Listing, lineage: &Lineage) -> Result<(), Failure> {
-        let mut trusted = signers(self.plan.environment());
+        let trusted = self.trusted();
         if trusted.is_empty() {
             return Ok(());
         }
-        // Without a key that can be read there will be no backup; that is told where it is needed.
-        let own = host_signer(&state_path(self.plan)).ok().flatten();
-        trusted.extend(own.map(|signer| signer.verifier()));
         let mut newest_first: Vec<&Backup> = listing.line(lineage).collect();
         newest_first.sort_by(|a, b| b.rank().cmp(&a.rank()));
         let mut distrusted = Vec::new();

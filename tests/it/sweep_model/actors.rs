@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use strongroom::archive::layout::{self, FORMAT};
@@ -13,12 +13,15 @@ use strongroom::archive::record::Record;
 use strongroom::archive::refs::{self, Ref, Refs};
 use strongroom::archive::repository::{self, Lineage, RepositoryError};
 use strongroom::archive::retention::{self, Known, Rules};
+use strongroom::archive::signature::statement;
+use strongroom::archive::sums;
 use strongroom::archive::survey::Held;
 use strongroom::archive::sweep::doomed::{self, Doomed};
 use strongroom::archive::sweep::{Amount, Settings, SweepError, Sweeper, Witness};
 use strongroom::clock::{Clock as _, FixedClock};
 use strongroom::codec::Codec;
 use strongroom::crypto::Digest;
+use strongroom::crypto::note::Signer;
 use strongroom::id::{BackupId, EnvName, RunId};
 use strongroom::target::{Created, Target};
 
@@ -26,7 +29,7 @@ use super::Lots;
 
 /// Two environments share the repository, each with two instances.
 pub(crate) const ENVIRONMENTS: [&str; 2] = ["dev", "live"];
-const MAX_RUN: Duration = Duration::from_hours(24);
+pub(super) const MAX_RUN: Duration = Duration::from_hours(24);
 const GRACE: Duration = Duration::from_hours(72);
 /// Contents of which all packs and segments are made, so that backups share them.
 const CONTENTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -41,6 +44,10 @@ pub(crate) enum Bug {
     IsNeverTooLong,
     /// They do not look, behind their record, whether what they need is there.
     NeverLooksBack,
+    /// Whoever copies a backup into another store begins with its record.
+    CopiesRecordFirst,
+    /// Whoever copies a backup into another store sees no lists there.
+    CopiesBlindly,
 }
 
 /// How an actor ended.
@@ -50,6 +57,8 @@ pub(crate) enum End {
     TooLong,
     Swept(u64),
     Purged(u64),
+    /// So many backups were copied.
+    CaughtUp(u32),
     Restored,
     Lacking(String),
     Nothing,
@@ -63,7 +72,8 @@ pub(crate) struct Play {
     act: Act,
     environment: &'static str,
     instance: &'static str,
-    lots: [usize; 3],
+    place: usize,
+    pub(super) lots: [usize; 3],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +83,23 @@ pub(crate) enum Act {
     Sweep,
     Purge,
     Restore,
+    /// Copies into its store what that lacks of a line.
+    CatchUp,
+    /// Leaves something that is no list where lists lie.
+    Spoil,
 }
 
 impl Play {
     pub(crate) fn draw(lots: &mut Lots, number: u32, purges: bool) -> Self {
-        const ACTS: [Act; 12] = [
+        const ACTS: [Act; 20] = [
+            Act::Backup,
+            Act::Backup,
+            Act::CatchUp,
+            Act::CatchUp,
+            Act::CatchUp,
+            Act::CatchUp,
+            Act::CatchUp,
+            Act::Spoil,
             Act::Backup,
             Act::Backup,
             Act::Backup,
@@ -96,17 +118,19 @@ impl Play {
             act: ACTS[lots.below(ACTS.len() - usize::from(!purges))],
             environment: ENVIRONMENTS[lots.below(2)],
             instance: ["one", "two"][lots.below(2)],
+            place: lots.below(2),
             lots: std::array::from_fn(|_| lots.below(1 << 20)),
         }
     }
 
-    /// An act of one line, with one given content and nothing of a parent.
-    pub(crate) fn of(act: Act, number: u32, content: usize) -> Self {
+    /// An act of one line in one store, with one given content and nothing of a parent.
+    pub(crate) fn of(act: Act, place: usize, number: u32, content: usize) -> Self {
         Self {
             number,
             act,
             environment: "dev",
             instance: "one",
+            place,
             lots: [0, content, 1],
         }
     }
@@ -116,7 +140,28 @@ impl Play {
         self.number
     }
 
-    pub(crate) fn work(&self, target: Target, host: Arc<FixedClock>, bug: Bug) -> Pin<Box<dyn Future<Output = End>>> {
+    /// The environment it acts in.
+    pub(crate) const fn environment(&self) -> &'static str {
+        self.environment
+    }
+
+    /// The store it acts in.
+    pub(crate) const fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Whether it copies backups that others made.
+    pub(crate) fn copies(&self) -> bool {
+        self.act == Act::CatchUp
+    }
+
+    /// Does it, in its own store; `other` is the one beside it.
+    pub(crate) fn work(
+        &self,
+        (target, other): (Target, Target),
+        host: Arc<FixedClock>,
+        bug: Bug,
+    ) -> Pin<Box<dyn Future<Output = End>>> {
         let play = self.clone();
         Box::pin(async move {
             let done = match play.act {
@@ -125,6 +170,8 @@ impl Play {
                 Act::Sweep => play.sweep_all(&target, &host).await,
                 Act::Purge => play.purge(&target, &host).await,
                 Act::Restore => play.restore(&target).await,
+                Act::CatchUp => play.catch_up(&target, &other, &host, bug).await,
+                Act::Spoil => play.spoil(&target).await,
             };
             done.unwrap_or_else(|error| End::Broken(format!("{play:?}: {error}")))
         })
@@ -146,7 +193,7 @@ impl Play {
         let began = host.uptime();
         let doomed = match bug {
             Bug::IgnoresLists => Doomed::default(),
-            Bug::None | Bug::IsNeverTooLong | Bug::NeverLooksBack => Doomed::read(std::slice::from_ref(target)).await,
+            _ => Doomed::read(std::slice::from_ref(target)).await,
         };
         let environment: EnvName = self.environment.parse().unwrap();
         let listing = repository::list(std::slice::from_ref(target), &environment).await;
@@ -156,47 +203,55 @@ impl Play {
         let id: BackupId = format!("20260101T{:06}Z-{:04x}", self.number % 240_000, self.number)
             .parse()
             .unwrap();
-        let (mut refs, mut reused) = (Vec::new(), Vec::new());
+        let mut made = Made::default();
         if let Some(parent) = &parent
             && self.lots[2].is_multiple_of(2)
             && let Ok(needed) = refs::read(target, &parent.refs).await
         {
-            for one in needed.iter().filter(|one| one.name.starts_with("packs/")) {
-                if !doomed.contains(&one.name) && !one.bytes.is_multiple_of(2) {
-                    refs.push(one.clone());
-                    reused.push(one.name.clone());
-                }
-            }
+            made.build_on(&needed, &doomed);
         }
         for position in 0..=self.lots[0] % 3 {
             let content = CONTENTS[(self.lots[1] + position * 5) % CONTENTS.len()];
             let (name, stored) = doomed.avoid(content.as_bytes().to_vec(), id.as_str(), pack_name);
-            if put(target, &name, &stored).await? == Created::Existed {
-                reused.push(name.clone());
-            }
-            refs.push(one(&name, stored.len()));
+            made.put(target, &name, &stored).await?;
         }
-        let archive = layout::archive(&environment, &id, Codec::None);
-        put(target, &archive, b"archive").await?;
-        refs.push(one(&archive, 7));
+        // One archive, or a catalog beside the packs, which backups share as well.
+        let form = if self.lots[1].is_multiple_of(3) {
+            Form::Archive
+        } else {
+            Form::Packs
+        };
+        if form == Form::Packs {
+            let segment = format!("segment {}", CONTENTS[self.lots[1] % CONTENTS.len()]);
+            let named = |stored: &[u8]| pack::object(layout::catalog, stored).name;
+            let (name, stored) = doomed.avoid(segment.into_bytes(), id.as_str(), named);
+            made.put(target, &name, &stored).await?;
+        } else {
+            let archive = layout::archive(&environment, &id, Codec::None);
+            made.put(target, &archive, b"archive").await?;
+        }
+        let Made { refs, mut reused } = made;
+        let refs = Refs::new(refs);
         let mut needed: Vec<String> = refs.iter().map(|one| one.name.clone()).collect();
-        let listed = Refs::new(refs)
-            .to_object()
-            .map_err(|error| RepositoryError::Write(error.into()))?;
+        let listed = refs.to_object().map_err(|error| RepositoryError::Write(error.into()))?;
         let (name, listed) = doomed.avoid(listed, id.as_str(), |stored| pack::object(layout::refs, stored).name);
         if put(target, &name, &listed).await? == Created::Existed {
             reused.push(name.clone());
         }
         needed.push(name);
-        put(target, &layout::sums(&environment, &id), b"sums").await?;
+        let record = self.record(&environment, &id, sequence, (form, &refs, &listed));
+        let bytes = record.to_bytes().unwrap();
+        let sums = sums::text(&record, &bytes, &refs);
+        put(target, &layout::sums(&environment, &id), sums.as_bytes()).await?;
+        let signature = signer().sign(&statement(&record, &bytes));
+        put(target, &layout::signature(&environment, &id), signature.as_bytes()).await?;
         if bug != Bug::IsNeverTooLong && host.uptime().saturating_sub(began) > MAX_RUN {
             return Ok(End::TooLong);
         }
-        let record = self.record(&environment, &id, sequence, &listed);
         let object = layout::record(&environment, &id);
-        put(target, &object, &record.to_bytes().unwrap()).await?;
+        put(target, &object, &bytes).await?;
         let checked = match bug {
-            Bug::None => doomed::check(target, &needed, &reused).await,
+            Bug::None | Bug::CopiesRecordFirst | Bug::CopiesBlindly => doomed::check(target, &needed, &reused).await,
             Bug::IgnoresLists => doomed::check(target, &[], &reused).await,
             Bug::IsNeverTooLong | Bug::NeverLooksBack => Ok(()),
         };
@@ -210,19 +265,34 @@ impl Play {
         }
     }
 
-    fn record(&self, environment: &EnvName, id: &BackupId, sequence: u64, listed: &[u8]) -> Record {
-        let archive = serde_json::json!({ "name": layout::archive(environment, id, Codec::None), "codec": "none", "bytes": 7,
-            "plain-bytes": 7, "blake3": Digest::of(b"archive") });
-        serde_json::from_value(serde_json::json!({
+    fn record(
+        &self,
+        environment: &EnvName,
+        id: &BackupId,
+        sequence: u64,
+        (form, refs, listed): (Form, &Refs, &[u8]),
+    ) -> Record {
+        let mut record = serde_json::json!({
             "format": FORMAT, "id": id, "run": "01980000-0000-7000-8000-000000000000", "sequence": sequence, "parent": null,
             "environment": environment, "pipeline": "backup", "instance": self.instance,
-            "started": "2026-01-01T00:00:00+00:00", "ended": "", "sources": [], "archive": archive,
-            "segments": [], "refs": pack::object(layout::refs, listed), "warnings": 0, "manifest": "", "tool": "model",
-        }))
-        .unwrap()
+            "started": "2026-01-01T00:00:00+00:00", "ended": "", "sources": [],
+            "refs": pack::object(layout::refs, listed), "warnings": 0, "manifest": "", "tool": "model",
+        });
+        let segments = refs.iter().filter(|one| one.name.starts_with("catalogs/"));
+        let segments = segments.map(|one| {
+            serde_json::json!({ "name": one.name, "bytes": one.bytes, "plain-bytes": 1, "blake3": Digest::of(b""), "lines": 1 })
+        });
+        record["segments"] = segments.collect();
+        if form == Form::Archive {
+            record["archive"] = serde_json::json!({ "name": layout::archive(environment, id, Codec::None), "codec": "none",
+                "bytes": 7, "plain-bytes": 7, "blake3": Digest::of(b"archive") });
+        } else {
+            record["packs"] = serde_json::json!({ "count": 1, "bytes": 1, "plain-bytes": 1, "new": 1, "new-bytes": 1 });
+        }
+        serde_json::from_value(record).unwrap()
     }
 
-    fn lineage(&self) -> Lineage {
+    pub(super) fn lineage(&self) -> Lineage {
         Lineage {
             pipeline: "backup".parse().unwrap(),
             instance: strongroom::id::Instance::new(self.instance),
@@ -325,6 +395,47 @@ impl Play {
     }
 }
 
+/// In what form a backup has its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Archive,
+    Packs,
+}
+
+/// What a backup needs, and what of it was there before.
+#[derive(Default)]
+struct Made {
+    refs: Vec<Ref>,
+    reused: Vec<String>,
+}
+
+impl Made {
+    /// Relies on packs and segments of an earlier backup, but on none that a sweep listed.
+    fn build_on(&mut self, needed: &Refs, doomed: &Doomed) {
+        let shared = needed
+            .iter()
+            .filter(|one| !one.name.starts_with("archives/") && !one.bytes.is_multiple_of(2));
+        for one in shared.filter(|one| !doomed.contains(&one.name)) {
+            self.refs.push(one.clone());
+            self.reused.push(one.name.clone());
+        }
+    }
+
+    async fn put(&mut self, target: &Target, name: &str, stored: &[u8]) -> Result<(), RepositoryError> {
+        if put(target, name, stored).await? == Created::Existed {
+            self.reused.push(name.to_owned());
+        }
+        self.refs.push(one(name, stored.len()));
+        Ok(())
+    }
+}
+
+/// Who signs all backups of the model.
+fn signer() -> &'static Signer {
+    static SIGNER: OnceLock<Signer> = OnceLock::new();
+    SIGNER.get_or_init(|| Signer::generate("model").unwrap())
+}
+
 /// Whether a sweep went on to its end. That it is not known what is needed, or that it took too long, is no fault of its own.
 fn done(result: Result<(), SweepError<()>>) -> Result<bool, RepositoryError> {
     match result {
@@ -353,12 +464,12 @@ impl Witness for Silent {
     }
 }
 
-async fn put(target: &Target, name: &str, bytes: &[u8]) -> Result<Created, RepositoryError> {
+pub(super) async fn put(target: &Target, name: &str, bytes: &[u8]) -> Result<Created, RepositoryError> {
     let created = target.create(name, bytes.to_vec().into()).await;
     created.map_err(|source| failed(target, source))
 }
 
-fn failed(target: &Target, source: strongroom::target::TargetError) -> RepositoryError {
+pub(super) fn failed(target: &Target, source: strongroom::target::TargetError) -> RepositoryError {
     RepositoryError::Target {
         target: target.name().clone(),
         source,

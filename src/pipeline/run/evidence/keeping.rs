@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::archive::repository::Backup;
 use crate::archive::sweep::{Amount, Witness};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::{BackupId, PipelineName, TargetName};
@@ -58,6 +59,21 @@ pub(in crate::pipeline::run) fn verified_in(
     Ok(verified)
 }
 
+/// The backups whose removal from `target` stands in this journal, whether it came to its end or not.
+fn removed_from(state: &StateFolder, target: &TargetName) -> Result<BTreeSet<BackupId>, Diagnostic> {
+    let filter = Filter {
+        event: Some(Event::DeleteIntended.as_str().into()),
+        ..Filter::default()
+    };
+    let mut removed = BTreeSet::new();
+    for record in journal::read(state, filter).map_err(|error| Diagnostic::of(&error))? {
+        let record = record.map_err(|error| Diagnostic::of(&error))?;
+        let backup = record.text(Field::Backup.as_str()).and_then(|id| id.parse().ok());
+        removed.extend(backup.filter(|_| speaks_of(&record, target)));
+    }
+    Ok(removed)
+}
+
 fn speaks_of(record: &Record, target: &TargetName) -> bool {
     let targets = record.fields.get(Field::Targets.as_str());
     let listed = targets.and_then(|targets| targets.as_array());
@@ -85,6 +101,29 @@ impl Evidence {
             Some(state) => verified_in(state, target).map_err(|problem| vec![problem]),
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// The backups that this host removed from a target; none where there is no state.
+    pub(in crate::pipeline::run) fn removed_from(&self, target: &TargetName) -> Result<BTreeSet<BackupId>, Failure> {
+        match &self.state {
+            Some(state) => removed_from(state, target).map_err(|problem| vec![problem]),
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// Tells that a backup which others had is whole in a target.
+    pub(in crate::pipeline::run) fn backup_caught_up(
+        &mut self,
+        target: &TargetName,
+        backup: &Backup,
+    ) -> Result<(), Failure> {
+        let record = &backup.record;
+        let entry = Entry::new(Event::BackupCaughtUp)
+            .status(Status::Ok)
+            .with(Field::Backup, record.id.as_str())
+            .with(Field::Target, target.as_str())
+            .with(Field::Blake3, record.refs.blake3.to_string());
+        self.write(&entry, Sync::Now)
     }
 
     /// Keeps every other pipeline of this environment that ever ran on this host from running until this run ends: while data is
