@@ -250,10 +250,7 @@ impl TreeWriter {
                 WriteError::Trick(trick) => RestoreError::hostile(path, trick),
                 WriteError::Io(error) => RestoreError::entry("write", path, error),
             })?,
-            Some(Current::Late(late)) => match &mut self.behind {
-                Some(behind) => behind.write(late, data)?,
-                None => return Err(RestoreError::Unfinished),
-            },
+            Some(Current::Late(late)) => writing(&mut self.behind, &self.options)?.write(late, data)?,
             Some(Current::Other(_)) if data.is_empty() => {}
             Some(Current::Other(path)) => return Err(RestoreError::hostile(path, Trick::TooMuch)),
             None => return Err(RestoreError::hostile(&TreePath::root(), Trick::OutOfStep)),
@@ -285,7 +282,7 @@ impl TreeWriter {
                 self.written.bytes = self.written.bytes.saturating_add(size);
             }
             (Some(Current::Late(late)), verdict) => {
-                let behind = self.behind.as_mut().ok_or(RestoreError::Unfinished)?;
+                let behind = writing(&mut self.behind, &self.options)?;
                 if verdict == Verdict::Superseded {
                     let path = late.path().clone();
                     behind.abandon(late);
@@ -313,16 +310,6 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Who writes large files.
-    fn behind(&mut self) -> Result<&Behind, RestoreError> {
-        if self.behind.is_none() {
-            let started = Behind::start(self.options.clone());
-            let started = started.map_err(|e| RestoreError::entry("start to write", &TreePath::root(), e))?;
-            self.behind = Some(started);
-        }
-        self.behind.as_ref().ok_or(RestoreError::Unfinished)
-    }
-
     fn tell(&mut self, entries: u64, bytes: u64, when: Tell) {
         self.untold.0 += entries;
         self.untold.1 += bytes;
@@ -341,6 +328,15 @@ impl TreeWriter {
             SinkError::Failed(Box::new(Diagnostic::of(&error)))
         })
     }
+}
+
+/// Who writes large files, started where there was none yet.
+fn writing<'b>(behind: &'b mut Option<Behind>, options: &WriteOptions) -> Result<&'b mut Behind, RestoreError> {
+    if behind.is_none() {
+        let started = Behind::start(options.clone());
+        *behind = Some(started.map_err(|e| RestoreError::entry("start to write", &TreePath::root(), e))?);
+    }
+    behind.as_mut().ok_or(RestoreError::Unfinished)
 }
 
 /// Takes off the ACLs that a folder inherited from the one around it.

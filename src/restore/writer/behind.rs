@@ -72,6 +72,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl LateFile {
+    /// Takes a new, empty file of `size` bytes in `folder`.
+    pub(super) fn new(folder: impl AsFd, file: File, entry: &Entry, size: u64) -> io::Result<Self> {
+        ask_for_room(&file, size)?;
+        Ok(Self {
+            late: Arc::new(Late {
+                path: entry.path.clone(),
+                metadata: entry.metadata.clone(),
+                size,
+                direct: Direct::open(folder, entry.path.name()),
+                file,
+                outstanding: AtomicUsize::new(1),
+                whole: AtomicBool::new(false),
+            }),
+            block: None,
+            filled: 0,
+            handed: 0,
+        })
+    }
+
     pub(super) fn path(&self) -> &TreePath {
         &self.late.path
     }
@@ -111,25 +130,6 @@ impl Behind {
             behind.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
         }
         Ok(behind)
-    }
-
-    /// Takes a new, empty file of `size` bytes in `folder`.
-    pub(super) fn begin(&self, folder: impl AsFd, file: File, entry: &Entry, size: u64) -> io::Result<LateFile> {
-        ask_for_room(&file, size)?;
-        Ok(LateFile {
-            late: Arc::new(Late {
-                path: entry.path.clone(),
-                metadata: entry.metadata.clone(),
-                size,
-                direct: Direct::open(folder, entry.path.name()),
-                file,
-                outstanding: AtomicUsize::new(1),
-                whole: AtomicBool::new(false),
-            }),
-            block: None,
-            filled: 0,
-            handed: 0,
-        })
     }
 
     /// Hands the next bytes of a file on; waits while all buffers are full.

@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::fs::FileType;
 
+use super::behind::LateFile;
 use super::{Current, TreeWriter, WriteOptions, properties};
 use crate::fs::create::{self, Made};
 use crate::fs::entry::{Entry, Kind, TreePath};
@@ -24,8 +25,7 @@ impl TreeWriter {
                 let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
                 if extents.is_none() && *size >= limits::RESTORE_BEHIND {
                     let make_room = |e| RestoreError::entry("make room for", path, e);
-                    let folder = folder.try_clone_to_owned().map_err(make_room)?;
-                    let late = self.behind()?.begin(folder, file, entry, *size).map_err(make_room)?;
+                    let late = LateFile::new(folder, file, entry, *size).map_err(make_room)?;
                     self.current = Some(Current::Late(late));
                     return Ok(());
                 }
