@@ -37,17 +37,17 @@ pub const SAMPLES_MAX: u64 = 4 << 20;
 /// Bytes of a file in the state folder that remembers the last backups of a pipeline: hundreds of targets.
 pub const KNOWN_MAX: u64 = 1 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
-pub const FRAMES_KEPT: usize = 4;
+pub const FRAMES_KEPT: usize = 3;
 /// Bytes from which a restored file is written by other threads, past the page cache: below, making it costs more than its content.
 pub const RESTORE_BEHIND: u64 = 512 << 10;
 /// Bytes that such a thread writes at once: a disk gives all it has with a few of these.
 pub const RESTORE_PIECE: usize = 1 << 20;
 /// Such pieces that are filled or written at a time: they bound the memory.
-pub const RESTORE_PIECES: usize = 6;
+pub const RESTORE_PIECES: usize = 5;
 /// Threads that write them: they mostly wait for the disk.
 pub const RESTORE_WRITERS: usize = 2;
 /// Threads that read packs, at least: while some unpack, others wait for the target.
-pub const FETCHERS_MIN: usize = 3;
+pub const FETCHERS_MIN: usize = 2;
 /// Restored databases that are judged at once: each keeps one core busy, and holds [`JUDGE_CACHE`].
 pub const JUDGED_AT_ONCE: usize = 2;
 /// Bytes of pages that SQLite holds while it judges a database: its own default reads the same page many times.
