@@ -64,10 +64,8 @@ impl Direct {
                 filled += now.len();
                 piece = later;
             }
-            match write_all(&self.file, buffer, offset) {
-                // Blocks larger than ours, or no such writes after all: the caller writes it as usual.
-                Err(error) if error == Errno::INVAL => return Ok(written),
-                done => done?,
+            if self.put(buffer, offset)? < length {
+                return Ok(written);
             }
             offset += length as u64;
             written += length as u64;
@@ -75,9 +73,7 @@ impl Direct {
         }
         Ok(written)
     }
-}
 
-impl Direct {
     /// Writes as many leading whole blocks of a [`Block`]'s bytes at `offset` as can be written this way, and gives how many bytes
     /// that were: none where `offset` is within a block.
     ///

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,7 +11,6 @@ use serde_json::{Value, json};
 use crate::chunks::{Changing, SOURCES};
 use crate::projects::{Project, Ran};
 use crate::sealed::{Sealed, problems};
-use crate::transcript::program;
 
 const FILES: &str = "[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data/files\"\n";
 
@@ -184,16 +182,8 @@ fn a_copy_that_was_killed_halfway_is_gone_on_with_and_no_record_stands_for_half_
     }
     let mut kills = 0;
     for round in 0..6_u32 {
-        let mut run = Command::new(program());
-        run.args(["backup", "--env", "dev", "-q"])
-            .current_dir(project.path(""))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
         let before = files(&project.path("second"));
-        let mut run = run.spawn().unwrap();
+        let mut run = project.begin_backup();
         let begin = Instant::now();
         // Until something of a copy lies there, and then more and more of it.
         while files(&project.path("second")) <= before + round as usize / 2 && begin.elapsed() < Duration::from_mins(1)

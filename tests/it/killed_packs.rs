@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::chunks::Random;
 use crate::projects::{Project, Ran};
 use crate::sealed::Sealed;
-use crate::transcript::program;
 
 const SOURCES: &str = "[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data/files\"\n[[step]]\nid = \"change\"\n\
                        type = \"deduplicate\"\n";
@@ -43,15 +42,7 @@ fn packs(project: &Project) -> Vec<String> {
 /// Runs a backup and kills it when two packs are there; gives what is there then.
 fn kill_halfway(project: &Project) -> Vec<String> {
     let before = packs(project).len();
-    let mut run = Command::new(program());
-    run.args(["backup", "--env", "dev", "-q"])
-        .current_dir(project.path(""))
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut run = run.spawn().unwrap();
+    let mut run = project.begin_backup();
     let begin = Instant::now();
     while packs(project).len() < before + 2 && begin.elapsed() < Duration::from_mins(1) {}
     assert!(run.try_wait().unwrap().is_none(), "the kill came too late");

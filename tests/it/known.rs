@@ -6,29 +6,14 @@ use serde_json::Value;
 
 use crate::projects::{Project, Ran};
 
-const PIPELINE: &str = r#"
-schema-version = 1
-name = "backup"
-[[step]]
-id = "capture"
-type = "snapshot"
-source = [{ name = "data", type = "files", path = "data" }]
-[[step]]
-id = "pack"
-type = "compress"
-[[step]]
-id = "digest"
-type = "checksum"
-[[step]]
-id = "store"
-type = "upload"
-targets = ["local", "second"]
-"#;
+const DATA: &str = "[[step.source]]\nname = \"data\"\ntype = \"files\"\npath = \"data\"";
 
 /// A project with two targets, of which `second` alone has the newest of two backups; gives its id and that of the older.
 fn project() -> (Project, String, String) {
-    let project = Project::new("");
-    project.write("pipelines/backup.toml", PIPELINE);
+    let project = Project::new(DATA);
+    let pipeline = fs::read_to_string(project.path("pipelines/backup.toml")).unwrap();
+    let both = pipeline.replace(r#"targets = ["local"]"#, r#"targets = ["local", "second"]"#);
+    project.write("pipelines/backup.toml", &both);
     project.environment("dev", "instance = \"host\"\n[target.second]\nurl = \"file:second\"");
     project.write("data/file", "old");
     let older = project.backup(&[]).ended(0).id();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -114,6 +114,20 @@ impl Project {
 
     pub(crate) fn backup(&self, more: &[&str]) -> Ran {
         self.run(&[&["backup", "--env", "dev"], more].concat())
+    }
+
+    /// Begins a backup that goes on by itself, for whoever kills it.
+    pub(crate) fn begin_backup(&self) -> Child {
+        Command::new(program())
+            .args(["backup", "--env", "dev", "-q"])
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     pub(crate) fn restore(&self, id: &str, more: &[&str]) -> Ran {

@@ -10,7 +10,7 @@ use crate::event::{Event, Events};
 use crate::limits::{COPIED_WHOLE, READ_BLOCK};
 use crate::target::{Created, Target, TargetError};
 
-use super::Ended;
+use super::{Ended, wrong};
 
 /// An object, and what it must be.
 pub(super) struct Needed {
@@ -56,7 +56,7 @@ async fn copy_whole(
     let bytes = bytes.map_err(NotCopied::Source)?;
     let digest = digest_of(bytes.clone()).await?;
     if bytes.len() != length || digest != needed.digest {
-        return Err(NotCopied::Source(wrong(source, needed)));
+        return Err(other_bytes(source, needed));
     }
     let created = target.create(&needed.name, bytes).await;
     let created = created.map_err(|error| NotCopied::Target(unusable(target, error)))?;
@@ -95,7 +95,7 @@ async fn copy_in_pieces(
         if length == needed.bytes && needed.digest == hasher.finalize().into() {
             Ok(())
         } else {
-            Err(NotCopied::Source(wrong(source, needed)))
+            Err(other_bytes(source, needed))
         }
     }
     .await;
@@ -126,19 +126,11 @@ fn read_error(source: &Target, name: &str, error: TargetError) -> RepositoryErro
         TargetError::TooLarge { .. } => "is longer than the record says",
         error => return unusable(source, error),
     };
-    RepositoryError::Damaged {
-        target: source.name().clone(),
-        object: name.to_owned(),
-        what,
-    }
+    wrong(source, name, what)
 }
 
-fn wrong(source: &Target, needed: &Needed) -> RepositoryError {
-    RepositoryError::Damaged {
-        target: source.name().clone(),
-        object: needed.name.clone(),
-        what: "has other bytes than the record says",
-    }
+fn other_bytes(source: &Target, needed: &Needed) -> NotCopied {
+    NotCopied::Source(wrong(source, &needed.name, "has other bytes than the record says"))
 }
 
 /// Another run put it there at the same moment: its name says which bytes it has, its size whether it has all of them.

@@ -20,7 +20,7 @@ use crate::diagnostic::{Code, Diagnose as _, Diagnostic};
 use crate::id::{BackupId, TargetName};
 use crate::steps::Step;
 use crate::target::Target;
-use crate::units::{ByteCount, Share, Span};
+use crate::units::{ByteCount, Share, Span, counted};
 
 use super::backup::NO_BACKUP;
 use super::{Failure, Runner};
@@ -204,8 +204,10 @@ impl Runner<'_> {
 
     fn late(&self, left: usize, copied: u64) -> Diagnostic {
         let time = Span(self.plan.environment().maintenance.catch_up());
-        let backups = if left == 1 { "backup" } else { "backups" };
-        let what = format!("it lacks {left} {backups} that the others have, and the time to catch up is over");
+        let what = format!(
+            "it lacks {} that the others have, and the time to catch up is over",
+            counted(left as u64, "backup")
+        );
         Diagnostic::warning(Code::TargetLeftOut, what)
             .why(format!(
                 "`catch-up` is {time}; {} were copied in this run, and the next one goes on from there",
@@ -223,8 +225,11 @@ impl Runner<'_> {
         }
         let names: BTreeSet<&str> = told.iter().map(|(target, _)| target.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let backups = if told.len() == 1 { "backup" } else { "backups" };
-        let text = format!("{} {backups} copied into {}", told.len(), names.join(", "));
+        let text = format!(
+            "{} copied into {}",
+            counted(told.len() as u64, "backup"),
+            names.join(", ")
+        );
         let copied = told.iter();
         let copied = copied.map(|(target, backup)| serde_json::json!({ "target": target, "backup": backup }));
         let copied: Vec<serde_json::Value> = copied.collect();
