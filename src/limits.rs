@@ -38,7 +38,7 @@ pub const SAMPLES_MAX: u64 = 4 << 20;
 pub const KNOWN_MAX: u64 = 1 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
 pub const FRAMES_KEPT: usize = 3;
-/// Bytes from which a restored file is written by other threads, past the page cache: below, making it costs more than its content.
+/// Bytes from which a restored file is written past the page cache: below, making it costs more than its content.
 pub const RESTORE_BEHIND: u64 = 512 << 10;
 /// Bytes that such a thread writes at once: a disk gives all it has with a few of these.
 pub const RESTORE_PIECE: usize = 1 << 20;
@@ -46,6 +46,10 @@ pub const RESTORE_PIECE: usize = 1 << 20;
 pub const RESTORE_PIECES: usize = 5;
 /// Threads that write them: they mostly wait for the disk.
 pub const RESTORE_WRITERS: usize = 2;
+/// Small files that such a thread makes at once: enough that handing them on costs nothing beside it.
+pub const RESTORE_BATCH_FILES: usize = 128;
+/// Folders that these lie in at most, all of them open: with all batches under way, far fewer than a process may have files open.
+pub const RESTORE_BATCH_FOLDERS: usize = 32;
 /// Threads that read packs, at least: while some unpack, others wait for the target.
 pub const FETCHERS_MIN: usize = 2;
 /// Restored databases that are judged at once: each keeps one core busy, and holds [`JUDGE_CACHE`].

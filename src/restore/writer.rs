@@ -7,8 +7,10 @@
 mod behind;
 mod entries;
 mod owner;
+mod small;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Weak;
 
 use rustix::io::Errno;
 
@@ -16,6 +18,7 @@ use behind::{Behind, LateFile};
 use entries::failed;
 pub use owner::OwnerMapping;
 use owner::properties;
+use small::{Place, SmallFile};
 
 use super::branches::Branches;
 use super::check;
@@ -67,7 +70,7 @@ pub struct Written {
 
 /// The entry that was begun and not ended.
 enum Current {
-    /// A file with content to come.
+    /// A file with holes.
     File {
         path: TreePath,
         size: u64,
@@ -76,17 +79,27 @@ enum Current {
     },
     /// A large file, which others write.
     Late(LateFile),
+    /// A small file, which others make.
+    Small(SmallFile),
     /// Anything else: it is written already.
     Other(TreePath),
 }
 
+/// A folder that is not left yet.
+#[derive(Default)]
+struct Open {
+    metadata: Metadata,
+    /// Gone where no file has still to be made in it.
+    place: Weak<Place>,
+}
+
 /// Writes a tree below an empty folder.
 pub struct TreeWriter {
-    stack: FolderStack<Metadata>,
+    stack: FolderStack<Open>,
     branches: Branches,
-    root: Option<Metadata>,
+    root: Option<Open>,
     current: Option<Current>,
-    /// Who writes large files, once there was one.
+    /// Who writes files, once there was one.
     behind: Option<Behind>,
     /// The entry that must follow, because its first try did not count.
     again: Option<TreePath>,
@@ -152,16 +165,16 @@ impl TreeWriter {
         if self.failed || self.current.is_some() || self.again.is_some() {
             return Err(RestoreError::Unfinished);
         }
-        let Some(metadata) = self.root.take() else {
+        let Some(Open { metadata, .. }) = self.root.take() else {
             return Err(RestoreError::hostile(&TreePath::root(), Trick::NoRoot));
         };
+        while self.stack.depth() > 0 {
+            self.leave()?;
+        }
         if let Some(behind) = self.behind.take() {
             for (path, short) in behind.finish()? {
                 self.shortfalls.note(&path, short);
             }
-        }
-        while self.stack.depth() > 0 {
-            self.leave()?;
         }
         let wanted = properties(&self.options, &metadata, &Kind::Folder);
         let root = TreePath::root();
@@ -196,7 +209,10 @@ impl TreeWriter {
             if self.root.is_some() || entry.kind != Kind::Folder {
                 return Err(hostile(Trick::Root));
             }
-            self.root = Some(entry.metadata.clone());
+            self.root = Some(Open {
+                metadata: entry.metadata.clone(),
+                place: Weak::new(),
+            });
             self.current = Some(Current::Other(path.clone()));
             return Ok(());
         }
@@ -219,12 +235,17 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Gives the top folder its properties and goes up.
+    /// Gives the top folder its properties, or leaves this to whoever makes the last file in it, and goes up.
     fn leave(&mut self) -> Result<(), RestoreError> {
-        let Some(metadata) = self.stack.data().map(std::mem::take) else {
+        let Some(Open { metadata, place }) = self.stack.data().map(std::mem::take) else {
             return Ok(());
         };
         self.waiting -= check::attribute_bytes(&metadata).min(self.waiting);
+        if let (Some(place), Some(behind)) = (place.upgrade(), &self.behind) {
+            behind.leave(place, self.stack.path(), metadata)?;
+            self.stack.pop();
+            return Ok(());
+        }
         let wanted = properties(&self.options, &metadata, &Kind::Folder);
         let result = self
             .stack
@@ -251,6 +272,7 @@ impl TreeWriter {
                 WriteError::Io(error) => RestoreError::entry("write", path, error),
             })?,
             Some(Current::Late(late)) => writing(&mut self.behind, &self.options)?.write(late, data)?,
+            Some(Current::Small(file)) => writing(&mut self.behind, &self.options)?.write_small(file, data)?,
             Some(Current::Other(_)) if data.is_empty() => {}
             Some(Current::Other(path)) => return Err(RestoreError::hostile(path, Trick::TooMuch)),
             None => return Err(RestoreError::hostile(&TreePath::root(), Trick::OutOfStep)),
@@ -291,6 +313,16 @@ impl TreeWriter {
                 behind.end(&late)?;
                 self.written.bytes = self.written.bytes.saturating_add(late.size());
             }
+            (Some(Current::Small(file)), verdict) => {
+                let behind = writing(&mut self.behind, &self.options)?;
+                if verdict == Verdict::Superseded {
+                    behind.abandon_small();
+                    self.again = Some(file.path);
+                    return Ok(());
+                }
+                self.written.bytes = self.written.bytes.saturating_add(file.size as u64);
+                behind.end_small(file)?;
+            }
             (Some(Current::Other(_)), Verdict::Kept | Verdict::KeptChanging) => {}
             (Some(Current::Other(path)), Verdict::Superseded) => {
                 return Err(RestoreError::hostile(&path, Trick::OutOfStep));
@@ -330,7 +362,7 @@ impl TreeWriter {
     }
 }
 
-/// Who writes large files, started where there was none yet.
+/// Who writes files, started where there was none yet.
 fn writing<'b>(behind: &'b mut Option<Behind>, options: &WriteOptions) -> Result<&'b mut Behind, RestoreError> {
     if behind.is_none() {
         let started = Behind::start(options.clone());

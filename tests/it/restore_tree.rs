@@ -412,6 +412,10 @@ fn more_content_than_was_said_is_refused_and_not_written() {
     let arena = Arena::new();
     let steps = tree(&[with(sized("bomb", 3), "four")]);
     assert_eq!(arena.write(&steps).unwrap_err().code, Code::ArchiveHostile);
+    assert!(!arena.inside("bomb").exists());
+    let arena = Arena::new();
+    let steps = tree(&[with(sparse("bomb", 3, &[(0, 3)]), "four")]);
+    assert_eq!(arena.write(&steps).unwrap_err().code, Code::ArchiveHostile);
     assert!(fs::metadata(arena.inside("bomb")).unwrap().len() <= 3);
     for entry in [folder("d"), link("l", "x"), entry("p", Kind::Fifo), sized("empty", 0)] {
         assert_hostile(&[with(entry, "content")]);
@@ -479,6 +483,108 @@ fn a_file_that_was_superseded_is_only_its_last_version() {
     let written = arena.write(&tree(&[first, file("f", "last"), file("g", "g")])).unwrap();
     assert_eq!((written.entries, written.bytes), (3, 5));
     assert_eq!(fs::read_to_string(arena.inside("f")).unwrap(), "last");
+}
+
+// Small files, which other threads make many at a time.
+
+/// Small files of every size in folders that are left before the files are made; checks that all is as it was said.
+fn make_small_files() {
+    let mut parts = Vec::new();
+    let mut expected = Vec::new();
+    let stamped = |entry: Entry, number: i64| {
+        let mode = if entry.kind == Kind::Folder { 0o500 } else { 0o440 };
+        changed(entry, |m| {
+            m.mode = mode;
+            m.mtime.seconds = 1_000_000 + number;
+            m.xattrs
+                .insert(b"user.number".to_vec(), number.to_string().into_bytes());
+        })
+    };
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        number
+    };
+    // A crowded folder, then many that hold little, each within the one before.
+    let mut at = "d".to_owned();
+    for level in 0..100_usize {
+        let own = next();
+        parts.push(plain(stamped(folder(&at), own)));
+        expected.push((at.clone(), own, None));
+        let files = if level == 0 {
+            2 * limits::RESTORE_BATCH_FILES + 5
+        } else {
+            1 + level % 3
+        };
+        for file in 0..files {
+            let path = format!("{at}/{file}");
+            let size = [0, 1, 5000, LARGE - 1][(level + file) % if file < 8 { 4 } else { 3 }];
+            let own = next();
+            let content = noise(size, own.unsigned_abs());
+            parts.push(in_pieces(stamped(sized(&path, size), own), &content, 70_001));
+            expected.push((path, own, Some(content)));
+        }
+        at.push_str("/z");
+    }
+    parts.push(file("e", "after all of them"));
+    let arena = Arena::new();
+    let written = arena.write(&tree(&parts)).unwrap();
+    assert_eq!(written.entries, expected.len() as u64 + 2);
+    assert_eq!(written.warnings, []);
+    for (at, own, content) in expected {
+        let at = arena.inside(&at);
+        let stat = fs::metadata(&at).unwrap();
+        let mode = if content.is_some() { 0o440 } else { 0o500 };
+        assert_eq!((stat.mode() & 0o7777, stat.mtime()), (mode, 1_000_000 + own), "{at:?}");
+        let mut value = [0_u8; 8];
+        let length = rustix::fs::getxattr(&at, "user.number", &mut value).unwrap();
+        assert_eq!(value[..length], *own.to_string().as_bytes());
+        if let Some(content) = content {
+            assert!(fs::read(&at).unwrap() == content, "{at:?}");
+        }
+    }
+}
+
+#[test]
+fn small_files_and_the_folders_that_were_left_before_have_all_they_should() {
+    make_small_files();
+}
+
+#[test]
+fn as_another_user_small_files_are_made_in_folders_that_are_closed_afterwards() {
+    if again_as_nobody("restore_tree::as_another_user_small_files_are_made_in_folders_that_are_closed_afterwards") {
+        return;
+    }
+    make_small_files();
+}
+
+#[test]
+fn a_hard_link_to_a_small_file_that_is_not_made_yet_is_another_name_of_it() {
+    let arena = Arena::new();
+    let mut parts = vec![plain(folder("d"))];
+    for number in 0..40 {
+        parts.push(file(&format!("d/f{number}"), &format!("content {number}")));
+        parts.push(plain(hard_link(&format!("d/g{number}"), &format!("d/f{number}"))));
+    }
+    arena.write(&tree(&parts)).unwrap();
+    for number in 0..40 {
+        let (first, other) = (
+            arena.inside(&format!("d/f{number}")),
+            arena.inside(&format!("d/g{number}")),
+        );
+        assert_eq!(fs::read_to_string(&other).unwrap(), format!("content {number}"));
+        assert_eq!(fs::metadata(first).unwrap().ino(), fs::metadata(other).unwrap().ino());
+    }
+}
+
+#[test]
+fn a_name_taken_by_a_small_file_that_is_not_made_yet_is_taken() {
+    let fifo = plain(entry("x", Kind::Fifo));
+    for other in [plain(folder("x")), plain(link("x", "y")), fifo, file("x", "2")] {
+        assert_hostile(&[file("x", "1"), other]);
+    }
+    let large = in_pieces(sized("x", LARGE), &noise(LARGE, 1), 1 << 20);
+    assert_hostile(&[file("x", "1"), large]);
 }
 
 // Large files, which other threads write.

@@ -1,5 +1,5 @@
-//! Large files are written by threads of their own, behind whoever hands the entries on: while one unpacks, others write, past the
-//! page cache where the file system knows how.
+//! Files are written by threads of their own, behind whoever hands the entries on: while one unpacks, others write. Large files go
+//! past the page cache where the file system knows how; small ones are made many at a time.
 //!
 //! A file gets its properties from whichever thread writes the last of it, since every write would set its time anew.
 
@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::small::{Batch, Place, SmallFile};
 use super::{WriteOptions, properties};
 use crate::fs::create::{self, Made, Shortfall};
 use crate::fs::direct::{Block, Direct};
@@ -22,17 +23,19 @@ use crate::restore::error::{RestoreError, Trick};
 
 /// The threads, and the buffers that go round between them and whoever fills these.
 pub(super) struct Behind {
-    work: Option<Sender<Piece>>,
+    work: Option<Sender<Work>>,
     free: Receiver<Block>,
-    /// Buffers of files that were given up.
+    /// Buffers that came back, and those of files that were given up.
     spare: Vec<Block>,
+    /// Small files that are not handed on yet.
+    batch: Option<Batch>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads tell.
-struct Shared {
-    options: WriteOptions,
+/// What the threads know, and what they tell.
+pub(super) struct Shared {
+    pub(super) options: WriteOptions,
     failed: AtomicBool,
     error: Mutex<Option<RestoreError>>,
     shortfalls: Mutex<Vec<(TreePath, Shortfall)>>,
@@ -51,12 +54,18 @@ struct Late {
     whole: AtomicBool,
 }
 
-/// A part of a file.
+/// A part of a large file.
 struct Piece {
     late: Arc<Late>,
     block: Block,
     length: usize,
     offset: u64,
+}
+
+/// What a thread does at a time.
+enum Work {
+    Piece(Piece),
+    Batch(Batch),
 }
 
 /// The file whose content is being handed on.
@@ -67,7 +76,7 @@ pub(super) struct LateFile {
     handed: u64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -103,7 +112,7 @@ impl LateFile {
 impl Behind {
     /// Starts the threads.
     pub(super) fn start(options: WriteOptions) -> io::Result<Self> {
-        let (work, pieces) = channel();
+        let (work, waiting) = channel();
         let (back, free) = channel();
         for _ in 0..RESTORE_PIECES {
             // Its other end is here.
@@ -119,14 +128,15 @@ impl Behind {
             work: Some(work),
             free,
             spare: Vec::new(),
+            batch: None,
             shared,
             threads: Vec::new(),
         };
-        let pieces = Arc::new(Mutex::new(pieces));
+        let waiting = Arc::new(Mutex::new(waiting));
         for number in 0..RESTORE_WRITERS {
-            let (pieces, shared, back) = (Arc::clone(&pieces), Arc::clone(&behind.shared), back.clone());
+            let (waiting, shared, back) = (Arc::clone(&waiting), Arc::clone(&behind.shared), back.clone());
             let name = format!("restore-{number}");
-            let work = move || write_pieces(&pieces, &shared, &back);
+            let work = move || do_work(&waiting, &shared, &back);
             behind.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
         }
         Ok(behind)
@@ -139,10 +149,9 @@ impl Behind {
             if left == 0 {
                 return Err(RestoreError::hostile(&to.late.path, Trick::TooMuch));
             }
-            let mut block = match to.block.take().or_else(|| self.spare.pop()) {
+            let mut block = match to.block.take() {
                 Some(block) => block,
-                // Nobody gives any back when the threads are gone.
-                None => self.free.recv().map_err(|_| self.why())?,
+                None => self.block()?,
             };
             let room = block.bytes_mut().get_mut(to.filled..).unwrap_or_default();
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
@@ -170,10 +179,81 @@ impl Behind {
             offset: to.handed,
         };
         to.handed += piece.length as u64;
+        self.send(Work::Piece(piece))
+    }
+
+    fn send(&self, what: Work) -> Result<(), RestoreError> {
         match &self.work {
-            Some(work) if !self.shared.failed.load(Ordering::Acquire) => work.send(piece).map_err(|_| self.why()),
+            Some(work) if !self.shared.failed.load(Ordering::Acquire) => work.send(what).map_err(|_| self.why()),
             _ => Err(self.why()),
         }
+    }
+
+    /// A buffer; waits while all are in use.
+    fn block(&mut self) -> Result<Block, RestoreError> {
+        match self.spare.pop() {
+            Some(block) => Ok(block),
+            // Nobody gives any back when the threads are gone.
+            None => self.free.recv().map_err(|_| self.why()),
+        }
+    }
+
+    /// Begins a small file, which fits into a buffer: it is made together with others.
+    pub(super) fn begin_small(&mut self, file: &SmallFile) -> Result<(), RestoreError> {
+        if self.batch.as_ref().is_some_and(|batch| !batch.has_room(file.size)) {
+            self.hand_on_batch()?;
+        }
+        if self.batch.is_none() {
+            self.batch = Some(Batch::new(self.block()?));
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes of the small file that was begun.
+    pub(super) fn write_small(&mut self, file: &SmallFile, data: &[u8]) -> Result<(), RestoreError> {
+        let batch = self.batch.as_mut().ok_or(RestoreError::Unfinished)?;
+        batch
+            .write(file.size, data)
+            .map_err(|trick| RestoreError::hostile(&file.path, trick))
+    }
+
+    /// Ends the small file that was begun, all of whose content must have come.
+    pub(super) fn end_small(&mut self, file: SmallFile) -> Result<(), RestoreError> {
+        let batch = self.batch.as_mut().ok_or(RestoreError::Unfinished)?;
+        batch.end(file)
+    }
+
+    /// Gives up the small file that was begun: it is not made.
+    pub(super) fn abandon_small(&mut self) {
+        if let Some(batch) = &mut self.batch {
+            batch.abandon();
+        }
+    }
+
+    fn hand_on_batch(&mut self) -> Result<(), RestoreError> {
+        match self.batch.take() {
+            Some(batch) => self.send(Work::Batch(batch)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until all that was begun and ended is made.
+    pub(super) fn settle(&mut self) -> Result<(), RestoreError> {
+        self.hand_on_batch()?;
+        while self.spare.len() < RESTORE_PIECES {
+            let block = self.free.recv().map_err(|_| self.why())?;
+            self.spare.push(block);
+        }
+        if self.shared.failed.load(Ordering::Acquire) {
+            return Err(self.why());
+        }
+        Ok(())
+    }
+
+    /// Leaves a folder in which files may still have to be made: it gets its properties once they are.
+    pub(super) fn leave(&self, place: Arc<Place>, path: TreePath, metadata: Metadata) -> Result<(), RestoreError> {
+        place.leave(path, metadata);
+        Place::one_less(place, &self.shared)
     }
 
     /// Ends a file, all of whose content must have come.
@@ -192,6 +272,7 @@ impl Behind {
 
     /// Waits until everything is written, and gives what could not be set.
     pub(super) fn finish(mut self) -> Result<Vec<(TreePath, Shortfall)>, RestoreError> {
+        self.hand_on_batch()?;
         self.join();
         match lock(&self.shared.error).take() {
             Some(error) => Err(error),
@@ -228,6 +309,23 @@ impl Shared {
         lock(&self.error).get_or_insert(error);
         self.failed.store(true, Ordering::Release);
     }
+
+    /// Gives what was made its properties.
+    pub(super) fn apply(
+        &self,
+        made: Made<'_>,
+        kind: &Kind,
+        path: &TreePath,
+        metadata: &Metadata,
+    ) -> Result<(), RestoreError> {
+        let wanted = properties(&self.options, metadata, kind);
+        let short =
+            create::apply(made, &wanted).map_err(|error| RestoreError::entry("set the properties of", path, error))?;
+        if !short.is_none() {
+            lock(&self.shortfalls).push((path.clone(), short));
+        }
+        Ok(())
+    }
 }
 
 impl Late {
@@ -253,35 +351,41 @@ impl Late {
             size: self.size,
             extents: None,
         };
-        let wanted = properties(&shared.options, &self.metadata, &kind);
-        let short = create::apply(Made::Open(self.file.as_fd()), &wanted)
-            .map_err(|error| RestoreError::entry("set the properties of", &self.path, error))?;
-        if !short.is_none() {
-            lock(&shared.shortfalls).push((self.path.clone(), short));
-        }
-        Ok(())
+        shared.apply(Made::Open(self.file.as_fd()), &kind, &self.path, &self.metadata)
     }
 }
 
-/// Writes what comes, until nothing comes any more; after a failure nothing more is written.
-fn write_pieces(pieces: &Mutex<Receiver<Piece>>, shared: &Shared, back: &Sender<Block>) {
+impl Piece {
+    fn write(&self, shared: &Shared) -> Result<(), RestoreError> {
+        self.late.write(&self.block, self.length, self.offset)?;
+        self.late.one_less(shared)
+    }
+}
+
+/// Does what comes, until nothing comes any more; after a failure nothing more is written.
+fn do_work(waiting: &Mutex<Receiver<Work>>, shared: &Shared, back: &Sender<Block>) {
     loop {
         // The guard is let go before the work begins.
-        let next = lock(pieces).recv();
-        let Ok(piece) = next else { return };
-        let Piece {
-            late,
-            block,
-            length,
-            offset,
-        } = piece;
-        if !shared.failed.load(Ordering::Acquire) {
-            let done = late.write(&block, length, offset).and_then(|()| late.one_less(shared));
-            if let Err(error) = done {
-                shared.fail(error);
-            }
+        let next = lock(waiting).recv();
+        let Ok(work) = next else { return };
+        let (done, block) = match work {
+            _ if shared.failed.load(Ordering::Acquire) => (Ok(()), work.into_block()),
+            Work::Piece(piece) => (piece.write(shared), piece.block),
+            Work::Batch(batch) => batch.make(shared),
+        };
+        if let Err(error) = done {
+            shared.fail(error);
         }
         // Nobody fills a buffer once the other end has gone.
         let _ = back.send(block);
+    }
+}
+
+impl Work {
+    fn into_block(self) -> Block {
+        match self {
+            Self::Piece(piece) => piece.block,
+            Self::Batch(batch) => batch.into_block(),
+        }
     }
 }

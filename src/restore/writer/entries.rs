@@ -1,13 +1,15 @@
 //! Makes the entries of a tree, each in the folder that is open for it.
 
 use std::io;
+use std::sync::{Arc, Weak};
 
 use rustix::fs::FileType;
 
 use super::behind::LateFile;
-use super::{Current, TreeWriter, WriteOptions, properties};
+use super::small::{Place, SmallFile};
+use super::{Current, Open, TreeWriter, WriteOptions, properties, writing};
 use crate::fs::create::{self, Made};
-use crate::fs::entry::{Entry, Kind, TreePath};
+use crate::fs::entry::{Entry, Extent, Kind, TreePath};
 use crate::limits;
 use crate::restore::check;
 use crate::restore::current_file::CurrentFile;
@@ -21,21 +23,7 @@ impl TreeWriter {
         match &entry.kind {
             Kind::Folder => self.create_folder(entry)?,
             Kind::File { size, extents } => {
-                let folder = self.stack.top().map_err(|e| failed(path, e))?;
-                let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
-                if extents.is_none() && *size >= limits::RESTORE_BEHIND {
-                    let make_room = |e| RestoreError::entry("make room for", path, e);
-                    let late = LateFile::new(folder, file, entry, *size).map_err(make_room)?;
-                    self.current = Some(Current::Late(late));
-                    return Ok(());
-                }
-                self.current = Some(Current::File {
-                    path: path.clone(),
-                    size: *size,
-                    metadata: entry.metadata.clone(),
-                    file: CurrentFile::new(file, *size, extents.as_deref())
-                        .map_err(|e| RestoreError::entry("make room for", path, e))?,
-                });
+                self.current = Some(self.create_file(entry, *size, extents.as_deref())?);
                 return Ok(());
             }
             Kind::HardLink { first } => self.create_hard_link(path, first)?,
@@ -51,6 +39,55 @@ impl TreeWriter {
         Ok(())
     }
 
+    /// Begins a file. A small one is made once its content is there.
+    fn create_file(&mut self, entry: &Entry, size: u64, extents: Option<&[Extent]>) -> Result<Current, RestoreError> {
+        let path = &entry.path;
+        if extents.is_none() && size < limits::RESTORE_BEHIND {
+            let file = SmallFile {
+                place: self.place(path)?,
+                path: path.clone(),
+                metadata: entry.metadata.clone(),
+                size: usize::try_from(size).unwrap_or(usize::MAX),
+            };
+            writing(&mut self.behind, &self.options)?.begin_small(&file)?;
+            return Ok(Current::Small(file));
+        }
+        let folder = self.stack.top().map_err(|e| failed(path, e))?;
+        let file = create::make_file(folder, path.name()).map_err(|e| failed(path, e))?;
+        let make_room = |e| RestoreError::entry("make room for", path, e);
+        if extents.is_none() {
+            return Ok(Current::Late(
+                LateFile::new(folder, file, entry, size).map_err(make_room)?,
+            ));
+        }
+        Ok(Current::File {
+            path: path.clone(),
+            size,
+            metadata: entry.metadata.clone(),
+            file: CurrentFile::new(file, size, extents).map_err(make_room)?,
+        })
+    }
+
+    /// The top folder, as a place where files wait to be made; `path` is the next of them.
+    fn place(&mut self, path: &TreePath) -> Result<Arc<Place>, RestoreError> {
+        if let Some(place) = self.top().and_then(|open| open.place.upgrade()) {
+            return Ok(place);
+        }
+        let place = Place::new(self.stack.top().map_err(|e| failed(path, e))?).map_err(|e| failed(path, e))?;
+        if let Some(open) = self.top() {
+            open.place = Arc::downgrade(&place);
+        }
+        Ok(place)
+    }
+
+    /// The folder that one works in.
+    fn top(&mut self) -> Option<&mut Open> {
+        match self.stack.data() {
+            Some(open) => Some(open),
+            None => self.root.as_mut(),
+        }
+    }
+
     fn create_folder(&mut self, entry: &Entry) -> Result<(), RestoreError> {
         let path = &entry.path;
         self.waiting += check::attribute_bytes(&entry.metadata);
@@ -64,8 +101,12 @@ impl TreeWriter {
             Some(branch) => (branch.try_clone().map_err(|e| failed(path, e))?, Held::Always),
             None => (folder, Held::WhileNear),
         };
+        let open = Open {
+            metadata: entry.metadata.clone(),
+            place: Weak::new(),
+        };
         self.stack
-            .push(path.name(), folder, held, entry.metadata.clone())
+            .push(path.name(), folder, held, open)
             .map_err(|e| failed(path, e))
     }
 
@@ -108,7 +149,15 @@ impl TreeWriter {
             Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
             other => other.map_err(|e| failed(path, e))?,
         };
-        match create::look(&folder_of_first, first.name()) {
+        let mut found = create::look(&folder_of_first, first.name());
+        if let (Err(error), Some(behind)) = (&found, &mut self.behind)
+            && create::is_nothing(error)
+        {
+            // It may be waiting to be made.
+            behind.settle()?;
+            found = create::look(&folder_of_first, first.name());
+        }
+        match found {
             Err(error) if create::is_nothing(&error) => return hostile(Trick::LinkToNothing),
             Err(error) => return Err(failed(path, error)),
             Ok(stat) if create::type_of(&stat) == FileType::Directory => return hostile(Trick::LinkToFolder),
