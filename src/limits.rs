@@ -38,6 +38,10 @@ pub const SAMPLES_MAX: u64 = 4 << 20;
 pub const KNOWN_MAX: u64 = 1 << 20;
 /// Unpacked frames that are kept for whoever needs them next.
 pub const FRAMES_KEPT: usize = 3;
+/// Stored bytes that were read before their turn and wait to be hashed: what a few threads read at once is within it.
+pub const PROOFS_AHEAD: usize = 16 << 20;
+/// Objects of which a part was hashed, at a time: 2 KB each.
+pub const PROOFS_OPEN: usize = 64;
 /// Bytes from which a restored file is written past the page cache: below, making it costs more than its content.
 pub const RESTORE_BEHIND: u64 = 512 << 10;
 /// Bytes that such a thread writes at once: a disk gives all it has with a few of these.

@@ -5,6 +5,7 @@
 pub mod acl;
 pub mod catalog;
 pub mod catch_up;
+pub mod check;
 pub mod chunks;
 pub mod epoch;
 pub mod fan;
@@ -16,6 +17,7 @@ pub mod object;
 pub mod pack;
 pub mod plain;
 pub mod policy;
+pub mod proofs;
 pub mod reading;
 pub mod record;
 pub mod recovery;

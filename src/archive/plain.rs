@@ -1,5 +1,6 @@
 //! The plain tar archive of a backup as a stream: stored bytes → frames → decompressors → plain pieces in order.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use async_compression::tokio::bufread::GzipDecoder;
@@ -21,6 +22,7 @@ use crate::target::{Target, TargetError};
 
 use super::keys::Opening;
 use super::object::{Object, ObjectError};
+use super::proofs::Proofs;
 use super::record::ArchiveRecord;
 
 /// Why the plain archive cannot be read.
@@ -79,7 +81,7 @@ pub struct PlainReader {
     feeder: Option<tokio::task::JoinHandle<Result<(), PlainError>>>,
 }
 
-/// Opens the archive that `record` describes.
+/// Opens the archive that `record` describes; `proofs` hear of all that is read of it.
 ///
 /// # Errors
 /// When the object's size or its table of frames does not fit the record.
@@ -87,9 +89,9 @@ pub async fn open(
     target: &Target,
     record: &ArchiveRecord,
     opening: &Opening,
-    events: &Events,
+    (events, proofs): (&Events, Option<Arc<Proofs>>),
 ) -> Result<PlainReader, PlainError> {
-    let object = Object::open(target, &record.name, record.bytes, opening).await?;
+    let object = Object::open_seen(target, (&record.name, record.bytes), opening, proofs).await?;
     let (pieces, feeder) = match record.codec {
         Codec::Zstd => {
             let lengths = read_table(&object, record).await?;

@@ -19,6 +19,7 @@ use super::epoch::KEY_OBJECT_MAX;
 use super::keys::ChunkKey;
 use super::layout::{self, FORMAT, REPOSITORY};
 use super::pack::{Packed, object};
+use super::proofs::Expected;
 use super::record::{ObjectRecord, Record, RecordError};
 use super::recovery;
 use super::refs::{self, Refs, RefsError};
@@ -541,7 +542,7 @@ impl Stored {
 }
 
 /// Every object that a record itself names: name, stored bytes, digest. Packs stand in the list of objects alone.
-pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
+pub(super) fn objects(record: &Record) -> Vec<Expected> {
     let refs = (record.refs.name.clone(), record.refs.bytes, Some(record.refs.blake3));
     let mut objects = vec![refs];
     let archive = record.archive.iter();
@@ -554,12 +555,9 @@ pub(super) fn objects(record: &Record) -> Vec<(String, u64, Option<Digest>)> {
 }
 
 /// The same with the packs that its list of objects names.
-pub(super) fn all_objects(record: &Record, refs: &Refs) -> Vec<(String, u64, Option<Digest>)> {
+pub(super) fn all_objects(record: &Record, refs: &Refs) -> Vec<Expected> {
     let mut objects = objects(record);
-    let packs = refs
-        .iter()
-        .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
-    objects.extend(packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest))));
+    objects.extend(packs_of(refs));
     objects.sort();
     objects.dedup();
     objects
@@ -843,21 +841,29 @@ async fn read_back_target(stored: &Stored, target: &Target, events: &Events) -> 
 /// At the first object that is missing, cut or changed.
 pub async fn check_objects(target: &Target, record: &Record, events: &Events) -> Result<(), RepositoryError> {
     check_each(target, objects(record), events).await?;
+    check_each(target, packs(target, record).await?, events).await
+}
+
+/// The packs that a backup's list of objects names.
+pub(super) async fn packs(target: &Target, record: &Record) -> Result<Vec<Expected>, RepositoryError> {
     if record.packs.is_none() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let refs = refs::read(target, &record.refs).await;
     let refs = refs.map_err(|error| RepositoryError::of_refs(target, error))?;
+    Ok(packs_of(&refs).collect())
+}
+
+fn packs_of(refs: &Refs) -> impl Iterator<Item = Expected> + '_ {
     let packs = refs
         .iter()
         .filter_map(|one| Some((one, layout::pack_digest(&one.name)?)));
-    let packs = packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest)));
-    check_each(target, packs.collect(), events).await
+    packs.map(|(one, digest)| (one.name.clone(), one.bytes, Some(digest)))
 }
 
 pub(super) async fn check_each(
     target: &Target,
-    objects: Vec<(String, u64, Option<Digest>)>,
+    objects: Vec<Expected>,
     events: &Events,
 ) -> Result<(), RepositoryError> {
     let checks = objects
@@ -871,7 +877,7 @@ pub(super) async fn check_each(
 }
 
 /// Looks whether objects are there with their size.
-async fn check_sizes(target: &Target, objects: &[(String, u64, Option<Digest>)]) -> Result<(), RepositoryError> {
+async fn check_sizes(target: &Target, objects: &[Expected]) -> Result<(), RepositoryError> {
     let damaged = |object: &str, what| RepositoryError::Damaged {
         target: target.name().clone(),
         object: object.to_owned(),

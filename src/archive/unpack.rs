@@ -23,6 +23,7 @@ use super::catalog::{CatalogError, Listed};
 use super::chunks::fetch::FetchError;
 use super::keys::Opening;
 use super::plain::PlainError;
+use super::proofs::Proofs;
 use super::record::Record;
 use super::repository::RepositoryError;
 
@@ -206,12 +207,37 @@ pub async fn unpack<S: BackupSink + 'static>(
     events: &Events,
     sink: S,
 ) -> Result<(Unpacked, S), UnpackError> {
+    unpack_seen(target, record, opening, (events, None), sink).await
+}
+
+/// Reads everything in the backup and compares it; `proofs` hear of all that is read of its archive or its packs.
+///
+/// # Errors
+/// At the first thing that is wrong.
+pub(super) async fn check(
+    target: &Target,
+    record: &Record,
+    opening: &Opening,
+    (events, proofs): (&Events, &Arc<Proofs>),
+) -> Result<(), UnpackError> {
+    let proofs = Some(Arc::clone(proofs));
+    unpack_seen(target, record, opening, (events, proofs), NoSink).await?;
+    Ok(())
+}
+
+async fn unpack_seen<S: BackupSink + 'static>(
+    target: &Target,
+    record: &Record,
+    opening: &Opening,
+    told: (&Events, Option<Arc<Proofs>>),
+    sink: S,
+) -> Result<(Unpacked, S), UnpackError> {
     if let (Some(epoch), Opening::Plain) = (&record.epoch, opening) {
         return Err(UnpackError::Sealed(epoch.clone()));
     }
     match &record.archive {
-        Some(archive) => archived::unpack(target, record, archive, opening, events, sink).await,
-        None => packed::unpack(target, record, opening, events, sink).await,
+        Some(archive) => archived::unpack(target, record, archive, opening, told, sink).await,
+        None => packed::unpack(target, record, opening, told, sink).await,
     }
 }
 

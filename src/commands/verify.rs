@@ -3,15 +3,16 @@
 
 use serde_json::Value;
 
+use crate::archive::check;
 use crate::archive::keys::Opening;
 use crate::archive::reading::damage::{self, Look};
 use crate::archive::reading::sample::{self, Part};
 use crate::archive::reading::{Reading, ReadingError};
 use crate::archive::record::Record;
 use crate::archive::recovery;
-use crate::archive::repository::{self, Backup};
+use crate::archive::repository::Backup;
 use crate::archive::sums;
-use crate::archive::unpack::{self, NoSink, UnpackError};
+use crate::archive::unpack::UnpackError;
 use crate::codec::Codec;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Events;
@@ -232,21 +233,15 @@ async fn check(
     (level, opening): (Level, &Opening),
     events: &Events,
 ) -> Result<(), Diagnostic> {
-    repository::check_objects(target, record, events)
-        .await
-        .map_err(|error| Diagnostic::of(&error))?;
     sums::check(target, record, bytes)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
     recovery::check(target, &record.recovery)
         .await
         .map_err(|error| Diagnostic::of(&error))?;
-    if level == Level::Content {
-        unpack::unpack(target, record, opening, events, NoSink)
-            .await
-            .map_err(|error| Diagnostic::of(&error))?;
-    }
-    Ok(())
+    check::stored(target, record, (level == Level::Content).then_some(opening), events)
+        .await
+        .map_err(|error| Diagnostic::of(&error))
 }
 
 async fn check_part(

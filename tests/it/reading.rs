@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use strongroom::archive::catalog::Listed;
+use strongroom::archive::check;
 use strongroom::archive::keys::Opening;
 use strongroom::archive::reading::Reading;
 use strongroom::archive::reading::extract::extract;
@@ -769,11 +770,16 @@ impl Watched {
         }
     }
 
-    fn reading(&self, number: usize) -> Reading {
+    fn events(&self) -> Events {
         let mut events = Events::none();
         events.add(Arc::clone(&self.read) as Arc<dyn Listener>);
+        events
+    }
+
+    fn reading(&self, number: usize) -> Reading {
         let handle = self.runtime.handle().clone();
-        Reading::new(&self.target, &self.records[number], &Opening::Plain, &events, handle).unwrap()
+        let (record, events) = (&self.records[number], self.events());
+        Reading::new(&self.target, record, &Opening::Plain, &events, handle).unwrap()
     }
 
     /// The objects of a folder that `work` reads, and how much of content.
@@ -836,6 +842,26 @@ fn one_path_is_read_without_the_rest_of_the_backup() {
         assert!(
             content * 8 < stored,
             "{content} of {stored} bytes were read for a file of 2"
+        );
+    }
+}
+
+#[test]
+fn a_check_of_all_content_reads_what_is_stored_once() {
+    for form in [Form::Chunked, Form::Plain] {
+        let looked = Looked::new(form);
+        many(&looked);
+        looked.backup();
+        let watched = Watched::new(&looked);
+        let (record, events) = (&watched.records[0], watched.events());
+        let (_, read) = watched.objects("", || {
+            let sound = check::stored(&watched.target, record, Some(&Opening::Plain), &events);
+            watched.runtime.block_on(sound).unwrap();
+        });
+        let stored = record.stored_bytes();
+        assert!(
+            stored > 32 << 20 && read >= stored && read < stored + stored / 16,
+            "{read} of {stored}"
         );
     }
 }

@@ -10,6 +10,7 @@ use crate::archive::frame_table::FrameTable;
 use crate::archive::keys::Opening;
 use crate::archive::layout;
 use crate::archive::object::{Object, ObjectError};
+use crate::archive::proofs::Proofs;
 use crate::archive::refs::Refs;
 use crate::codec::frames::FrameError;
 use crate::codec::plain::{Plain, Unpacker};
@@ -80,7 +81,6 @@ impl FramePart {
 }
 
 /// What is known of a pack once its table was read.
-#[derive(Debug)]
 struct Known {
     object: Object,
     frames: FrameTable,
@@ -96,6 +96,7 @@ pub struct Fetcher {
     handle: Handle,
     events: Events,
     refs: Refs,
+    proofs: Option<Arc<Proofs>>,
     known: Mutex<HashMap<Digest, Arc<Known>>>,
     cache: Mutex<Cache>,
     unpacker: Unpacker,
@@ -134,10 +135,17 @@ impl Fetcher {
             handle,
             events: events.clone(),
             refs,
+            proofs: None,
             known: Mutex::default(),
             cache: Mutex::default(),
             unpacker: Unpacker::default(),
         }
+    }
+
+    /// Lets these hear of all that is read of packs.
+    #[must_use]
+    pub fn with_proofs(self, proofs: Option<Arc<Proofs>>) -> Self {
+        Self { proofs, ..self }
     }
 
     /// The name of a pack's object.
@@ -204,7 +212,7 @@ impl Fetcher {
         if stored > 2 * PACK_STORED as u64 {
             return Err(FetchError::TooLarge(stored));
         }
-        let object = Object::open(&self.target, &object, stored, &self.opening);
+        let object = Object::open_seen(&self.target, (&object, stored), &self.opening, self.proofs.clone());
         let object = self.handle.block_on(object)?;
         let end = object.length();
         let tail = self.read(&object, end.saturating_sub(TAIL)..end)?;

@@ -255,7 +255,14 @@ impl Forward {
         let length = (FRAME as u64).min(self.record.plain_bytes.saturating_sub(start));
         let usable = self.reader.take().filter(|reader| reader.position() <= start);
         let opened = usable.map_or_else(
-            || handle.block_on(plain::open(&self.target, &self.record, &self.opening, &self.events)),
+            || {
+                handle.block_on(plain::open(
+                    &self.target,
+                    &self.record,
+                    &self.opening,
+                    (&self.events, None),
+                ))
+            },
             Ok,
         );
         let mut reader = opened.map_err(|source| damaged(&self.record, source))?;

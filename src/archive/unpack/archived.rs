@@ -3,11 +3,14 @@
 //! The headers in the archive are made again from the catalog and compared byte by byte, so an archive in which a hand
 //! restore would do something else than this program is found.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 
 use crate::archive::catalog::{Line, Listed, Place};
 use crate::archive::keys::Opening;
 use crate::archive::plain::{self, PlainReader, ReadError};
+use crate::archive::proofs::Proofs;
 use crate::archive::record::{ArchiveRecord, Record};
 use crate::archive::tar_header;
 use crate::event::Events;
@@ -23,14 +26,15 @@ pub(super) async fn unpack<S: BackupSink + 'static>(
     record: &Record,
     archive: &ArchiveRecord,
     opening: &Opening,
-    events: &Events,
+    (events, proofs): (&Events, Option<Arc<Proofs>>),
     sink: S,
 ) -> Result<(Unpacked, S), UnpackError> {
     let failed = |source| UnpackError::Archive {
         name: archive.name.clone(),
         source,
     };
-    let plain = plain::open(target, archive, opening, events).await.map_err(failed)?;
+    let plain = plain::open(target, archive, opening, (events, proofs)).await;
+    let plain = plain.map_err(failed)?;
     let mut lines = Lines::new(target, record, opening, Handle::current());
     let mut unpacking = Unpacking::new(record, archive, plain, sink);
     let record = record.clone();

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use crate::archive::catalog::{Line, Listed, Place};
 use crate::archive::chunks::fetch::{FetchError, Fetcher, FrameKey, FramePart};
 use crate::archive::keys::Opening;
+use crate::archive::proofs::Proofs;
 use crate::archive::record::Record;
 use crate::archive::refs;
 use crate::archive::repository::RepositoryError;
@@ -50,13 +51,14 @@ pub(super) async fn unpack<S: BackupSink + 'static>(
     target: &Target,
     record: &Record,
     opening: &Opening,
-    events: &Events,
+    (events, proofs): (&Events, Option<Arc<Proofs>>),
     sink: S,
 ) -> Result<(Unpacked, S), UnpackError> {
     let listed = refs::read(target, &record.refs).await;
     let listed = listed.map_err(|error| UnpackError::Refs(Box::new(RepositoryError::of_refs(target, error))))?;
     let handle = Handle::current();
-    let fetcher = Arc::new(Fetcher::new(target, opening, listed, events, handle.clone()));
+    let fetcher = Fetcher::new(target, opening, listed, events, handle.clone()).with_proofs(proofs);
+    let fetcher = Arc::new(fetcher);
     let workers = ordered::cores().max(FETCHERS_MIN);
     let (jobs, batches) = ordered::ordered(workers, 0, || {
         let fetcher = Arc::clone(&fetcher);

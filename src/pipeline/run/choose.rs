@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::archive::check;
 use crate::archive::keys::Opening;
 use crate::archive::record::Record;
 use crate::archive::repository::{self, Backup, Listing};
-use crate::archive::unpack::{self, NoSink};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::event::Events;
 use crate::id::{EnvName, Instance, PipelineName, SourceName};
@@ -351,13 +351,7 @@ async fn check_stored(
     (level, opening): (Level, &Opening),
     events: &Events,
 ) -> Result<(), Diagnostic> {
-    repository::check_objects(target, record, events)
+    check::stored(target, record, (level == Level::Content).then_some(opening), events)
         .await
-        .map_err(|error| Diagnostic::of(&error))?;
-    if level == Level::Content {
-        unpack::unpack(target, record, opening, events, NoSink)
-            .await
-            .map_err(|error| Diagnostic::of(&error))?;
-    }
-    Ok(())
+        .map_err(|error| Diagnostic::of(&error))
 }
