@@ -8,8 +8,10 @@ use strongroom::chunking::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, Cutter};
 
 /// Bytes of a chunk that no other one has.
 const OWN: usize = 1 << 10;
-/// Bytes that a cut depends on, but for the one behind it.
-const WINDOW: usize = 63;
+/// Bytes that a cut depends on: it lies before the last of them.
+const WINDOW: usize = 64;
+/// Those of them that stand before it.
+const BEFORE: usize = WINDOW - 1;
 /// Chunks of a file where there are several files: 16 MiB of the smallest, 64 MiB of usual ones.
 const OF_A_FILE: u64 = 256;
 /// Lengths that usual chunks have.
@@ -51,7 +53,7 @@ pub(crate) struct File {
     end: u64,
 }
 
-/// The bytes before a cut.
+/// The bytes around a cut.
 type Tail = [u8; WINDOW];
 
 /// All files, as they are at one moment.
@@ -61,7 +63,7 @@ pub(crate) struct Synthetic {
     chunks: u64,
     /// A chunk that has other bytes than at first.
     changed: Option<u64>,
-    /// Lengths with what stands at the end.
+    /// Lengths with the bytes around the cut at the end.
     kinds: Vec<(usize, Tail)>,
 }
 
@@ -71,14 +73,14 @@ impl Synthetic {
         let lengths: Vec<usize> = match shape {
             // From the smallest on so that the mean is the usual one.
             Shape::Usual => (0..LENGTHS)
-                .map(|n| CHUNK_MIN + WINDOW + 1 + n * 2 * (CHUNK_AVERAGE - CHUNK_MIN) / LENGTHS)
+                .map(|n| CHUNK_MIN + WINDOW + n * 2 * (CHUNK_AVERAGE - CHUNK_MIN) / LENGTHS)
                 .collect(),
-            Shape::Smallest | Shape::Same => vec![CHUNK_MIN + WINDOW + 1],
+            Shape::Smallest | Shape::Same => vec![CHUNK_MIN + WINDOW],
         };
         // A small chunk is cut by a stricter rule than a large one.
         let tails = [CHUNK_MIN + 1, CHUNK_AVERAGE].map(|before| tail(&cutter, before));
         let kind = |length: usize| {
-            let tail = tails.iter().find(|tail| cuts(&cutter, length - WINDOW, tail));
+            let tail = tails.iter().find(|tail| cuts(&cutter, length - BEFORE, tail));
             (length, *tail.unwrap_or_else(|| panic!("no cut at {length}")))
         };
         Self {
@@ -157,21 +159,23 @@ impl Synthetic {
         into.resize(*length, 0);
         let mut bytes = blake3::Hasher::new();
         bytes.update(&own.to_le_bytes()).update(&[changed]);
+        bytes.finalize_xof().fill(&mut into[..OWN]);
         // The first byte decides on the cut before it.
-        bytes.finalize_xof().fill(&mut into[1..OWN]);
-        into[length - WINDOW..].copy_from_slice(tail);
+        let (_, before) = self.kind(chunk + self.kinds.len() as u64 - 1);
+        into[0] = before[BEFORE];
+        into[length - BEFORE..].copy_from_slice(&tail[..BEFORE]);
     }
 }
 
-/// Bytes that make the engine cut where they stand behind so many zeros, and another zero follows.
+/// Bytes that make the engine cut before the last of them where they stand behind so many zeros.
 fn tail(cutter: &Cutter, before: usize) -> Tail {
     let mut random = blake3::Hasher::new().finalize_xof();
     let mut data = vec![0; CHUNK_MAX];
     loop {
         random.fill(&mut data[before..]);
         let at = cutter.cut(&data);
-        if (before + WINDOW..CHUNK_MAX).contains(&at) && data[at] == 0 {
-            let tail = data[at - WINDOW..at].try_into().unwrap();
+        if (before + BEFORE..CHUNK_MAX).contains(&at) {
+            let tail = data[at - BEFORE..=at].try_into().unwrap();
             if cuts(cutter, before, &tail) {
                 return tail;
             }
@@ -183,7 +187,7 @@ fn cuts(cutter: &Cutter, before: usize, tail: &Tail) -> bool {
     let mut data = vec![0; before];
     data.extend_from_slice(tail);
     data.resize(CHUNK_MAX, 0);
-    cutter.cut(&data) == before + WINDOW
+    cutter.cut(&data) == before + BEFORE
 }
 
 /// The content of a file, made as it is asked for.
