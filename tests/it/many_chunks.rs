@@ -1,7 +1,6 @@
 //! As many chunks as a large host has, through the engine from capture to reading: memory is bounded, and all of it reads back.
 //!
-//! The files are made while they are read, and are almost nothing once compressed, so 100 GB of them need no disk. Everything else is
-//! the engine's own: the sink, frames, packs, seals, catalog, record and memory of a backup, in a folder. Each step is a process of
+//! The files are made while they are read, so 100 GB of them need no disk of their own. Everything else is the engine's own: the sink, frames, packs, seals, catalog, record and memory of a backup, in a folder. Each step is a process of
 //! its own, as a run of the program is, so that the most memory that it ever had is its own too.
 
 mod synthetic;

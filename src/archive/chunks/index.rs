@@ -139,9 +139,15 @@ impl<W: Write> IndexWriter<W> {
         let shared = self.path.iter().zip(path).take_while(|(a, b)| a == b).count();
         put(&mut self.buffer, shared as u64);
         put_bytes(&mut self.buffer, path.get(shared..).unwrap_or_default());
-        put_bytes(&mut self.buffer, body);
         self.path.truncate(shared);
         self.path.extend_from_slice(path.get(shared..).unwrap_or_default());
+        if body.len() >= READ_BLOCK {
+            // That of a very large file is not held twice.
+            put(&mut self.buffer, body.len() as u64);
+            self.spill()?;
+            return self.pass_on(body);
+        }
+        put_bytes(&mut self.buffer, body);
         if self.buffer.len() >= READ_BLOCK {
             self.spill()
         } else {
@@ -149,10 +155,17 @@ impl<W: Write> IndexWriter<W> {
         }
     }
 
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.inner.write_all(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
     fn spill(&mut self) -> io::Result<()> {
-        self.hasher.update(&self.buffer);
-        self.inner.write_all(&self.buffer)?;
-        self.position += self.buffer.len() as u64;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.pass_on(&buffer)?;
+        self.buffer = buffer;
         self.buffer.clear();
         Ok(())
     }
@@ -296,7 +309,7 @@ impl Items {
         let rest = self.number()?;
         take(&mut self.reader, rest, &mut self.path)?;
         let body = self.number()?;
-        self.body.clear();
+        empty(&mut self.body);
         take(&mut self.reader, body, &mut self.body)?;
         Ok(true)
     }
@@ -329,6 +342,12 @@ impl Items {
     pub fn tree_path(&self) -> Result<TreePath, IndexError> {
         TreePath::parse(&self.path).ok_or(IndexError::Damaged)
     }
+}
+
+/// Empties what has held an item, and gives its memory back where that was a very large file's.
+pub(super) fn empty(body: &mut Vec<u8>) {
+    body.clear();
+    body.shrink_to(READ_BLOCK);
 }
 
 fn take(reader: &mut BufReader<Stretch>, length: usize, into: &mut Vec<u8>) -> Result<(), IndexError> {

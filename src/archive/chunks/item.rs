@@ -528,7 +528,10 @@ fn read_content(taker: &mut Taker<'_>) -> Result<Content, NotAnItem> {
         1 => Content::Whole(taker.piece()?),
         2 => {
             let mut chunks = Vec::new();
-            for _ in 0..taker.number()? {
+            let count = taker.small()?;
+            // Each takes 19 bytes or more, so no count makes room for what is not there.
+            chunks.reserve_exact(usize::min(count, taker.0.len() / 19));
+            for _ in 0..count {
                 chunks.push((taker.piece()?, taker.fixed()?));
             }
             Content::Chunks(chunks)

@@ -1,13 +1,13 @@
-//! Files that are made while they are read: as many chunks as one likes, cut where they are meant to be, and next to nothing once
-//! they are compressed.
+//! Files that are made while they are read: as many chunks as one likes, cut where they are meant to be, each with as many bytes that
+//! cannot be compressed, so that 100 GB of them need 13 of a disk and fill packs as real ones do.
 //!
-//! A chunk is bytes of its own, then zeros, then a few bytes at which the engine cuts. Those are searched for with the engine's own
+//! A chunk is random bytes of its own, then zeros, then a few bytes at which the engine cuts. Those are searched for with the engine's own
 //! cutter, for in a sealed backup nobody else knows where it cuts.
 
 use strongroom::chunking::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, Cutter};
 
-/// Bytes of a chunk that no other one has.
-const OWN: usize = 1 << 10;
+/// Bytes of a chunk that no other one has: half of the smallest.
+const OWN: usize = CHUNK_MIN / 2;
 /// Bytes that a cut depends on: it lies before the last of them.
 const WINDOW: usize = 64;
 /// Those of them that stand before it.
