@@ -138,13 +138,18 @@ impl Scene {
             began.elapsed().as_secs_f64(),
             memory / 1_000_000
         );
-        writeln!(std::io::stderr(), "{line}").unwrap();
+        let mut out = std::io::stderr();
+        writeln!(out, "{line}").unwrap();
         memory
     }
 
     fn epoch(&self) -> HostEpoch {
         let bytes = std::fs::read(self.folder.join("epochs")).unwrap();
-        HostEpochs::parse(&bytes, REPOSITORY).unwrap().current().unwrap().clone()
+        HostEpochs::parse(&bytes, REPOSITORY)
+            .unwrap()
+            .current()
+            .unwrap()
+            .clone()
     }
 
     fn target(&self) -> Target {
@@ -165,7 +170,10 @@ impl Scene {
         let mut listing = repository::list(&[self.target()], &"dev".parse().unwrap()).await;
         let epoch = self.epoch();
         listing.unlock(|_| Some(epoch.chunk_key));
-        let last = listing.backups.into_iter().max_by_key(|backup| backup.record.sequence)?;
+        let last = listing
+            .backups
+            .into_iter()
+            .max_by_key(|backup| backup.record.sequence)?;
         Some((last.record, Digest::of(&last.bytes)))
     }
 
@@ -355,11 +363,7 @@ fn capture(files: &Synthetic, sink: &mut dyn TreeSink) -> Result<(), SinkError> 
         sink.end(Verdict::Kept)?;
     }
     for file in files.files() {
-        let entry = entry(
-            &path(file),
-            Some(files.size(file)),
-            i64::from(files.is_changed(file)),
-        );
+        let entry = entry(&path(file), Some(files.size(file)), i64::from(files.is_changed(file)));
         if sink.knows() && sink.known(&entry, Some(files.size(file)))?.is_some() {
             continue;
         }
