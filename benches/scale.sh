@@ -2,6 +2,8 @@
 # Shows how time and memory grow with the number of files, and with the data: benches/scale.sh [FILES... [xGiB...]]
 # A number is so many small files (200 to 1800 bytes, 500 a folder); 20GiB is so much data of which no block comes twice, in files of
 # 64 MiB. WORK needs twice the room. Each is backed up (deduplicated, sealed), backed up again unchanged, verified and restored.
+# 400,000 chunks, up to 100 GB, need no such room where they are made while they are read (TMPDIR needs 14 GB):
+# MANY_CHUNKS=400000 cargo test --test it many_chunks -- --nocapture --test-threads 1
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=${WORK:-$here/../target/bench}/scale

@@ -39,6 +39,7 @@ mod known;
 mod logs;
 mod makefile;
 mod manifests;
+mod many_chunks;
 mod mutations;
 mod namespace;
 mod offsite;

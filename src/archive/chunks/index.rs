@@ -139,9 +139,15 @@ impl<W: Write> IndexWriter<W> {
         let shared = self.path.iter().zip(path).take_while(|(a, b)| a == b).count();
         put(&mut self.buffer, shared as u64);
         put_bytes(&mut self.buffer, path.get(shared..).unwrap_or_default());
-        put_bytes(&mut self.buffer, body);
         self.path.truncate(shared);
         self.path.extend_from_slice(path.get(shared..).unwrap_or_default());
+        if body.len() >= READ_BLOCK {
+            // That of a very large file is not held twice.
+            put(&mut self.buffer, body.len() as u64);
+            self.spill()?;
+            return self.pass_on(body);
+        }
+        put_bytes(&mut self.buffer, body);
         if self.buffer.len() >= READ_BLOCK {
             self.spill()
         } else {
@@ -149,10 +155,17 @@ impl<W: Write> IndexWriter<W> {
         }
     }
 
+    fn pass_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.inner.write_all(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
     fn spill(&mut self) -> io::Result<()> {
-        self.hasher.update(&self.buffer);
-        self.inner.write_all(&self.buffer)?;
-        self.position += self.buffer.len() as u64;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.pass_on(&buffer)?;
+        self.buffer = buffer;
         self.buffer.clear();
         Ok(())
     }
@@ -202,6 +215,10 @@ impl Index {
         let mut text = Vec::new();
         reader.take(footer_length).read_to_end(&mut text)?;
         let footer: Footer = serde_json::from_slice(&text).map_err(|_| IndexError::Damaged)?;
+        let is_within = |section: &Section| section.offset.checked_add(section.length).is_some_and(|end| end <= at);
+        if !footer.sources.iter().all(is_within) {
+            return Err(IndexError::Damaged);
+        }
         Ok(Self { file, footer })
     }
 
@@ -262,11 +279,15 @@ impl Stretch {
             end: section.offset.checked_add(section.length)?,
         })
     }
+
+    fn left(&self) -> usize {
+        usize::try_from(self.end - self.at).unwrap_or(usize::MAX)
+    }
 }
 
 impl Read for Stretch {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.end - self.at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let room = self.left().min(buffer.len());
         let into = buffer.get_mut(..room).unwrap_or_default();
         let read = std::os::unix::fs::FileExt::read_at(&self.file, into, self.at)?;
         self.at += read as u64;
@@ -296,7 +317,7 @@ impl Items {
         let rest = self.number()?;
         take(&mut self.reader, rest, &mut self.path)?;
         let body = self.number()?;
-        self.body.clear();
+        empty(&mut self.body);
         take(&mut self.reader, body, &mut self.body)?;
         Ok(true)
     }
@@ -331,7 +352,15 @@ impl Items {
     }
 }
 
+/// Empties what has held an item, and gives its memory back where that was a very large file's.
+pub(super) fn empty(body: &mut Vec<u8>) {
+    body.clear();
+    body.shrink_to(READ_BLOCK);
+}
+
 fn take(reader: &mut BufReader<Stretch>, length: usize, into: &mut Vec<u8>) -> Result<(), IndexError> {
+    let left = reader.get_ref().left().saturating_add(reader.buffer().len());
+    into.reserve_exact(length.min(left));
     let read = reader.by_ref().take(length as u64).read_to_end(into)?;
     if read == length {
         Ok(())
@@ -396,19 +425,37 @@ mod tests {
         let bytes = writer.finish(Footer::default()).unwrap();
         let text = bytes.strip_suffix(&bytes[bytes.len() - 40..]).unwrap();
         let text = String::from_utf8(text.to_vec()).unwrap();
-        let text = text.replace(
-            "\"offset\":8,\"length\":0",
-            &format!("\"offset\":{0},\"length\":{0}", u64::MAX),
-        );
-        let mut wrong = text.into_bytes();
-        wrong.extend_from_slice(&bytes[bytes.len() - 40..bytes.len() - 32]);
-        wrong.extend_from_slice(Digest::of(&wrong.clone()).as_bytes());
-        let index = open(&wrong).unwrap();
-        assert_eq!(index.footer().sources[0].offset, u64::MAX);
-        assert!(matches!(
-            index.items(&"events".parse().unwrap()),
-            Err(IndexError::Damaged)
-        ));
+        let claimed = |offset: u64, length: u64| {
+            let said = format!("\"offset\":{offset},\"length\":{length}");
+            let mut wrong = text.replace("\"offset\":8,\"length\":0", &said).into_bytes();
+            wrong.extend_from_slice(&bytes[bytes.len() - 40..bytes.len() - 32]);
+            wrong.extend_from_slice(Digest::of(&wrong.clone()).as_bytes());
+            open(&wrong)
+        };
+        assert_eq!(claimed(8, 0).unwrap().footer().sources[0].offset, 8);
+        for (offset, length) in [(u64::MAX, u64::MAX), (8, 1), (8, 1 << 40), (9, 0)] {
+            assert!(matches!(claimed(offset, length), Err(IndexError::Damaged)));
+        }
+    }
+
+    #[test]
+    fn items_larger_than_what_is_written_at_once_come_back_between_small_ones() {
+        let lengths = [3, READ_BLOCK - 1, 2 * READ_BLOCK + 5, 0, READ_BLOCK, READ_BLOCK, 7];
+        let bodies = (b'a'..).zip(lengths).map(|(byte, length)| vec![byte; length]);
+        let bodies: Vec<Vec<u8>> = bodies.collect();
+        let mut writer = IndexWriter::new(Vec::new());
+        writer.source("events".parse().unwrap(), None);
+        for (number, body) in bodies.iter().enumerate() {
+            writer.item(format!("events/{number}").as_bytes(), body).unwrap();
+        }
+        let index = open(&writer.finish(Footer::default()).unwrap()).unwrap();
+        let mut items = index.items(&"events".parse().unwrap()).unwrap().unwrap();
+        for (number, body) in bodies.iter().enumerate() {
+            assert!(items.advance().unwrap());
+            assert_eq!(items.path(), format!("events/{number}").as_bytes());
+            assert!(items.body() == body);
+        }
+        assert!(!items.advance().unwrap());
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub struct Marks {
     pub gone: bool,
 }
 
+/// Bytes of a chunk in a body, as a rule at most: its frame's number, its place and length there, and its id.
+const CHUNK_WRITTEN: usize = 5 + 4 + 3 + 16;
+
 /// Bytes that are no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the index is damaged")]
@@ -505,6 +508,8 @@ fn write_content(content: &Content, into: &mut Vec<u8>) {
         Content::Chunks(chunks) => {
             into.push(2);
             put(into, chunks.len() as u64);
+            // Of a very large file they are megabytes: what grows to them holds them twice on its way.
+            into.reserve_exact(chunks.len().saturating_mul(CHUNK_WRITTEN));
             for (piece, id) in chunks {
                 put_piece(*piece, into);
                 into.extend_from_slice(id);
@@ -528,7 +533,10 @@ fn read_content(taker: &mut Taker<'_>) -> Result<Content, NotAnItem> {
         1 => Content::Whole(taker.piece()?),
         2 => {
             let mut chunks = Vec::new();
-            for _ in 0..taker.number()? {
+            let count = taker.small()?;
+            // Each takes 19 bytes or more, so no count makes room for what is not there.
+            chunks.reserve_exact(usize::min(count, taker.0.len() / 19));
+            for _ in 0..count {
                 chunks.push((taker.piece()?, taker.fixed()?));
             }
             Content::Chunks(chunks)

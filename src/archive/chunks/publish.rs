@@ -21,10 +21,10 @@ use crate::crypto::Digest;
 use crate::crypto::age::AgeError;
 use crate::fs::atomic::AtomicFile;
 use crate::id::SourceName;
-use crate::limits::SEGMENT_MAX;
+use crate::limits::{CHUNKS_LISTED_MAX, SEGMENT_MAX};
 
 use super::base::Base;
-use super::index::{Footer, Index, IndexError, IndexWriter, PackInfo};
+use super::index::{Footer, Index, IndexError, IndexWriter, PackInfo, empty};
 use super::item::{Content, Item, Piece};
 use super::packer::Packs;
 use super::shelf::PROVISIONAL;
@@ -280,6 +280,7 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         self.body.clear();
         item.write(&mut self.body);
         self.index.item(item.entry.path.as_bytes(), &self.body)?;
+        empty(&mut self.body);
         self.line(source, item)
     }
 
@@ -312,6 +313,8 @@ impl<F: FnMut(String, Bytes) -> Result<(), Gone>> Publishing<'_, F> {
         let (mut chunks, mut page) = (Vec::new(), None);
         match &item.content {
             Content::Nothing | Content::Whole(_) => {}
+            // No line lists more.
+            Content::Chunks(list) if list.len() > CHUNKS_LISTED_MAX => {}
             Content::Chunks(list) => chunks.extend(list.iter().map(|(piece, id)| (piece.length, *id))),
             Content::Pages { page: bytes, .. } => page = Some(*bytes),
         }

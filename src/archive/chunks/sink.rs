@@ -20,7 +20,7 @@ use crate::source::{Known, SinkError, TreeSink, Verdict};
 
 use super::arrived::{Arrived, Placed};
 use super::base::{Base, Cursor, Lookup, chunk_id};
-use super::index::{Footer, IndexError, IndexWriter};
+use super::index::{Footer, IndexError, IndexWriter, empty};
 use super::item::{Content, Item, Marks, kind_number};
 use super::large::{Large, Stores};
 use super::pages::NewPages;
@@ -432,6 +432,7 @@ impl<O: FrameOut> ChunkSink<O> {
             .item(path.as_bytes(), &self.body)
             .map_err(|error| broken(&IndexError::Io(error)))?;
         let length = self.body.len() as u64;
+        empty(&mut self.body);
         self.account(&item.content, length, item.written);
         let size = match item.entry.kind {
             Kind::File { size, .. } => size,

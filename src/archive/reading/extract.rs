@@ -212,7 +212,7 @@ impl<N: FnMut() -> Result<Option<Listed>, ReadingError>> Planner<N> {
                     self.send()?;
                 }
                 self.job.frame = Some(frame);
-                self.job.todo.push(Todo::Data(Arc::clone(&listed), range));
+                self.add(Todo::Data(Arc::clone(&listed), range))?;
             }
         }
         self.add(Todo::End(listed))

@@ -20,7 +20,7 @@ use crate::archive::repository::RepositoryError;
 use crate::codec::ordered::{self, Jobs};
 use crate::codec::plain::Plain;
 use crate::event::Events;
-use crate::limits::{BATCH_ENTRIES, BATCH_FRAMES, FETCHERS_MIN};
+use crate::limits::{BATCH_ENTRIES, BATCH_FRAMES, FETCHERS_MIN, JOB_STEPS};
 use crate::source::Verdict;
 use crate::target::Target;
 
@@ -184,7 +184,8 @@ impl Planner {
                 }
             };
             for part in parts {
-                if !self.batch.frames.contains_key(&part.frame) && self.batch.frames.len() >= BATCH_FRAMES {
+                let full = !self.batch.frames.contains_key(&part.frame) && self.batch.frames.len() >= BATCH_FRAMES;
+                if full || stretch.parts.len() >= JOB_STEPS {
                     let next = Stretch {
                         listed: Arc::clone(&listed),
                         begins: stretch.begins && stretch.parts.is_empty(),
@@ -192,9 +193,9 @@ impl Planner {
                         parts: Vec::new(),
                         wanted,
                     };
-                    let full = std::mem::replace(&mut stretch, next);
-                    if !full.parts.is_empty() {
-                        self.batch.stretches.push(full);
+                    let before = std::mem::replace(&mut stretch, next);
+                    if !before.parts.is_empty() {
+                        self.batch.stretches.push(before);
                     }
                     self.send()?;
                 }
