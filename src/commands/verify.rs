@@ -234,7 +234,7 @@ impl Checking<'_> {
         let part = samples.next(&key, *parts);
         let checked = check_part(target, record, (level, &self.opening), part, events).await;
         if checked.is_ok() {
-            told.extend(samples.passed(&key).err());
+            told.extend(samples.passed(&key, *parts).err());
         }
         (checked, Some(part))
     }
