@@ -133,8 +133,8 @@ async fn opened(
 }
 
 impl Keeper<'_> {
-    async fn all_targets(&mut self) -> Result<Vec<Target>, Failure> {
-        let (targets, warnings) = self.upkeep.targets(&[]).await?;
+    async fn present_targets(&mut self) -> Result<Vec<Target>, Failure> {
+        let (targets, warnings) = self.upkeep.present_targets().await?;
         for warning in warnings {
             self.warn(warning);
         }
@@ -165,7 +165,7 @@ impl Keeper<'_> {
 
     async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
-        let targets = self.all_targets().await?;
+        let targets = self.present_targets().await?;
         let mut kept = self.kept(&targets).await?;
         let epochs = self.own(&targets, &kept).await?;
         let Some(first) = epochs.keys().next() else {
@@ -283,7 +283,7 @@ impl Keeper<'_> {
 
     async fn rotate(&mut self) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
-        let targets = self.all_targets().await?;
+        let targets = self.present_targets().await?;
         let mut kept = self.kept(&targets).await?;
         let Some(past) = kept.epochs.current().map(|epoch| epoch.name.clone()) else {
             return Err(vec![nothing_sealed(self.upkeep)]);

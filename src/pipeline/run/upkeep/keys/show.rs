@@ -26,7 +26,7 @@ struct Shown {
 
 /// Shows them.
 pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result<Outcome, Failure> {
-    let (targets, mut warnings) = upkeep.targets(&[]).await?;
+    let (targets, mut warnings) = upkeep.present_targets().await?;
     let listing = repository::list(&targets, upkeep.name).await;
     warnings.extend(listing.warnings);
     let mut epochs = found(&targets).await?;
