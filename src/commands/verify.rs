@@ -117,11 +117,10 @@ impl Checking<'_> {
             table.rows.push(vec![target.name().to_string(), text]);
             if let Err(problem) = result {
                 let mut state = "nothing was changed";
-                if problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content {
-                    if self.lost(target, &mut outcome).await == Some(0) {
-                        spared += 1;
-                        state = SPARED;
-                    }
+                let looks = problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content;
+                if looks && self.lost(target, &mut outcome).await == Some(0) {
+                    spared += 1;
+                    state = SPARED;
                 }
                 outcome
                     .diagnostics

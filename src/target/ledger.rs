@@ -14,6 +14,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::poison;
 
 const PREFIX: &str = "run-";
 
@@ -161,7 +162,7 @@ impl Ledger {
             what,
         };
         let text = line.to_bytes()?;
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = poison::lock(&self.open);
         open.file.write_all(&text)?;
         open.under_way.note((line.url, line.object), what);
         match what {

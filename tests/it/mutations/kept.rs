@@ -249,6 +249,14 @@ fn lineages(samples: &Samples) -> Reader {
     .costly(2)
 }
 
+/// A line of the uploads under way. One with a key twice is none.
+#[derive(serde::Deserialize)]
+struct Said {
+    url: String,
+    object: String,
+    what: String,
+}
+
 /// What is under way was begun by some line and ended by none behind it.
 fn uploads() -> Reader {
     let line = |url: &str, object: &str, what: &str| {
@@ -267,18 +275,11 @@ fn uploads() -> Reader {
     Reader::new("uploads under way", samples.into(), |bytes| {
         let under_way = UnderWay::parse(bytes);
         let text = String::from_utf8_lossy(bytes);
-        // A line with a key twice is no line.
-        #[derive(serde::Deserialize)]
-        struct Said {
-            url: String,
-            object: String,
-            what: String,
-        }
         let last = |url: &str, object: &str| {
             let lines = text.lines().filter_map(|line| serde_json::from_str::<Said>(line).ok());
             let own = lines.filter(|line| line.url == url && line.object == object);
-            let known = own.filter(|line| line.what == "begun" || line.what == "ended");
-            known.last().map(|line| line.what == "begun")
+            let mut known = own.filter(|line| line.what == "begun" || line.what == "ended");
+            known.next_back().map(|line| line.what == "begun")
         };
         for (url, object) in under_way.iter() {
             claim(last(url, object) == Some(true), "an upload that no line began")?;

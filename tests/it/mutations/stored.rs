@@ -299,9 +299,9 @@ fn gzip_archive() -> Reader {
         let read = async {
             let created = target.create(&record.name, bytes.to_vec().into()).await;
             created.map_err(|error| error.to_string())?;
-            let mut plain = match plain::open(&target, &record, &Opening::Plain, &Events::none()).await {
-                Ok(plain) => plain,
-                Err(_) => return Ok(None),
+            let opened = plain::open(&target, &record, &Opening::Plain, &Events::none()).await;
+            let Ok(mut plain) = opened else {
+                return Ok(None);
             };
             let length = record.plain_bytes;
             let take = move || {
