@@ -14,7 +14,7 @@
 //! | 3 | `source`, `target` |
 //! | 2 | `redact`, `secrets` |
 //! | 1 | `fs`, `chunking`, `codec`, `crypto`, `state`, `process`, `sensitive`, `event`, `outcome` |
-//! | 0 | `diagnostic`, `units`, `id`, `secret`, `clock`, `limits`, `kinds` |
+//! | 0 | `diagnostic`, `units`, `id`, `secret`, `clock`, `limits`, `kinds`, `poison` |
 
 pub mod cli;
 
@@ -51,5 +51,6 @@ pub mod diagnostic;
 pub mod id;
 pub mod kinds;
 pub mod limits;
+pub mod poison;
 pub mod secret;
 pub mod units;

@@ -4,10 +4,11 @@
 //! Nothing depends on it: an object that was read in too wild an order, or not whole, has no digest in the end and is read again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::crypto::Digest;
 use crate::limits::{PROOFS_AHEAD, PROOFS_OPEN};
+use crate::poison::lock;
 
 /// An object with its name, its size in bytes and its digest, where it has one.
 pub type Expected = (String, u64, Option<Digest>);
@@ -62,7 +63,7 @@ impl Partly {
 impl Proofs {
     /// Hears that these bytes of the object `name`, which has `size` of them, stand at `at`.
     pub fn seen(&self, name: &str, size: u64, at: u64, bytes: &[u8]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         let State {
             open,
             whole,
@@ -103,7 +104,7 @@ impl Proofs {
 
     /// Those of these objects that were not read whole, or are not what they should be.
     pub fn rest(&self, objects: Vec<Expected>) -> Vec<Expected> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.0);
         let proved = |(name, _, digest): &Expected| digest.is_some() && state.whole.get(name) == digest.as_ref();
         objects.into_iter().filter(|object| !proved(object)).collect()
     }

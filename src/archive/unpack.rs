@@ -12,7 +12,7 @@ use crate::crypto::age::AgeError;
 use crate::diagnostic::{Code, Diagnose, Diagnostic};
 use crate::event::Events;
 use crate::id::SourceName;
-use crate::source::{SinkError, TreeSink};
+use crate::source::{SinkError, TreeSink, Verdict};
 use crate::target::{Target, TargetError};
 
 pub use lines::Lines;
@@ -181,6 +181,28 @@ pub trait BackupSink: Send {
     fn listed(&mut self, _: &Listed) -> Result<(), SinkError> {
         Ok(())
     }
+}
+
+/// Hands the beginning of an entry on: its content and its end follow.
+pub(super) fn begin<S: BackupSink>(sink: &mut S, listed: &Listed) -> Result<(), SinkError> {
+    sink.listed(listed)?;
+    if let Some(sink) = sink.source(&listed.source)? {
+        sink.begin(&listed.entry)?;
+        if listed.redacted {
+            sink.redacted(0);
+        }
+    }
+    Ok(())
+}
+
+/// Hands a piece of an entry's content on.
+pub(super) fn content<S: BackupSink>(sink: &mut S, source: &SourceName, data: &[u8]) -> Result<(), SinkError> {
+    sink.source(source)?.map_or(Ok(()), |sink| sink.write(data))
+}
+
+/// Hands the end of an entry on.
+pub(super) fn end<S: BackupSink>(sink: &mut S, source: &SourceName) -> Result<(), SinkError> {
+    sink.source(source)?.map_or(Ok(()), |sink| sink.end(Verdict::Kept))
 }
 
 /// Says whether an entry is wanted.

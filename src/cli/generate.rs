@@ -2,6 +2,7 @@
 //! `man`, and the hidden `generate` behind `make generate`.
 
 mod command_line;
+mod journal;
 mod reference;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ pub fn generated() -> Vec<(String, String)> {
         ("exit-codes.md", command_line::exit_codes()),
         ("steps.md", reference::steps(pipeline)),
         ("sources.md", reference::sources(pipeline)),
+        ("journal.md", journal::page()),
         ("environment.md", reference::environment(pipeline::environment_schema())),
     ];
     let mut files: Vec<(String, String)> = pages

@@ -3,12 +3,13 @@
 //! Both listen to events and cannot fail a run.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::event::{Event, Listener};
+use crate::poison;
 use crate::report::human;
 use crate::secrets::Scrubber;
 
@@ -114,7 +115,7 @@ impl Bars {
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        poison::lock(&self.shown)
     }
 
     fn plain(&self, text: &str) -> String {

@@ -5,12 +5,13 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Seek as _, SeekFrom, 
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::commands::results::{Closed, Results};
 use crate::diagnostic::Diagnostic;
 use crate::fs::atomic::AtomicFile;
 use crate::outcome::Item;
+use crate::poison;
 use crate::report::{self, Format, Rank};
 use crate::secrets::Scrubber;
 
@@ -152,7 +153,7 @@ impl Handed {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        poison::lock(&self.state)
     }
 
     /// Takes what there is; nothing more is taken on from then on.

@@ -1,6 +1,9 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks the run to end, the second ends the process at once.
 //!
 //! A signal that was ignored when the program started stays ignored: `nohup` and a shell's background jobs rely on it.
+//!
+//! SIGXFSZ, which ends a process that writes a file larger than it may (`ulimit -f`), is caught and passed over: the write then
+//! fails with an error of its own, and the run says what became of the data.
 
 use std::io;
 
@@ -10,6 +13,9 @@ use crate::commands::{Stop, StopSignal};
 use crate::diagnostic::Code;
 
 use super::screen::Screen;
+
+/// A file would become larger than this process may make one.
+const TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
 /// Listens on a thread of its own, so that a busy run cannot keep a signal waiting.
 ///
@@ -25,6 +31,7 @@ pub(super) fn listen(stop: &Stop, screen: &Screen) -> io::Result<()> {
             interrupt: catch(SignalKind::interrupt(), ignored)?,
             terminate: catch(SignalKind::terminate(), ignored)?,
             hangup: catch(SignalKind::hangup(), ignored)?,
+            _too_large: catch(SignalKind::from_raw(TOO_LARGE), ignored)?,
         }
     };
     let (stop, screen) = (stop.clone(), screen.clone());
@@ -52,6 +59,8 @@ struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
     hangup: Option<Signal>,
+    /// Nobody waits for it.
+    _too_large: Option<Signal>,
 }
 
 impl Signals {

@@ -33,7 +33,7 @@ pub fn run(request: ExplainErrorRequest, _: &Session) -> Outcome {
     outcome.text = Some(part(code.as_str()).unwrap_or_else(|| format!("{}: not described\n", code.as_str())));
     outcome.field("code", "code", code.as_str(), code.as_str());
     outcome.field(
-        "exit",
+        "exit-code",
         "exit code",
         code.exit().number().to_string(),
         code.exit().number(),

@@ -18,6 +18,7 @@ pub mod results;
 pub mod retention;
 pub mod rollback;
 pub mod run;
+pub mod sampling;
 pub mod schema;
 pub mod show;
 pub mod sweep;
@@ -28,7 +29,6 @@ mod backups;
 mod entries;
 mod keeping;
 mod reading;
-mod sampling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

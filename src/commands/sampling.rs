@@ -20,17 +20,51 @@ use crate::steps::verify::Level;
 /// The file, in the state folder.
 const FILE: &str = "samples.json";
 
-/// What was verified of each thing that is sampled.
+/// Which part's turn it is, of each thing that is sampled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turns(BTreeMap<String, u64>);
+
+impl Turns {
+    /// Reads what [`Self::to_bytes`] wrote; `None` for anything else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok().map(Self)
+    }
+
+    /// As the file holds it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // A map of texts to numbers. Writing it to memory cannot fail.
+        serde_json::to_vec(&self.0).unwrap_or_default()
+    }
+
+    /// The things that are sampled, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The part whose turn it is.
+    pub fn next(&self, key: &str, parts: u32) -> Part {
+        Part::new(self.0.get(key).copied().unwrap_or(0), parts)
+    }
+
+    /// The part that was the next one is sound: it is the turn of the one behind it.
+    pub fn passed(&mut self, key: &str, parts: u32) {
+        // A part counts from 1, so that its number is the turn behind its own.
+        let turn = self.next(key, parts).number() % parts.max(1);
+        self.0.insert(key.to_owned(), turn.into());
+    }
+}
+
+/// What was verified of each thing that is sampled, and the file that holds it.
 pub(super) struct Samples {
     path: PathBuf,
-    turns: BTreeMap<String, u64>,
+    turns: Turns,
 }
 
 impl Samples {
     /// Reads what the state folder has; nothing where it has none, or not what this program writes.
     pub(super) fn open(state: &Path) -> Self {
         let path = state.join(FILE);
-        let turns = read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let turns = read(&path).ok().and_then(|text| Turns::parse(&text));
         Self {
             path,
             turns: turns.unwrap_or_default(),
@@ -39,18 +73,16 @@ impl Samples {
 
     /// The part whose turn it is.
     pub(super) fn next(&self, key: &str, parts: u32) -> Part {
-        Part::new(self.turns.get(key).copied().unwrap_or(0), parts)
+        self.turns.next(key, parts)
     }
 
     /// The part that was the next one is sound.
     ///
     /// # Errors
     /// When that cannot be kept: the next run then checks the same part.
-    pub(super) fn passed(&mut self, key: &str) -> Result<(), Diagnostic> {
-        let turn = self.turns.entry(key.to_owned()).or_default();
-        *turn = turn.wrapping_add(1);
-        let text = serde_json::to_vec(&self.turns).unwrap_or_default();
-        atomic::write(&self.path, 0o600, &text).map_err(|error| {
+    pub(super) fn passed(&mut self, key: &str, parts: u32) -> Result<(), Diagnostic> {
+        self.turns.passed(key, parts);
+        atomic::write(&self.path, 0o600, &self.turns.to_bytes()).map_err(|error| {
             Diagnostic::warning(
                 Code::StateFailed.unless_full(&error),
                 format!("`{FILE}` in the state folder cannot be written"),
@@ -86,7 +118,7 @@ mod tests {
         for number in [1, 2, 3, 1, 2] {
             let mut samples = Samples::open(folder.path());
             assert_eq!(samples.next("a", 3).number(), number);
-            samples.passed("a").unwrap();
+            samples.passed("a", 3).unwrap();
         }
         assert_eq!(
             Samples::open(folder.path()).next("b", 3).number(),
@@ -103,6 +135,6 @@ mod tests {
         let samples = Samples::open(folder.path());
         assert_eq!(samples.next("a", 20), samples.next("a", 20));
         let mut samples = Samples::open(&folder.path().join("gone"));
-        assert_eq!(samples.passed("a").unwrap_err().code, Code::StateFailed);
+        assert_eq!(samples.passed("a", 20).unwrap_err().code, Code::StateFailed);
     }
 }

@@ -1,5 +1,5 @@
 //! `verify`: checks a backup in every target that holds it, whole or a part of it that is another one at each run. Where it is damaged,
-//! the files that cannot be had are named.
+//! the files that cannot be had are named; where the damage lies in what no file of the backup needs, that is said.
 
 use serde_json::Value;
 
@@ -25,6 +25,10 @@ use super::backups::Found;
 use super::request::VerifyRequest;
 use super::sampling::{self, Samples};
 use super::{Session, backups, entries};
+
+/// What is so where an object is damaged in what no file of the backup needs.
+const SPARED: &str =
+    "no file of this backup is touched: the content of each can still be read from this target; nothing was changed";
 
 /// Verifies the backup.
 pub async fn run(request: VerifyRequest, session: &Session) -> Outcome {
@@ -94,7 +98,7 @@ impl Checking<'_> {
             columns: ["target", "result"].map(String::from).to_vec(),
             rows: Vec::new(),
         };
-        let (mut sound, mut results) = (0, Vec::new());
+        let (mut sound, mut spared, mut results) = (0, 0, Vec::new());
         for target in &backup.targets {
             let (result, part) = self.one(target, &mut outcome.diagnostics).await;
             let mut text = match &result {
@@ -113,15 +117,22 @@ impl Checking<'_> {
             results.push(object);
             table.rows.push(vec![target.name().to_string(), text]);
             if let Err(problem) = result {
-                if problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content {
-                    self.lost(target, &mut outcome).await;
+                let mut state = "nothing was changed";
+                let looks = problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content;
+                if looks && self.lost(target, &mut outcome).await == Some(0) {
+                    spared += 1;
+                    state = SPARED;
                 }
                 outcome
                     .diagnostics
-                    .push(record.of_copy(target.name(), problem).state("nothing was changed"));
+                    .push(record.of_copy(target.name(), problem).state(state));
             }
         }
-        outcome.headline = self.headline(sound == backup.targets.len());
+        outcome.headline = match backup.targets.len() - sound {
+            0 => self.sound(),
+            damaged if damaged == spared => format!("backup {} is damaged, but no file of it is", record.id),
+            _ => format!("backup {} is damaged", record.id),
+        };
         outcome.field("backup", "backup", record.id.to_string(), &record.id);
         let stored = ByteCount(record.stored_bytes()).to_string();
         outcome.field("stored-bytes", "stored", stored, record.stored_bytes());
@@ -130,10 +141,9 @@ impl Checking<'_> {
         outcome
     }
 
-    fn headline(&self, sound: bool) -> String {
+    fn sound(&self) -> String {
         let id = &self.backup.record.id;
         let what = match (self.request.level, &self.samples) {
-            _ if !sound => return format!("backup {id} is damaged"),
             (Level::Objects, None) => "every stored object has its digest",
             (Level::Content, None) => "every stored object and every content has its digest",
             (Level::Objects, Some(_)) => "every stored object of a part has its digest",
@@ -142,8 +152,8 @@ impl Checking<'_> {
         format!("backup {id} is sound: {what}")
     }
 
-    /// Tells which files of a damaged copy cannot be had. All others can.
-    async fn lost(&self, target: &Target, outcome: &mut Outcome) {
+    /// Tells which files of a damaged copy cannot be had, and gives how many; nothing where nobody can say. All others can be had.
+    async fn lost(&self, target: &Target, outcome: &mut Outcome) -> Option<u64> {
         let (record, events) = (&self.backup.record, &self.found.context.events);
         // A stream that only reads from its beginning loses everything behind the first damage.
         if record
@@ -151,7 +161,7 @@ impl Checking<'_> {
             .as_ref()
             .is_some_and(|archive| archive.codec == Codec::Gzip)
         {
-            return;
+            return None;
         }
         let handle = tokio::runtime::Handle::current();
         let looked = match Reading::new(target, record, &self.opening, events, handle) {
@@ -168,7 +178,7 @@ impl Checking<'_> {
                 outcome
                     .diagnostics
                     .push(Diagnostic::warning(Code::Damaged, what).why(why));
-                return;
+                return None;
             }
         };
         let mut items = Vec::new();
@@ -196,7 +206,10 @@ impl Checking<'_> {
         }
         let before = outcome.json.get("lost-count").and_then(Value::as_u64).unwrap_or(0);
         outcome.json.insert("lost-count".into(), (before + lost.count).into());
-        outcome.tables.push(table);
+        if lost.count > 0 {
+            outcome.tables.push(table);
+        }
+        Some(lost.count)
     }
 
     /// Checks the copy in one target; gives the part that was checked too, where it was one.
@@ -221,7 +234,7 @@ impl Checking<'_> {
         let part = samples.next(&key, *parts);
         let checked = check_part(target, record, (level, &self.opening), part, events).await;
         if checked.is_ok() {
-            told.extend(samples.passed(&key).err());
+            told.extend(samples.passed(&key, *parts).err());
         }
         (checked, Some(part))
     }

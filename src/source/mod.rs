@@ -126,6 +126,19 @@ impl Source {
         }
     }
 
+    /// Looks whether each database can be read, as far as that can be known without a copy of it; writes nothing, not even beside
+    /// the database. What is wrong is what a capture would end with, for each database; nothing for other kinds of source.
+    pub fn foresee(&self, base: &Path, owners: &Owners, stop: &std::sync::atomic::AtomicBool) -> Vec<SourceError> {
+        let SourceKind::Sqlite(settings) = &self.kind else {
+            return Vec::new();
+        };
+        match place::find(self, base) {
+            Err(error) if self.may_be_absent(&error) => Vec::new(),
+            Err(error) => vec![error],
+            Ok(place) => sqlite::foresee(settings, &place, owners, stop),
+        }
+    }
+
     /// Looks, before any source is captured, at those blocks of a log that `history` names.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod check;
 mod copy;
+mod foresee;
 mod live;
 pub mod rest;
 mod scratch;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::Check;
 use self::check::Checked;
+pub(super) use self::foresee::foresee;
 use self::live::Made;
 use self::rest::DatabaseStat;
 use super::feed::{self, Feed};
@@ -106,17 +108,21 @@ pub(super) fn capture(settings: &Sqlite, place: &Place, feed: &mut Feed<'_>) -> 
         }
     }
     if databases == 0 && (unreadable || !place.may_be_empty) {
-        return Err(SourceError::Empty {
-            name: place.name.clone(),
-            what: if unreadable {
-                "there is no database that can be read"
-            } else {
-                "there is no database"
-            },
-            root: place.shown(&TreePath::root()),
-        });
+        return Err(none_there(place, unreadable));
     }
     Ok(())
+}
+
+fn none_there(place: &Place, unreadable: bool) -> SourceError {
+    SourceError::Empty {
+        name: place.name.clone(),
+        what: if unreadable {
+            "there is no database that can be read"
+        } else {
+            "there is no database"
+        },
+        root: place.shown(&TreePath::root()),
+    }
 }
 
 /// Whether the sink has what was glimpsed: the root, or a database of which no part has changed.

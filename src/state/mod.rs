@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 pub use self::lock::{Before, Holder, Lock};
 use self::spool::Spool;
 use crate::diagnostic::{Code, Diagnose};
+use crate::poison;
 
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +188,7 @@ impl StateFolder {
     /// A folder of this process's own for files that do not outlive the run (0700, empty). It goes with the last use of
     /// this state folder; what dead runs left in theirs goes now.
     pub fn spool(&self) -> Result<PathBuf, StateError> {
-        let mut spool = self.spool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut spool = poison::lock(&self.spool);
         let path = self.path.join("spool");
         match spool.as_ref() {
             Some(spool) => Ok(spool.path().to_owned()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -18,6 +18,8 @@ use object_store::{
 
 use super::memory::Memory;
 
+use crate::poison;
+
 /// The clock of a [`Dated`] store. A clone is the same clock.
 #[derive(Clone, Debug)]
 pub struct StoreClock(Arc<Mutex<Times>>);
@@ -31,22 +33,22 @@ struct Times {
 impl StoreClock {
     /// Moves the clock.
     pub fn set(&self, now: Timestamp) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).now = now;
+        poison::lock(&self.0).now = now;
     }
 
     /// Where the clock stands.
     pub fn now(&self) -> Timestamp {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).now
+        poison::lock(&self.0).now
     }
 
     fn note(&self, object: &Path) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = poison::lock(&self.0);
         let now = times.now;
         times.written.insert(object.clone(), now);
     }
 
     fn date(&self, mut meta: ObjectMeta) -> ObjectMeta {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = poison::lock(&self.0);
         if let Some(written) = times.written.get(&meta.location) {
             meta.last_modified = SystemTime::from(*written).into();
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,8 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use rustix::io::Errno;
+
+use crate::poison;
 
 pub use super::recording::Operation;
 
@@ -58,7 +60,7 @@ struct Rules(Arc<Mutex<Vec<Rule>>>);
 impl Rules {
     /// The fault that strikes this operation; counts it.
     fn strike(&self, operation: Operation, object: &Path) -> Option<Fault> {
-        let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = poison::lock(&self.0);
         let mut struck = None;
         for rule in rules.iter_mut() {
             if rule.operation != operation || !object.as_ref().starts_with(&rule.prefix) {
@@ -119,7 +121,7 @@ impl Faulty {
     }
 
     fn rule(self, operation: Operation, prefix: &str, nth: usize, strike: usize, fault: Fault) -> Self {
-        self.rules.0.lock().unwrap_or_else(PoisonError::into_inner).push(Rule {
+        poison::lock(&self.rules.0).push(Rule {
             operation,
             prefix: prefix.to_owned(),
             pass: nth.saturating_sub(1),

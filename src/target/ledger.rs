@@ -14,6 +14,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::poison;
 
 const PREFIX: &str = "run-";
 
@@ -43,7 +44,61 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Open {
     file: File,
-    under_way: BTreeSet<(String, String)>,
+    under_way: UnderWay,
+}
+
+/// Uploads that were begun and did not end: the target's URL and the object of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay(BTreeSet<(String, String)>);
+
+impl UnderWay {
+    /// What was begun and not ended. A line that is no line was being written when its run died: nothing had begun by then.
+    pub fn parse(text: &[u8]) -> Self {
+        let mut found = Self::default();
+        for line in String::from_utf8_lossy(text).lines() {
+            if let Ok(Line { url, object, what }) = serde_json::from_str(line) {
+                found.note((url, object), what);
+            }
+        }
+        found
+    }
+
+    /// A line for each.
+    ///
+    /// # Errors
+    /// When one cannot be written as text.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        for (url, object) in &self.0 {
+            let line = Line {
+                url: url.clone(),
+                object: object.clone(),
+                what: What::Begun,
+            };
+            text.extend(line.to_bytes()?);
+        }
+        Ok(text)
+    }
+
+    /// The URL of the target and the object of each, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(url, object)| (url.as_str(), object.as_str()))
+    }
+
+    fn note(&mut self, upload: (String, String), what: What) {
+        match what {
+            What::Begun => self.0.insert(upload),
+            What::Ended => self.0.remove(&upload),
+        };
+    }
+}
+
+impl Line {
+    fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self).map_err(io::Error::other)?;
+        text.push(b'\n');
+        Ok(text)
+    }
 }
 
 /// What one dead run left. Held so that no other run clears the same; forgotten by [`Left::forget`].
@@ -52,7 +107,7 @@ pub struct Left {
     path: PathBuf,
     /// Holds the lock.
     _file: File,
-    under_way: BTreeSet<(String, String)>,
+    under_way: UnderWay,
 }
 
 impl Ledger {
@@ -81,7 +136,7 @@ impl Ledger {
         all.sync_all()?;
         let open = Open {
             file,
-            under_way: BTreeSet::new(),
+            under_way: UnderWay::default(),
         };
         let ledger = Self {
             path,
@@ -106,20 +161,13 @@ impl Ledger {
             object: object.to_owned(),
             what,
         };
-        let mut text = serde_json::to_string(&line).map_err(io::Error::other)?;
-        text.push('\n');
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        open.file.write_all(text.as_bytes())?;
-        let key = (line.url, line.object);
+        let text = line.to_bytes()?;
+        let mut open = poison::lock(&self.open);
+        open.file.write_all(&text)?;
+        open.under_way.note((line.url, line.object), what);
         match what {
-            What::Begun => {
-                open.under_way.insert(key);
-                open.file.sync_data()
-            }
-            What::Ended => {
-                open.under_way.remove(&key);
-                Ok(())
-            }
+            What::Begun => open.file.sync_data(),
+            What::Ended => Ok(()),
         }
     }
 }
@@ -127,7 +175,7 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if open.under_way.is_empty() {
+        if open.under_way.0.is_empty() {
             // Nobody is left to be told; a file that stays says nothing that is not so.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -137,8 +185,8 @@ impl Drop for Ledger {
 impl Left {
     /// The objects of the target at `url` whose upload was under way.
     pub fn of(&self, url: &str) -> Vec<String> {
-        let own = self.under_way.iter().filter(|(known, _)| known == url);
-        own.map(|(_, object)| object.clone()).collect()
+        let own = self.under_way.iter().filter(|(known, _)| *known == url);
+        own.map(|(_, object)| object.to_owned()).collect()
     }
 
     /// Forgets what was under way in the target at `url`: nothing of it is left there. The file goes with its last note.
@@ -146,21 +194,11 @@ impl Left {
     /// # Errors
     /// When the file cannot be removed or written; then everything in it is looked for once more by the next run.
     pub fn forget(&mut self, url: &str) -> io::Result<()> {
-        self.under_way.retain(|(known, _)| known != url);
-        if self.under_way.is_empty() {
+        self.under_way.0.retain(|(known, _)| known != url);
+        if self.under_way.0.is_empty() {
             return std::fs::remove_file(&self.path);
         }
-        let mut text = String::new();
-        for (url, object) in &self.under_way {
-            let line = Line {
-                url: url.clone(),
-                object: object.clone(),
-                what: What::Begun,
-            };
-            text.push_str(&serde_json::to_string(&line).map_err(io::Error::other)?);
-            text.push('\n');
-        }
-        crate::fs::atomic::write(&self.path, 0o600, text.as_bytes())
+        crate::fs::atomic::write(&self.path, 0o600, &self.under_way.to_bytes()?)
     }
 }
 
@@ -179,8 +217,8 @@ fn left_by_the_dead(folder: &Path) -> io::Result<Vec<Left>> {
         }
         let mut text = Vec::new();
         (&file).take(limits::LEDGER_MAX).read_to_end(&mut text)?;
-        let under_way = under_way(&String::from_utf8_lossy(&text));
-        if under_way.is_empty() {
+        let under_way = UnderWay::parse(&text);
+        if under_way.0.is_empty() {
             std::fs::remove_file(&path)?;
         } else {
             left.push(Left {
@@ -192,22 +230,6 @@ fn left_by_the_dead(folder: &Path) -> io::Result<Vec<Left>> {
     }
     left.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(left)
-}
-
-/// What was begun and not ended. A line that is no line was being written when its run died: nothing had begun by then.
-fn under_way(text: &str) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for line in text.lines() {
-        let Ok(line) = serde_json::from_str::<Line>(line) else {
-            continue;
-        };
-        let key = (line.url, line.object);
-        match line.what {
-            What::Begun => found.insert(key),
-            What::Ended => found.remove(&key),
-        };
-    }
-    found
 }
 
 #[cfg(test)]

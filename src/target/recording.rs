@@ -1,7 +1,7 @@
 //! A store that remembers what was asked of it and in which order, for tests.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
@@ -10,6 +10,8 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+
+use crate::poison;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +54,7 @@ pub struct Calls(Arc<Mutex<Vec<Call>>>);
 impl Calls {
     /// Everything, in order.
     pub fn all(&self) -> Vec<Call> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        poison::lock(&self.0).clone()
     }
 
     /// How often `operation` was asked for.
@@ -70,7 +72,7 @@ impl Calls {
     }
 
     fn note(&self, operation: Operation, object: &Path, bytes: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Call {
+        poison::lock(&self.0).push(Call {
             operation,
             object: object.to_string(),
             bytes: bytes as u64,

@@ -106,6 +106,51 @@ fn told<'r>(ran: &'r Ran, code: &str) -> &'r Value {
 }
 
 #[test]
+fn a_plan_tells_what_a_backup_would_copy_into_a_target_that_lags_behind_and_copies_nothing() {
+    let project = project("");
+    let plan = || project.run(&["plan", "backup", "--env", "dev"]).ended(0);
+    let both = project.backup(&[]).ended(0).id();
+    assert!(plan().json["would-catch-up"].is_null());
+    let mut made = Vec::new();
+    for word in ["two", "three", "four"] {
+        change(&project, word);
+        made.push(alone(&project, "local"));
+    }
+    // One that was let go there on purpose would not come back.
+    project.run(&["forget", &made[0], "--env", "dev"]).ended(0);
+    let state = |project: &Project| {
+        (
+            objects(project, "local"),
+            objects(project, "second"),
+            objects(project, ".strongroom"),
+        )
+    };
+    let before = state(&project);
+    let planned = plan();
+    let behind = json!([{ "target": "second", "backups": 2, "ids": made[1..] }]);
+    assert_eq!(planned.json["would-catch-up"], behind, "{:#}", planned.json);
+    assert!(state(&project) == before);
+    assert_eq!(held(&project, "second"), [both]);
+    // Neither where it is switched off, nor of a target that does not take part.
+    project.environment("dev", &with(&[], "[maintenance]\ncatch-up = \"0s\""));
+    assert!(plan().json["would-catch-up"].is_null());
+    project.environment("dev", &with(&[], ""));
+    let one = project
+        .run(&["plan", "backup", "--env", "dev", "--target", "local"])
+        .ended(0);
+    assert!(one.json["would-catch-up"].is_null());
+    // And then it does what was told.
+    let back = project.backup(&[]).ended(0);
+    let copied: Vec<&Value> = back.json["caught-up"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["backup"])
+        .collect();
+    assert_eq!(json!(copied), json!(made[1..]));
+}
+
+#[test]
 fn a_target_that_was_away_for_two_runs_has_everything_before_the_next_backup() {
     let project = Project::new(SOURCES);
     project.environment("dev", &with(&[], ""));

@@ -10,7 +10,9 @@ use std::fs;
 
 use strongroom::archive::layout::Kind;
 
-use crate::projects::Ran;
+use crate::chunks::{Random, SOURCES, objects};
+use crate::projects::{Project, Ran};
+use crate::sealed::planted;
 use made::{Damage, Form, Made, NEWEST, OLDEST};
 
 /// Which run finds a damaged object of a target.
@@ -334,6 +336,54 @@ fn past_damage_goes_a_restore_into_a_folder_of_a_backup_that_is_signed_and_of_no
     let trusting = [&["--trust-unsigned"][..], past].concat();
     let told = made.restore(NEWEST, &trusting).ended(4);
     assert!(told.json["lost-count"] == lost.len() && told.json.to_string().contains("\"unsigned\""));
+}
+
+#[test]
+fn damage_that_no_file_of_a_backup_needs_is_named_and_said_to_touch_none() {
+    let project = Project::new(SOURCES);
+    planted(&project);
+    let mut random = Random::new(91);
+    let [kept, gone] = ["kept", "later-gone"].map(|name| project.path("data/files").join(name));
+    fs::write(&kept, random.bytes(3 << 20)).unwrap();
+    fs::write(&gone, random.bytes(3 << 20)).unwrap();
+    let older = project.backup(&[]).ended(0).id();
+    fs::remove_file(&gone).unwrap();
+    let newer = project.backup(&[]).ended(0).id();
+    let packs = objects(&project, "packs");
+    let (pack, _) = packs.iter().max_by_key(|(_, bytes)| **bytes).unwrap();
+    let path = project.path("backups").join(pack);
+    // The second file lies behind the first, before the table of frames at the end.
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 4 * 3;
+    bytes[at] ^= 1;
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    fs::set_permissions(&path, permissions).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let verify = |id: &str| {
+        project
+            .run(&["verify", id, "--env", "dev", "--level", "content"])
+            .ended(4)
+    };
+    let told = verify(&newer);
+    assert!(told.problem().1.contains(pack.as_str()), "{:#}", told.json);
+    assert!(
+        told.problem().1.contains("no file of this backup is touched"),
+        "{:#}",
+        told.json
+    );
+    assert_eq!(told.json["lost-count"], 0);
+    assert_eq!(
+        told.json["headline"],
+        format!("backup {newer} is damaged, but no file of it is")
+    );
+    let told = verify(&older);
+    assert_eq!(told.json["headline"], format!("backup {older} is damaged"));
+    assert_eq!(
+        (&told.json["lost"][0]["path"], &told.json["lost-count"]),
+        (&"files/later-gone".into(), &1.into())
+    );
+    assert!(!told.problem().1.contains("no file of this backup"), "{:#}", told.json);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use strongroom::fs::owners::Owners;
 use strongroom::source::sqlite::rest::DatabaseStat;
 use strongroom::source::{Form, Source};
 
-use crate::projects::Project;
+use crate::projects::{Project, Ran};
 use crate::sources::{Scene, as_nobody, codes, needs_root, set_times, source};
 
 fn database(path: &Path, mode: &str, rows: u32) -> rusqlite::Connection {
@@ -542,4 +542,125 @@ fn a_database_that_cannot_be_read_stops_the_run_be_it_the_only_one_or_one_of_man
             vec![Code::SourceUnreadable]
         )
     );
+}
+
+/// Everything in a folder, with what would tell of a write.
+fn folder_state(path: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64, [i64; 4])> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let facts = |path: PathBuf| {
+        let stat = fs::metadata(&path).unwrap();
+        // To the side files that root opens SQLite gives the owner that they have, which only this time tells.
+        let is_side = path.to_str().unwrap().ends_with("-wal") || path.to_str().unwrap().ends_with("-shm");
+        let ctime = if is_side {
+            (0, 0)
+        } else {
+            (stat.ctime(), stat.ctime_nsec())
+        };
+        let times = [stat.mtime(), stat.mtime_nsec(), ctime.0, ctime.1];
+        let bytes = fs::read(&path).unwrap();
+        (path, (bytes, stat.ino(), times))
+    };
+    entries.map(facts).collect()
+}
+
+#[test]
+fn a_plan_opens_each_database_and_writes_nothing_beside_it() {
+    let source = "[[step.source]]\nname = \"db\"\ntype = \"sqlite\"\npath = \"data/*.db\"\n";
+    let project = Project::new(source);
+    fs::create_dir(project.path("data")).unwrap();
+    drop(database(&project.path("data/rests.db"), "WAL", 20));
+    drop(database(&project.path("data/journal.db"), "DELETE", 20));
+    drop(database(&project.path("data/crashed.db"), "WAL", 20));
+    drop(database(&project.path("data/hot.db"), "DELETE", 2000));
+    drop(database(&project.path("data/used.db"), "WAL", 20));
+    let mut crashing = Service::start(&project.path("data/crashed.db"));
+    assert_eq!(crashing.does("INSERT INTO t VALUES (21, x'00')"), "ok");
+    crashing.crash();
+    fs::remove_file(project.path("data/crashed.db-shm")).unwrap();
+    let mut crashing = Service::start(&project.path("data/hot.db"));
+    let sql = "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN; UPDATE t SET n = -n; DELETE FROM t WHERE n < -10";
+    assert_eq!(crashing.does(sql), "ok");
+    crashing.crash();
+    let mut service = Service::start(&project.path("data/used.db"));
+    assert_eq!(service.does("INSERT INTO t VALUES (21, x'00')"), "ok");
+    let before = folder_state(&project.path("data"));
+    assert!(
+        before.keys().any(|path| path.ends_with("used.db-shm")) && before.len() == 9,
+        "{:?}",
+        before.keys()
+    );
+    let planned = project.run(&["plan", "backup", "--env", "dev"]).ended(0);
+    assert_eq!(planned.json["diagnostics"], serde_json::json!([]), "{:#}", planned.json);
+    assert!(folder_state(&project.path("data")) == before);
+    // Whoever uses one has not lost its hold of it.
+    assert_eq!(service.does("INSERT INTO t VALUES (22, x'00')"), "ok");
+    service.stop();
+    assert!(!project.path(".strongroom").exists() && !project.path("backups").exists());
+}
+
+#[test]
+fn a_plan_foresees_each_database_that_a_backup_cannot_read_with_the_code_of_the_backup() {
+    let source = |check: &str| format!("[[step.source]]\nname = \"db\"\ntype = \"sqlite\"\npath = \"data\"\n{check}\n");
+    let project = Project::new(&source(""));
+    // After the words that make it a database, nothing is as it should be.
+    let spoilt = |name: &str, mode: &str| {
+        drop(database(&project.path("data").join(name), mode, 20));
+        let mut bytes = fs::read(project.path("data").join(name)).unwrap();
+        bytes[100..4096].fill(0xff);
+        fs::write(project.path("data").join(name), bytes).unwrap();
+    };
+    let noise = |name: &str| {
+        let bytes: Vec<u8> = (0..64_u32)
+            .flat_map(|n| *blake3::hash(&n.to_le_bytes()).as_bytes())
+            .collect();
+        fs::write(project.path("data").join(name), bytes).unwrap();
+    };
+    let page_size = |name: &str| {
+        drop(database(&project.path("data").join(name), "DELETE", 20));
+        let mut bytes = fs::read(project.path("data").join(name)).unwrap();
+        bytes[16..18].copy_from_slice(&[0x12, 0x34]);
+        fs::write(project.path("data").join(name), bytes).unwrap();
+    };
+    let plants: [(&str, &dyn Fn()); 5] = [
+        ("not-sqlite", &|| noise("b.db")),
+        ("sqlite-corrupt", &|| spoilt("b.db", "WAL")),
+        ("sqlite-corrupt", &|| spoilt("b.db", "DELETE")),
+        ("sqlite-failed", &|| page_size("b.db")),
+        ("source-empty", &|| fs::remove_file(project.path("data/a.db")).unwrap()),
+    ];
+    for (code, plant) in plants {
+        fs::remove_dir_all(project.path("data")).ok();
+        fs::create_dir(project.path("data")).unwrap();
+        drop(database(&project.path("data/a.db"), "DELETE", 3));
+        plant();
+        let planned = project.run(&["plan", "backup", "--env", "dev"]);
+        let ran = project.backup(&[]);
+        assert_eq!(planned.code, ran.code, "{code}\n{:#}\n{:#}", planned.json, ran.json);
+        assert_eq!(
+            (planned.problem().0, ran.problem().0),
+            (code.into(), code.into()),
+            "{:#}",
+            planned.json
+        );
+        let what = |ran: &Ran| ran.json["diagnostics"][0]["what"].as_str().unwrap().to_owned();
+        assert!(
+            what(&ran).contains(&what(&planned)),
+            "{}\n{}",
+            what(&ran),
+            what(&planned)
+        );
+        assert_eq!(planned.json["diagnostics"][0]["state"], "nothing was started");
+    }
+    // What is not checked is not foreseen either, and two that are wrong are both told.
+    fs::write(project.path("data/a.db"), b"SQLite format 3\0").unwrap();
+    spoilt("b.db", "WAL");
+    noise("c.db");
+    let planned = project.run(&["plan", "backup", "--env", "dev"]);
+    let told = planned.json["diagnostics"].to_string();
+    assert!(told.contains("/b.db") && told.contains("/c.db"), "{told}");
+    fs::remove_file(project.path("data/c.db")).unwrap();
+    fs::remove_file(project.path("data/a.db")).unwrap();
+    project.pipeline("backup", &source("check = \"none\""));
+    project.run(&["plan", "backup", "--env", "dev"]).ended(0);
+    project.backup(&[]).ended(0);
 }

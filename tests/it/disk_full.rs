@@ -2,7 +2,8 @@
 //! is left, a run has done everything or nothing, and says which.
 //!
 //! Each test mounts one small file system in memory and leaves as many pages free as its round has, so that a run meets the
-//! full disk at each of its writes in turn.
+//! full disk at each of its writes in turn. Two of them are fed a writer as well that passes over what a full disk says, and must
+//! find it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -204,11 +205,54 @@ fn sources_on_a_full_disk_are_backed_up_and_nothing_is_written_beside_them() {
     assert_eq!(word, "two");
 }
 
+/// Who writes while a disk is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// The program.
+    Program,
+    /// One that copies the same files, passes over whatever the disk says, and ends well: a planted bug.
+    Swallows,
+}
+
+impl Writer {
+    fn run(self, world: &World, line: &str, (from, to): (&Path, &str)) -> Ran {
+        if self == Self::Program {
+            return world.run(line);
+        }
+        let script = "cp -r \"$0/.\" \"$1\" 2> /dev/null; exit 0";
+        let mut copy = world.namespace.command(&world.project.path(""), Path::new("bash"));
+        let copied = copy.args(["-c", script]).arg(from).arg(to).output().unwrap();
+        Ran {
+            code: copied.status.code().unwrap(),
+            json: serde_json::Value::Null,
+            stderr: String::new(),
+        }
+    }
+}
+
 #[test]
 fn a_destination_that_fills_up_at_any_write_keeps_what_it_had() {
+    let found = destination(Writer::Program);
+    assert_eq!(found, None);
+}
+
+#[test]
+fn a_writer_that_passes_over_a_full_disk_is_found_in_a_destination() {
+    let found = destination(Writer::Swallows).unwrap();
+    assert!(found.contains("0 pages: it says that all is done"), "{found}");
+}
+
+/// Restores at each fill level of the destinations. What is found, where a run is said to have done what it has not.
+fn destination(writer: Writer) -> Option<String> {
     let world = World::new("data", "1m");
     world.write("old");
     let id = world.run("backup --env dev").ended(0).id();
+    let old = tempfile::tempdir().unwrap();
+    for (path, bytes) in contents(&world.at("data")) {
+        let path = old.path().join(path.strip_prefix(world.at("data")).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
     let (mut refused, mut done) = (0, 0);
     for pages in 0.. {
         // A disk as it was: without what the last round has left.
@@ -223,10 +267,15 @@ fn a_destination_that_fills_up_at_any_write_keeps_what_it_had() {
         world.write("new");
         world.leave(pages);
         let before = contents(&world.at("data"));
-        let ran = world.run(&format!("restore {id} --env dev"));
+        let ran = writer.run(&world, &format!("restore {id} --env dev"), (old.path(), "data"));
         let says = world.says();
         if matches!(ran.code, 0 | 3) {
-            assert_eq!(says.as_deref(), Some("old"), "{pages} pages: {:#}", ran.json);
+            if says.as_deref() != Some("old") {
+                let json = format!("{:#}", ran.json);
+                return Some(format!(
+                    "{pages} pages: it says that all is done, and there is {says:?}: {json}"
+                ));
+            }
             done += 1;
         } else {
             met_it(
@@ -254,6 +303,7 @@ fn a_destination_that_fills_up_at_any_write_keeps_what_it_had() {
         "{:#}",
         finished.json
     );
+    None
 }
 
 #[test]
@@ -284,16 +334,45 @@ fn a_folder_to_restore_into_that_fills_up_touches_nothing_else() {
 
 #[test]
 fn a_target_that_fills_up_at_any_write_has_whole_backups_only() {
+    let found = target(Writer::Program);
+    assert_eq!(found, None);
+}
+
+#[test]
+fn a_writer_that_passes_over_a_full_disk_is_found_in_a_target() {
+    let found = target(Writer::Swallows).unwrap();
+    assert!(found.contains("a backup is not whole"), "{found}");
+}
+
+/// Backs up at each fill level of the target. What is found, where a backup is there and not whole, or said to be there and not.
+fn target(writer: Writer) -> Option<String> {
     let world = World::new("backups", "1m");
     world.write("one");
     world.run("backup --env dev").ended(0);
     world.write("two");
+    // What a second backup adds, made where there is room for it.
+    let more = tempfile::tempdir().unwrap();
+    if writer == Writer::Swallows {
+        let before = contents(&world.at("backups"));
+        world.run("backup --env dev").ended(0);
+        for (path, bytes) in contents(&world.at("backups")) {
+            if before.contains_key(&path) {
+                continue;
+            }
+            let copy = more.path().join(path.strip_prefix(world.at("backups")).unwrap());
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::write(copy, bytes).unwrap();
+            fs::remove_file(path).unwrap();
+        }
+    }
     let mut refused = 0;
     for pages in 0.. {
         world.leave(pages);
-        let ran = world.run("backup --env dev");
+        let ran = writer.run(&world, "backup --env dev", (more.path(), "backups"));
         let whole = world.run("verify latest --env dev");
-        assert_eq!(whole.code, 0, "{pages} pages: {:#}", whole.json);
+        if whole.code != 0 {
+            return Some(format!("{pages} pages: a backup is not whole: {:#}", whole.json));
+        }
         if ran.code == 0 {
             break;
         }
@@ -306,6 +385,7 @@ fn a_target_that_fills_up_at_any_write_has_whole_backups_only() {
     assert!(refused > 3, "{refused}");
     assert_eq!(world.backups(), 2);
     world.restores("two");
+    None
 }
 
 #[test]
@@ -399,4 +479,38 @@ fn a_rehearsal_without_room_fails_and_leaves_nothing() {
         (&"failed".into(), &"disk-full".into())
     );
     world.run("drill --env dev").ended(0);
+}
+
+#[test]
+fn a_run_that_may_not_write_so_large_a_file_says_so_and_is_not_ended_by_a_signal() {
+    let source = "[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data\"\n";
+    for deduplicated in ["", "[[step]]\nid = \"change\"\ntype = \"deduplicate\"\n"] {
+        let project = Project::new(&format!("{source}{deduplicated}"));
+        let mut large = vec![0; 1 << 20];
+        getrandom::fill(&mut large).unwrap();
+        fs::create_dir(project.path("data")).unwrap();
+        fs::write(project.path("data/large"), &large).unwrap();
+        let refused = |ran: Ran, state: &str| {
+            let ran = ran.ended(1);
+            let (code, said) = ran.problem();
+            assert!(
+                !code.is_empty() && said.contains("File too large") && said.contains(state),
+                "{code}: {said}"
+            );
+        };
+        let backup = ["backup", "--env", "dev"];
+        refused(project.run_with_small_files(64, &backup), "no backup was made");
+        assert_eq!(project.backups(), 0);
+        let id = project.run(&backup).ended(0).id();
+        fs::write(project.path("data/large"), "present").unwrap();
+        for more in [&[][..], &["--to", "out"]] {
+            let restore = [&["restore", &id, "--env", "dev"][..], more].concat();
+            refused(project.run_with_small_files(64, &restore), "nothing present was");
+            assert_eq!(fs::read(project.path("data/large")).unwrap(), b"present");
+            let out = fs::read_dir(project.path("out")).map_or(0, Iterator::count);
+            assert_eq!(out, 0, "something of a refused restore is left");
+        }
+        project.run(&["restore", &id, "--env", "dev"]).ended(0);
+        assert!(fs::read(project.path("data/large")).unwrap() == large);
+    }
 }

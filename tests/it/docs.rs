@@ -152,6 +152,60 @@ fn every_error_is_explained_with_its_exit_code() {
     }
 }
 
+/// Keys that a source file puts into a result, beyond those that every result has.
+fn keys_of_results(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let code = code.replace("( ", "(").replace(" .", ".");
+    let mut keys = BTreeSet::new();
+    for call in [".field(\"", "json.insert(\""] {
+        for found in code.split(call).skip(1) {
+            keys.insert(found.split('"').next().unwrap().to_owned());
+        }
+    }
+    for found in code.split("begin_list(\"").skip(1) {
+        keys.extend(found.split('"').nth(2).map(str::to_owned));
+    }
+    keys
+}
+
+fn sources_below(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_key_of_a_result_is_explained_and_every_explained_key_is_one() {
+    let mut sources = Vec::new();
+    for folder in ["src/commands", "src/pipeline/run", "src/cli"] {
+        sources_below(&project().join(folder), &mut sources);
+    }
+    let known: BTreeSet<String> = sources.iter().flat_map(|source| keys_of_results(source)).collect();
+    let page = page("docs/RESULTS.md").text;
+    let table = page.split("\n## Keys\n").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let explained: BTreeSet<String> = rows.iter().map(|row| (*row).to_owned()).collect();
+    assert!(known.len() > 80, "{known:?}");
+    assert_eq!(known, explained);
+    assert!(rows.is_sorted(), "{rows:?}");
+}
+
+#[test]
+fn a_key_of_a_result_is_found_however_it_is_written() {
+    let source = "outcome.field(\"one\", 1);\n self\n  .outcome\n .field(\n  \"two\",\n 2);\n outcome\n .json\n \
+                  .insert(\"three\".into(), x);\n results.begin_list(\"ls\", \"four\")?;\n#[cfg(test)]\nmod tests { \
+                  outcome.field(\"none\", 1); }";
+    let keys: Vec<String> = keys_of_results(source).into_iter().collect();
+    assert_eq!(keys, ["four", "one", "three", "two"]);
+}
+
 #[test]
 fn every_page_with_commands_is_run() {
     for page in pages() {

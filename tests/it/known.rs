@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::chunks::{SOURCES, objects};
 use crate::projects::{Project, Ran};
+use crate::sealed::{Sealed, planted};
 
 const DATA: &str = "[[step.source]]\nname = \"data\"\ntype = \"files\"\npath = \"data\"";
 
@@ -131,4 +133,51 @@ fn a_backup_that_was_let_go_is_not_missed() {
     assert_eq!(codes(&ran), ["newer-known"]);
     project.backup(&[]).ended(0);
     project.run(&["list", "--env", "dev"]).ended(0);
+}
+
+#[test]
+fn who_keeps_targets_in_order_is_told_of_one_that_is_gone_and_goes_on_with_the_others() {
+    let (project, newest, older) = project();
+    fs::rename(project.path("second"), project.path("unmounted")).unwrap();
+    for words in [
+        &["forget", &older, "--even-newest", "--dry-run"][..],
+        &["sweep", "--dry-run"],
+        &["sweep"],
+        &["keys", "show"],
+        &["retention", "--policy", "keep-daily=7"],
+        &["forget", &older, "--even-newest"],
+    ] {
+        let ran = project.run(&[words, &["--env", "dev"]].concat()).ended(3);
+        assert!(codes(&ran).contains(&"target-vanished"), "{words:?}\n{:#}", ran.json);
+        let gone = said(&ran, "target-vanished");
+        assert_eq!(gone["severity"], "warning", "{words:?}");
+        assert!(gone["why"].as_str().unwrap().contains(&newest), "{gone:#}");
+    }
+    assert!(!project.path("second").exists() || fs::read_dir(project.path("second")).unwrap().next().is_none());
+    // What is not found where it was is not said to be unknown and nothing more.
+    let ran = project.run(&["forget", &newest, "--env", "dev"]).ended(10);
+    assert_eq!(codes(&ran), ["backup-unknown", "target-vanished"]);
+    fs::remove_dir_all(project.path("second")).ok();
+    fs::rename(project.path("unmounted"), project.path("second")).unwrap();
+    project.run(&["sweep", "--env", "dev"]).ended(0);
+}
+
+#[test]
+fn keys_are_never_put_beside_lost_backups() {
+    let sealed = Sealed::new(SOURCES);
+    let project = &sealed.project;
+    planted(project);
+    sealed.backup(0);
+    let add = || project.run(&["keys", "add", "--env", "dev", "--identity", "one.key"]);
+    add().ended(0);
+    fs::rename(project.path("backups"), project.path("unmounted")).unwrap();
+    fs::create_dir(project.path("backups")).unwrap();
+    for words in [&["keys", "add", "--identity", "one.key"][..], &["keys", "rotate"]] {
+        let ran = project.run(&[words, &["--env", "dev"]].concat()).ended(5);
+        assert_eq!(ran.problem().0, "target-vanished", "{:#}", ran.json);
+        assert!(objects(project, "").is_empty(), "{words:?}");
+    }
+    fs::remove_dir(project.path("backups")).unwrap();
+    fs::rename(project.path("unmounted"), project.path("backups")).unwrap();
+    add().ended(0);
 }

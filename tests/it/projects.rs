@@ -90,6 +90,13 @@ impl Project {
         self.output(Command::new(program()).args(words))
     }
 
+    /// The same where no file may become larger than so many KiB.
+    pub(crate) fn run_with_small_files(&self, most: u32, words: &[&str]) -> Ran {
+        let limited = format!("ulimit -f {most}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        self.output(command.args(["-c", &limited, "bash"]).arg(program()).args(words))
+    }
+
     /// The same in a namespace.
     pub(crate) fn run_in(&self, namespace: &Namespace, words: &[&str]) -> Ran {
         self.output(namespace.command(self.0.path(), program()).args(words))
@@ -106,7 +113,7 @@ impl Project {
             .unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
         Ran {
-            code: output.status.code().unwrap(),
+            code: output.status.code().unwrap_or_else(|| panic!("{}", output.status)),
             json: serde_json::from_str(&stdout).unwrap_or(Value::Null),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }

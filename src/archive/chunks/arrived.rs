@@ -13,10 +13,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::crypto::Digest;
 use crate::limits::ARRIVED_MAX;
+use crate::poison::lock;
 
 use super::index::PackInfo;
 use super::item::{ChunkId, NotAnItem, Piece, Taker, put, put_bytes};
@@ -57,13 +58,13 @@ impl Placed {
             offset: piece.offset,
             length: piece.length,
         };
-        let mut placed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut placed = lock(&self.0);
         placed.entry(piece.pack & !PROVISIONAL).or_default().push(chunk);
     }
 
     /// Gives the chunks of a frame that lies behind so many bytes of its pack.
     fn take(&self, frame: u32, before: u32) -> Vec<Chunk> {
-        let mut placed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut placed = lock(&self.0);
         let mut chunks = placed.remove(&frame).unwrap_or_default();
         for chunk in &mut chunks {
             chunk.offset = chunk.offset.saturating_add(before);

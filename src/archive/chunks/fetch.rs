@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 
@@ -19,6 +19,7 @@ use crate::crypto::Digest;
 use crate::crypto::age::AgeError;
 use crate::event::{Event, Events};
 use crate::limits::{FRAMES_KEPT, PACK_STORED};
+use crate::poison::lock;
 use crate::target::{Target, TargetError};
 use crate::units::ByteCount;
 
@@ -107,10 +108,6 @@ pub struct Fetcher {
 struct Cache {
     slots: BTreeMap<FrameKey, Slot>,
     order: VecDeque<FrameKey>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<ObjectError> for FetchError {

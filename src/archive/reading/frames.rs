@@ -2,7 +2,7 @@
 //! front to back.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 
@@ -22,6 +22,7 @@ use crate::codec::plain::Unpacker;
 use crate::codec::seek_table::FrameLength;
 use crate::event::{Event, Events};
 use crate::limits::FRAME;
+use crate::poison;
 use crate::target::Target;
 
 use super::Reading;
@@ -149,7 +150,7 @@ impl Frames {
             }
             (Self::Archive(archive), Stretch::Archive(range)) => archive.parts(range),
             (Self::Stream(forward), Stretch::Archive(range)) => {
-                let record = &lock(forward).record;
+                let record = &poison::lock(forward).record;
                 let whole = FRAME as u64;
                 let frames = (range.start / whole..range.end.div_ceil(whole)).map(|number| {
                     let at = number * whole;
@@ -171,13 +172,9 @@ impl Frames {
                 source,
             }),
             Self::Archive(archive) => archive.frame(key.number),
-            Self::Stream(forward) => lock(forward).frame(key.number),
+            Self::Stream(forward) => poison::lock(forward).frame(key.number),
         }
     }
-}
-
-fn lock(forward: &Mutex<Forward>) -> std::sync::MutexGuard<'_, Forward> {
-    forward.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn damaged(record: &ArchiveRecord, source: PlainError) -> UnpackError {

@@ -6,11 +6,11 @@
 use std::collections::HashSet;
 
 use crate::archive::catalog::Listed;
-use crate::archive::unpack::{BackupSink, Tally, UnpackError};
+use crate::archive::unpack::{self, BackupSink, Tally, UnpackError};
 use crate::codec::Codec;
 use crate::fs::entry::Kind;
 use crate::id::SourceName;
-use crate::source::{SinkError, Verdict};
+use crate::source::SinkError;
 
 use super::damage::{self, Look, Lost};
 use super::extract::{Taker, extract};
@@ -70,34 +70,19 @@ struct Handing<S> {
     source: Option<SourceName>,
 }
 
-impl<S: BackupSink> Handing<S> {
-    fn with(
-        &mut self,
-        hand: impl FnOnce(&mut dyn crate::source::TreeSink) -> Result<(), SinkError>,
-    ) -> Result<(), SinkError> {
-        let Some(source) = &self.source else { return Ok(()) };
-        self.sink.source(source)?.map_or(Ok(()), hand)
-    }
-}
-
 impl<S: BackupSink> Taker for Handing<S> {
     fn begin(&mut self, listed: &Listed) -> Result<(), SinkError> {
         self.source = Some(listed.source.clone());
-        self.sink.listed(listed)?;
-        self.with(|sink| {
-            sink.begin(&listed.entry)?;
-            if listed.redacted {
-                sink.redacted(0);
-            }
-            Ok(())
-        })
+        unpack::begin(&mut self.sink, listed)
     }
 
     fn data(&mut self, data: &[u8]) -> Result<(), SinkError> {
-        self.with(|sink| sink.write(data))
+        let Some(source) = &self.source else { return Ok(()) };
+        unpack::content(&mut self.sink, source, data)
     }
 
     fn end(&mut self) -> Result<(), SinkError> {
-        self.with(|sink| sink.end(Verdict::Kept))
+        let Some(source) = &self.source else { return Ok(()) };
+        unpack::end(&mut self.sink, source)
     }
 }

@@ -14,7 +14,6 @@ use crate::archive::proofs::Proofs;
 use crate::archive::record::{ArchiveRecord, Record};
 use crate::archive::tar_header;
 use crate::event::Events;
-use crate::source::Verdict;
 use crate::target::Target;
 
 use super::lines::Lines;
@@ -121,13 +120,7 @@ impl<S: BackupSink> Unpacking<S> {
             Some(Place::Archive(data)) if *data == self.plain.position() => {}
             Some(Place::Archive(_) | Place::Packs(_)) => return Err(disagree("the place of the content")),
         }
-        self.sink.listed(listed).map_err(UnpackError::Sink)?;
-        if let Some(sink) = self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            sink.begin(&listed.entry).map_err(UnpackError::Sink)?;
-            if listed.redacted {
-                sink.redacted(0);
-            }
-        }
+        super::begin(&mut self.sink, listed).map_err(UnpackError::Sink)?;
         self.content(listed, &path)?;
         self.tally.count(listed);
         Ok(())
@@ -138,10 +131,7 @@ impl<S: BackupSink> Unpacking<S> {
         let mut content = blake3::Hasher::new();
         self.read(length, |data, sink| {
             content.update(data);
-            match sink.source(&listed.source).map_err(UnpackError::Sink)? {
-                Some(sink) => sink.write(data).map_err(UnpackError::Sink),
-                None => Ok(()),
-            }
+            super::content(sink, &listed.source, data).map_err(UnpackError::Sink)
         })?;
         if listed.blake3.is_some_and(|digest| digest != content.finalize().into()) {
             return Err(UnpackError::Content { path: path.to_owned() });
@@ -157,10 +147,7 @@ impl<S: BackupSink> Unpacking<S> {
                 Err(disagree())
             }
         })?;
-        match self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            Some(sink) => sink.end(Verdict::Kept).map_err(UnpackError::Sink),
-            None => Ok(()),
-        }
+        super::end(&mut self.sink, &listed.source).map_err(UnpackError::Sink)
     }
 
     /// After the last line: the end of the archive, nothing behind it, and the counts of the record.

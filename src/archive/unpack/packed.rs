@@ -21,7 +21,6 @@ use crate::codec::ordered::{self, Jobs};
 use crate::codec::plain::Plain;
 use crate::event::Events;
 use crate::limits::{BATCH_ENTRIES, BATCH_FRAMES, FETCHERS_MIN, JOB_STEPS};
-use crate::source::Verdict;
 use crate::target::Target;
 
 use super::lines::Lines;
@@ -248,22 +247,12 @@ impl<S: BackupSink> Taking<S> {
             what,
         })?;
         self.content.reset();
-        self.sink.listed(listed).map_err(UnpackError::Sink)?;
-        if let Some(sink) = self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            sink.begin(&listed.entry).map_err(UnpackError::Sink)?;
-            if listed.redacted {
-                sink.redacted(0);
-            }
-        }
-        Ok(())
+        super::begin(&mut self.sink, listed).map_err(UnpackError::Sink)
     }
 
     fn data(&mut self, listed: &Listed, data: &[u8]) -> Result<(), UnpackError> {
         self.content.update(data);
-        match self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            Some(sink) => sink.write(data).map_err(UnpackError::Sink),
-            None => Ok(()),
-        }
+        super::content(&mut self.sink, &listed.source, data).map_err(UnpackError::Sink)
     }
 
     fn end(&mut self, stretch: &Stretch) -> Result<(), UnpackError> {
@@ -275,9 +264,7 @@ impl<S: BackupSink> Taking<S> {
         {
             return Err(UnpackError::Content { path: path_of(listed) });
         }
-        if let Some(sink) = self.sink.source(&listed.source).map_err(UnpackError::Sink)? {
-            sink.end(Verdict::Kept).map_err(UnpackError::Sink)?;
-        }
+        super::end(&mut self.sink, &listed.source).map_err(UnpackError::Sink)?;
         self.tally.count(listed);
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! hold it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 
@@ -17,6 +17,7 @@ use crate::crypto::Digest;
 use crate::fs::entry::TreePath;
 use crate::id::SourceName;
 use crate::limits::{SEGMENT_MAX, SEGMENTS_KEPT_BYTES};
+use crate::poison;
 use crate::target::Target;
 
 use super::UnpackError;
@@ -86,7 +87,7 @@ impl Segments {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        poison::lock(&self.kept)
     }
 
     fn text(&self, record: &SegmentRecord) -> Result<Arc<Vec<u8>>, UnpackError> {

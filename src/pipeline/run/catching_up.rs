@@ -1,9 +1,6 @@
 //! Before the capture: targets that lack backups which the others of this run have are caught up, within a bound. One that
 //! cannot be is left out and named.
-//!
-//! What comes back must be nothing that was let go on purpose. So only what is newer than the newest that the target has of
-//! this line is copied (retention never takes the newest), nothing that this host's journal knows as removed there, and nothing
-//! that the `retain` steps of this pipeline would remove there at once.
+//! What each is to have is in [`super::lagging`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,21 +12,15 @@ use crate::archive::catch_up::{Bounds, Ended, Lagging, NotCopied};
 use crate::archive::epoch::HostEpochs;
 use crate::archive::layout;
 use crate::archive::repository::{Backup, Lineage, Listing, RepositoryError};
-use crate::archive::retention::{self, Known, Rules};
+use crate::archive::retention;
 use crate::diagnostic::{Code, Diagnose as _, Diagnostic};
 use crate::id::{BackupId, TargetName};
-use crate::steps::Step;
 use crate::target::Target;
-use crate::units::{ByteCount, Share, Span, counted};
+use crate::units::{ByteCount, Span, counted};
 
 use super::backup::NO_BACKUP;
+use super::lagging::{self, Behind};
 use super::{Failure, Runner};
-
-/// What a target lacks, oldest first.
-struct Behind {
-    target: Target,
-    lacks: Vec<Backup>,
-}
 
 /// How the catching up of one target ended.
 enum Caught {
@@ -55,7 +46,8 @@ impl Runner<'_> {
         if time.is_zero() {
             return Ok(targets);
         }
-        let behind = self.behind(&targets, listing, lineage).await?;
+        let lacking = lagging::lacking(&targets, listing, lineage, |target| self.evidence.removed_from(target))?;
+        let behind = lagging::behind(self.plan, self.context, lacking).await;
         let keys: Vec<(String, Bytes)> = epochs.0.iter().flat_map(|epoch| epoch.objects.clone()).collect();
         let bounds = self.bounds(time);
         let mut told = Vec::new();
@@ -86,62 +78,6 @@ impl Runner<'_> {
         }
     }
 
-    /// The targets that lack something, each with what it is to have.
-    async fn behind(&self, targets: &[Target], listing: &Listing, lineage: &Lineage) -> Result<Vec<Behind>, Failure> {
-        let mut all = Vec::new();
-        for target in targets {
-            let has = |backup: &&Backup| backup.targets.iter().any(|other| other.name() == target.name());
-            let newest = listing.line(lineage).filter(has).map(Backup::rank).max();
-            let is_newer = |backup: &&Backup| newest.as_ref().is_none_or(|newest| backup.rank() > *newest);
-            let mut lacks: Vec<Backup> = listing.line(lineage).filter(is_newer).cloned().collect();
-            lacks.sort_by(|a, b| a.rank().cmp(&b.rank()));
-            if lacks.is_empty() {
-                continue;
-            }
-            let removed = self.evidence.removed_from(target.name())?;
-            lacks.retain(|backup| !removed.contains(&backup.record.id));
-            let unsigned = self.unsigned_of(&lacks).await;
-            lacks.retain(|backup| !unsigned.contains(&backup.record.id));
-            let held: Vec<Backup> = listing.line(lineage).filter(has).cloned().collect();
-            let unwanted = self.unwanted(target.name(), held.into_iter().chain(lacks.iter().cloned()).collect());
-            lacks.retain(|backup| !unwanted.contains(&backup.record.id));
-            // Only those count that lie in a target of this run.
-            lacks.retain(|backup| !backup.targets.is_empty());
-            all.push(Behind {
-                target: target.clone(),
-                lacks,
-            });
-        }
-        all.retain(|behind| !behind.lacks.is_empty());
-        Ok(all)
-    }
-
-    /// What the `retain` steps of this pipeline would remove of `backups` in a target.
-    fn unwanted(&self, target: &TargetName, backups: Vec<Backup>) -> BTreeSet<BackupId> {
-        let Some(lineage) = backups.first().map(Backup::lineage) else {
-            return BTreeSet::new();
-        };
-        let mut unwanted = BTreeSet::new();
-        for planned in self.plan.steps().iter().filter(|planned| planned.enabled) {
-            let Step::Retain(settings) = &planned.step else {
-                continue;
-            };
-            if !settings.targets.is_empty() && !settings.targets.contains(target) {
-                continue;
-            }
-            let rules = Rules {
-                policy: &settings.policy(),
-                max_remove: Share::percent(100),
-                min_verified: 0,
-                now: self.context.clock.now().timestamp(),
-            };
-            let chosen = retention::choose(&backups, &lineage, &rules, &Known::default());
-            let chosen = chosen.unwrap_or_else(|held| held.chosen);
-            unwanted.extend(chosen.remove.iter().map(|backup| backup.record.id.clone()));
-        }
-        unwanted
-    }
-
     async fn catch_up_one(
         &mut self,
         behind: Behind,
@@ -149,7 +85,7 @@ impl Runner<'_> {
         (keys, bounds): (&[(String, Bytes)], &Bounds),
         told: &mut Vec<(TargetName, BackupId)>,
     ) -> Result<Caught, Failure> {
-        let Behind { target, lacks } = behind;
+        let Behind { target, lacks, .. } = behind;
         let look = Lagging::look(&target, bounds.clone(), &self.context.events).await;
         let mut lagging = match look {
             Ok(lagging) => lagging,

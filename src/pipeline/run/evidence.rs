@@ -34,7 +34,7 @@ mod keeping;
 mod swaps;
 
 pub(super) use commands::Ended;
-pub(super) use keeping::{Told, verified_in};
+pub(super) use keeping::{Told, removed_from, verified_in};
 pub(super) use swaps::Swap;
 
 /// How long a wait for another run goes on without looking whether this one should end.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::record::Record;
-use crate::archive::repository::{Lineage, Listing, Stored};
+use crate::archive::repository::{self, Lineage, Listing, Repository, Stored};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
 use crate::id::{BackupId, EnvName, Instance, PipelineName, TargetName};
@@ -79,7 +79,10 @@ impl Memory {
     pub fn compare(&self, listing: &mut Listing, targets: &[Target]) {
         let mut missed: Vec<Diagnostic> = targets
             .iter()
-            .filter_map(|target| self.missed(listing, target))
+            .filter_map(|target| {
+                let found = listing.repositories.get(target.name())?;
+                self.missed(found.as_ref(), target)
+            })
             .collect();
         if listing.backups.is_empty() && missed.len() + listing.unlisted.len() == targets.len() {
             for problem in &mut missed {
@@ -89,15 +92,29 @@ impl Memory {
         listing.warnings.splice(0..0, missed);
     }
 
-    fn missed(&self, listing: &Listing, target: &Target) -> Option<Diagnostic> {
-        let found = listing.repositories.get(target.name())?;
+    /// The targets that do not hold what they held, each with the warning of it. One that does not answer is left to who uses it.
+    pub(super) async fn gone(&self, targets: &[Target]) -> Vec<(TargetName, Diagnostic)> {
+        let mut gone = Vec::new();
+        for target in targets {
+            if Seen::read(&self.state, target).is_none() {
+                continue;
+            }
+            if let Ok(found) = repository::open(target).await {
+                let missed = self.missed(found.as_ref(), target);
+                gone.extend(missed.map(|missed| (target.name().clone(), missed)));
+            }
+        }
+        gone
+    }
+
+    fn missed(&self, found: Option<&Repository>, target: &Target) -> Option<Diagnostic> {
         let seen = Seen::read(&self.state, target)?;
         let here = |known: &&Known| known.target == *target.name() && known.url == target.url();
         // Ids begin with the time.
         let newest = self.known.iter().filter(here).max_by(|a, b| a.backup.cmp(&b.backup));
         let newest =
             newest.map(|known| format!("the last backup stored there is `{}` of {}", known.backup, known.made));
-        seen.missed(found.as_ref(), target, &self.state, newest.as_deref())
+        seen.missed(found, target, &self.state, newest.as_deref())
     }
 
     /// Tells of each line that fits what was stored after everything that is listed of it. `asked` are the targets that the listing is

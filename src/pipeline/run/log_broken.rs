@@ -12,6 +12,7 @@ use crate::event::Events;
 use crate::fs::entry::{Entry, Kind, TreePath, display_bytes};
 use crate::id::SourceName;
 use crate::limits;
+use crate::poison;
 use crate::source::log_head::Removed;
 use crate::source::{
     Breach, BreachKind, Comparison, Difference, LogHead, SinkError, Source, SourceKind, TreeSink, Verdict,
@@ -249,7 +250,7 @@ impl TreeSink for PastLog {
         if self.state != Passing::Compared {
             return Ok(());
         }
-        let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut comparison = poison::lock(&self.comparison);
         // A present log that cannot be read has no record to be shown.
         comparison.take(data).map_err(|_| SinkError::Stopped)?;
         if comparison.is_decided() {

@@ -22,6 +22,7 @@ mod filtered;
 mod guard;
 mod judge;
 mod known;
+mod lagging;
 mod log_broken;
 mod logs;
 mod notes;

@@ -22,7 +22,8 @@ use super::redaction::Redaction;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
 use super::{
-    Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, failed, ready, recovery,
+    Context, Failure, Options, SKIPPED_WITH_TO, choose, command, destination, difference, failed, lagging, ready,
+    recovery,
 };
 
 /// How far a preview looks.
@@ -75,7 +76,7 @@ pub async fn preview(command: &str, plan: &Plan, options: &Options, context: &Co
         let mut chosen = None;
         for planned in plan.steps().iter().filter(|planned| planned.enabled) {
             match &planned.step {
-                Step::Snapshot(snapshot) => sources(plan, snapshot, &mut outcome),
+                Step::Snapshot(snapshot) => sources(plan, context, snapshot, &mut outcome),
                 Step::Upload(upload) => targets(plan, options, context, upload, &mut outcome).await,
                 Step::Select(select) => chosen = backup(plan, options, context, select, &mut outcome).await,
                 Step::Restore(restore) => {
@@ -130,7 +131,7 @@ fn steps(plan: &Plan, options: &Options, outcome: &mut Outcome) {
     outcome.json.insert("steps".into(), list.into());
 }
 
-fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
+fn sources(plan: &Plan, context: &Context, snapshot: &Snapshot, outcome: &mut Outcome) {
     let owners = match Owners::of_host() {
         Ok(owners) => owners,
         Err(error) => {
@@ -156,6 +157,12 @@ fn sources(plan: &Plan, snapshot: &Snapshot, outcome: &mut Outcome) {
             .and_then(|()| source.survey(plan.project(), &owners));
         match survey {
             Ok(survey) => {
+                let faults = source.foresee(plan.project(), &owners, context.stop.flag());
+                outcome.diagnostics.extend(
+                    faults
+                        .iter()
+                        .map(|error| Diagnostic::of(error).state("nothing was started")),
+                );
                 list.push(json!({ "name": source.name, "type": source.kind.name(), "root": root,
                     "entries": survey.entries, "bytes": survey.bytes, "left-out": survey.left_out }));
                 table.rows.push(vec![
@@ -185,6 +192,7 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
         columns: ["target", "url", "is"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
+    let mut usable = Vec::new();
     for target in &opened {
         let found = repository::open(target).await;
         if let Ok(found) = &found
@@ -196,6 +204,9 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
                 .push(vec![target.name().to_string(), target.url(), "gone".into()]);
             outcome.diagnostics.push(refusal);
             continue;
+        }
+        if found.is_ok() {
+            usable.push(target.clone());
         }
         let is = match found {
             Ok(Some(_)) => "a repository".to_owned(),
@@ -210,7 +221,7 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
         table.rows.push(vec![target.name().to_string(), target.url(), is]);
     }
     outcome.tables.push(table);
-    let listing = repository::list(&opened, plan.environment_name()).await;
+    let mut listing = repository::list(&opened, plan.environment_name()).await;
     let instance = plan
         .environment()
         .instance
@@ -227,6 +238,9 @@ async fn targets(plan: &Plan, options: &Options, context: &Context, upload: &Upl
         parent.clone().unwrap_or_else(|| "none".into()),
         parent,
     );
+    let unlisted = listing.leave_out_unlisted();
+    usable.retain(|target| unlisted.iter().all(|(name, _)| name != target.name()));
+    lagging::foresee(plan, context, (&usable, &listing, &lineage), outcome).await;
 }
 
 /// Opens targets; those that cannot be are told.

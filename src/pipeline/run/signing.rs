@@ -14,6 +14,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::atomic;
 use crate::id::BackupId;
 use crate::limits::{self, SURVEY_READS};
+use crate::pipeline::Plan;
 use crate::pipeline::environment::Environment;
 use crate::target::Target;
 
@@ -107,7 +108,10 @@ pub(super) async fn unsigned<'b>(
 }
 
 /// Which of these backups none of `trusted` signed, as far as their targets say; none where nobody is named. One read for each.
-async fn unsigned_by<'b>(trusted: &[Verifier], backups: impl Iterator<Item = &'b Backup>) -> BTreeSet<BackupId> {
+pub(super) async fn unsigned_by<'b>(
+    trusted: &[Verifier],
+    backups: impl Iterator<Item = &'b Backup>,
+) -> BTreeSet<BackupId> {
     if trusted.is_empty() {
         return BTreeSet::new();
     }
@@ -120,30 +124,25 @@ async fn unsigned_by<'b>(trusted: &[Verifier], backups: impl Iterator<Item = &'b
     checked.filter_map(std::future::ready).collect().await
 }
 
+/// Whose backups a run of `plan` goes on from: `[signers]` and this host itself; nobody where the environment names nobody.
+pub(super) fn trusted(plan: &Plan) -> Vec<Verifier> {
+    let mut trusted = signers(plan.environment());
+    if !trusted.is_empty() {
+        // Without a key that can be read there will be no backup; that is told where it is needed.
+        let own = host_signer(&state_path(plan)).ok().flatten();
+        trusted.extend(own.map(|signer| signer.verifier()));
+    }
+    trusted
+}
+
 impl Runner<'_> {
-    /// Whose backups this run goes on from: `[signers]` and this host itself; nobody where the environment names nobody.
-    fn trusted(&self) -> Vec<Verifier> {
-        let mut trusted = signers(self.plan.environment());
-        if !trusted.is_empty() {
-            // Without a key that can be read there will be no backup; that is told where it is needed.
-            let own = host_signer(&state_path(self.plan)).ok().flatten();
-            trusted.extend(own.map(|signer| signer.verifier()));
-        }
-        trusted
-    }
-
-    /// Which of these backups nobody of those signed.
-    pub(super) async fn unsigned_of(&self, backups: &[Backup]) -> BTreeSet<BackupId> {
-        unsigned_by(&self.trusted(), backups.iter()).await
-    }
-
     /// Takes out of a line what nobody trusted signed, from the newest down to the first that someone did: `[signers]` or this
     /// host itself. Nothing where the environment names nobody.
     ///
     /// # Errors
     /// When no target says who signed one: then it is not known which is the newest.
     pub(super) async fn distrust(&mut self, listing: &mut Listing, lineage: &Lineage) -> Result<(), Failure> {
-        let trusted = self.trusted();
+        let trusted = trusted(self.plan);
         if trusted.is_empty() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ mod restart;
 mod sweep;
 mod trial;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::Event;
 use crate::id::{EnvName, PipelineName, TargetName};
 use crate::outcome::Outcome;
@@ -15,6 +15,7 @@ use crate::target::Target;
 
 use super::evidence::{Evidence, Needed};
 use super::fence::{self, Act, Asked};
+use super::known::Memory;
 use super::scope::Scope;
 use super::stores::{Keys, open_targets};
 use super::{Context, Failure, Options, stopped};
@@ -35,12 +36,43 @@ pub(crate) struct Upkeep<'a> {
 }
 
 impl Upkeep<'_> {
-    /// Opens the environment's targets: all, or those that the operator named.
-    async fn targets(&self, named: &[TargetName]) -> Result<(Vec<Target>, Vec<Diagnostic>), Failure> {
+    /// Opens the environment's targets: all, or those that the operator named. One that does not hold what it held is told.
+    async fn targets(&self) -> Result<(Vec<Target>, Vec<Diagnostic>), Failure> {
+        let (targets, mut warnings) = self.open_targets().await?;
+        let gone = self.gone(&targets).await;
+        warnings.extend(gone.into_iter().map(|(_, warning)| warning));
+        Ok((targets, warnings))
+    }
+
+    /// The same without those that do not hold what they held: for who writes, and would write beside lost backups.
+    ///
+    /// # Errors
+    /// When none is left.
+    async fn present_targets(&self) -> Result<(Vec<Target>, Vec<Diagnostic>), Failure> {
+        let (mut targets, mut warnings) = self.open_targets().await?;
+        let gone = self.gone(&targets).await;
+        targets.retain(|target| gone.iter().all(|(name, _)| name != target.name()));
+        if targets.is_empty() && !gone.is_empty() {
+            let errors = gone.into_iter().map(|(_, mut problem)| {
+                problem.severity = Severity::Error;
+                problem
+            });
+            return Err(errors.chain(warnings).collect());
+        }
+        warnings.extend(gone.into_iter().map(|(_, warning)| warning));
+        Ok((targets, warnings))
+    }
+
+    async fn open_targets(&self) -> Result<(Vec<Target>, Vec<Diagnostic>), Failure> {
         let mut keys = Keys::unread(self.environment, self.project, self.context);
-        let meant = (named, self.options.targets.as_slice());
+        let meant = (&[][..], self.options.targets.as_slice());
         let opened = open_targets(self.environment, self.project, meant, &mut keys, None).await?;
         Ok(opened.with_warnings())
+    }
+
+    async fn gone(&self, targets: &[Target]) -> Vec<(TargetName, Diagnostic)> {
+        let memory = Memory::open(self.environment, self.project, self.name);
+        memory.gone(targets).await
     }
 }
 

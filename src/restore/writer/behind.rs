@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::small::{Batch, Place, SmallFile};
@@ -18,6 +18,7 @@ use crate::fs::create::{self, Made, Shortfall};
 use crate::fs::direct::{Block, Direct};
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::limits::{RESTORE_PIECE, RESTORE_PIECES, RESTORE_WRITERS};
+use crate::poison::lock;
 use crate::restore::current_file::ask_for_room;
 use crate::restore::error::{RestoreError, Trick};
 
@@ -74,10 +75,6 @@ pub(super) struct LateFile {
     block: Option<Block>,
     filled: usize,
     handed: u64,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LateFile {

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
-use super::behind::{Shared, lock};
+use super::behind::Shared;
 use super::entries::failed;
 use crate::fs::create::{self, Made};
 use crate::fs::direct::Block;
 use crate::fs::entry::{Kind, Metadata, TreePath};
 use crate::limits::{RESTORE_BATCH_FILES, RESTORE_BATCH_FOLDERS};
+use crate::poison::lock;
 use crate::restore::check;
 use crate::restore::error::{RestoreError, Trick};
 

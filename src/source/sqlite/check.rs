@@ -43,7 +43,7 @@ const LISTED: u32 = 3;
 /// How long a check goes on without looking whether it should stop.
 const DEAF: Duration = Duration::from_millis(100);
 /// What a path may not hold in a URI.
-const IN_A_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+pub(super) const IN_A_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 /// Checks the database at `path`, which nobody writes to and beside which nothing is made.
 pub(super) fn check(path: &Path, how: Check, stop: &AtomicBool) -> Checked {
@@ -61,7 +61,7 @@ pub(super) fn check(path: &Path, how: Check, stop: &AtomicBool) -> Checked {
     }
 }
 
-fn is_corruption(error: &rusqlite::Error) -> bool {
+pub(super) fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)

@@ -19,7 +19,7 @@ use crate::source::{CaptureContext, SourceError, feed};
 
 /// How a database keeps what was written last.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// In a write-ahead log.
     Wal,
     /// In itself; a journal holds what it was before.
@@ -68,7 +68,7 @@ pub(super) fn copy(
     Err(SourceError::SqliteUnsettled { path: path.to_owned() })
 }
 
-fn mode(folder: &Folder, name: &[u8]) -> io::Result<Mode> {
+pub(super) fn mode(folder: &Folder, name: &[u8]) -> io::Result<Mode> {
     // SQLite uses a log that is there whatever the database's own header says.
     if exists(folder, name, WAL)? {
         return Ok(Mode::Wal);
@@ -82,7 +82,7 @@ fn mode(folder: &Folder, name: &[u8]) -> io::Result<Mode> {
     })
 }
 
-fn exists(folder: &Folder, name: &[u8], end: &[u8]) -> io::Result<bool> {
+pub(super) fn exists(folder: &Folder, name: &[u8], end: &[u8]) -> io::Result<bool> {
     match folder.stat_of(&[name, end].concat()) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -72,7 +72,7 @@ pub(super) fn with_journal(
 
 /// Waits for whoever writes; gives up after [`BUSY`]. SQLite's own wait looks ten times a second at the most, and would
 /// seldom hit the moment between two writes of a service that writes without a pause.
-fn is_patient(tries: i32) -> bool {
+pub(super) fn is_patient(tries: i32) -> bool {
     std::thread::sleep(LOOK);
     LOOK * tries.unsigned_abs() < BUSY
 }

@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use crate::poison;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FOLDER_MODE: u32 = 0o700;
@@ -126,11 +128,7 @@ impl Root {
     /// them a moment ago and died.
     pub(super) fn make_folder(&self, path: &str) -> io::Result<(OwnedFd, Visit)> {
         let root = self.made()?;
-        let durable = self
-            .durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(path);
+        let durable = poison::lock(&self.durable).contains(path);
         if durable && let Ok(folder) = beneath(root, path, FOLDER) {
             return Ok((folder, Visit::Again));
         }
@@ -144,10 +142,7 @@ impl Root {
             self.sync_folder(&folder)?;
             folder = child;
         }
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(path.to_owned());
+        poison::lock(&self.durable).insert(path.to_owned());
         Ok((folder, Visit::First))
     }
 

@@ -1,7 +1,7 @@
 //! A streamed upload: parts, put together by a last request that is create-only.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::stream::TryStreamExt;
@@ -16,6 +16,7 @@ use super::create::{already, stored};
 use super::said::Said;
 use super::{S3, STORE};
 use crate::crypto::Digest;
+use crate::poison;
 
 /// An object on its way. Dropped before `complete`, what was begun is aborted in the background, as far as there is time;
 /// a later run finds the rest by the ledger.
@@ -142,16 +143,13 @@ impl Shared {
             length,
             blake3,
         };
-        self.parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(index, part);
+        poison::lock(&self.parts).insert(index, part);
         Ok(())
     }
 
     async fn complete(&self, count: usize) -> Result<PutResult> {
         let ids: Vec<PartId> = {
-            let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            let parts = poison::lock(&self.parts);
             let ids = parts.values().map(|part| part.id.clone());
             ids.map(|content_id| PartId { content_id }).collect()
         };
@@ -203,7 +201,7 @@ impl Shared {
 
     async fn compare(&self) -> Result<bool> {
         let parts: Vec<(u64, Digest)> = {
-            let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            let parts = poison::lock(&self.parts);
             parts.values().map(|part| (part.length, part.blake3)).collect()
         };
         let mut begin = 0;

@@ -1,13 +1,17 @@
 //! Readers of what lies in the state folder of a host, and beside what it restores.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use strongroom::archive::chunks::index::Index;
+use strongroom::archive::chunks::arrived::{self, Arrived, Chunk, Ledger, Placed};
+use strongroom::archive::chunks::index::{Index, PackInfo};
 use strongroom::archive::chunks::item::Item;
 use strongroom::archive::epoch::HostEpochs;
+use strongroom::commands::sampling::Turns;
 use strongroom::crypto::Digest;
 use strongroom::crypto::age::Recipient;
 use strongroom::crypto::note::Verifier;
@@ -17,6 +21,7 @@ use strongroom::source::append_log::blocks::Blocks;
 use strongroom::source::append_log::memory::LogMemory;
 use strongroom::source::lineage;
 use strongroom::state::StateFolder;
+use strongroom::target::ledger::UnderWay;
 
 use super::samples::Samples;
 use super::{Reader, claim};
@@ -31,6 +36,10 @@ pub(super) fn readers(samples: &Samples) -> Vec<Reader> {
         swap_record(samples),
         lineages(samples),
         public_keys(samples),
+        uploads(),
+        arrived_packs(),
+        arrived_whole(),
+        turns(),
     ]
 }
 
@@ -238,6 +247,155 @@ fn lineages(samples: &Samples) -> Reader {
         }
     })
     .costly(2)
+}
+
+/// A line of the uploads under way. One with a key twice is none.
+#[derive(serde::Deserialize)]
+struct Said {
+    url: String,
+    object: String,
+    what: String,
+}
+
+/// What is under way was begun by some line and ended by none behind it.
+fn uploads() -> Reader {
+    let line = |url: &str, object: &str, what: &str| {
+        format!("{{\"url\":\"{url}\",\"object\":\"{object}\",\"what\":\"{what}\"}}\n")
+    };
+    let pack = |byte: &str| format!("packs/{byte}/{}.tar.zst", byte.repeat(32));
+    let (one, two) = ("s3://bucket/live", "s3://other");
+    let whole = [
+        line(one, &pack("0a"), "begun"),
+        line(two, &pack("0a"), "begun"),
+        line(one, &pack("0b"), "begun"),
+        line(one, &pack("0a"), "ended"),
+        line(two, "keys/a \\\"name\\\".age", "begun"),
+    ];
+    let samples = [whole.concat(), line(two, &pack("0c"), "begun")].map(String::into_bytes);
+    Reader::new("uploads under way", samples.into(), |bytes| {
+        let under_way = UnderWay::parse(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let last = |url: &str, object: &str| {
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Said>(line).ok());
+            let own = lines.filter(|line| line.url == url && line.object == object);
+            let mut known = own.filter(|line| line.what == "begun" || line.what == "ended");
+            known.next_back().map(|line| line.what == "begun")
+        };
+        for (url, object) in under_way.iter() {
+            claim(last(url, object) == Some(true), "an upload that no line began")?;
+        }
+        let again = under_way.to_bytes().map_err(|error| error.to_string())?;
+        claim(UnderWay::parse(&again) == under_way, "it reads back otherwise")?;
+        Ok(under_way.iter().next().is_some())
+    })
+    .costly(2)
+}
+
+/// A place for files that are synced each time they are written: in memory, where there is one.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+fn arrived(name: &[u8], chunks: u32) -> Arrived {
+    let chunk = |n: u32| Chunk {
+        id: *blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap(),
+        offset: 512 + n * 100_000,
+        length: 90_000 + n,
+    };
+    let pack = PackInfo {
+        name: Digest::of(name),
+        stored: 70_000,
+        plain: 3_000_000,
+    };
+    Arrived {
+        pack,
+        chunks: (0..chunks).map(chunk).collect(),
+    }
+}
+
+/// The ledger of packs that arrived, as the program writes it.
+fn arrived_ledger(folder: &Path, epoch: Option<&str>, packs: &[Arrived]) -> Vec<u8> {
+    let path = folder.join("written");
+    drop(Ledger::begin(&path, epoch.map(str::to_owned), Placed::default(), packs).unwrap());
+    std::fs::read(path).unwrap()
+}
+
+/// The body of an entry. Its length and its digest are made to fit, or nothing would get behind them.
+fn arrived_packs() -> Reader {
+    const EPOCH: &str = "0123456789abcdef";
+    let folder = scratch();
+    let bodies = [0, 1, 5].map(|chunks| {
+        let entry = arrived_ledger(folder.path(), Some(EPOCH), &[arrived(b"one", chunks)]);
+        entry[4..entry.len() - 32].to_vec()
+    });
+    let path = folder.path().join("read");
+    let slot = Slot(Mutex::new(File::create(&path).unwrap()));
+    Reader::new("packs that arrived", bodies.into(), move |bytes| {
+        let length = u32::try_from(bytes.len()).unwrap();
+        slot.put(&[&length.to_le_bytes(), bytes, Digest::of(bytes).as_bytes()].concat())?;
+        let found = arrived::read(&path, Some(EPOCH)).map_err(|error| error.to_string())?;
+        let [one] = found.as_slice() else {
+            return claim(found.is_empty(), "more than one of one entry").map(|()| false);
+        };
+        claim(one.chunks.len() * 16 <= bytes.len(), "more chunks than bytes for them")?;
+        arrived_ledger(folder.path(), Some(EPOCH), &found);
+        let again = arrived::read(&folder.path().join("written"), Some(EPOCH)).map_err(|error| error.to_string())?;
+        claim(again == found, "it reads back otherwise").map(|()| true)
+    })
+    .costly(4)
+}
+
+/// The ledger as it lies there: it tells of nothing that was not written.
+fn arrived_whole() -> Reader {
+    let folder = scratch();
+    let packs = [arrived(b"one", 3), arrived(b"two", 1), arrived(b"three", 0)];
+    let samples = vec![
+        arrived_ledger(folder.path(), None, &packs),
+        arrived_ledger(folder.path(), None, &packs[1..]),
+    ];
+    let path = folder.path().join("read");
+    let slot = Slot(Mutex::new(File::create(&path).unwrap()));
+    Reader::new("ledger of packs", samples, move |bytes| {
+        let _ = &folder;
+        slot.put(bytes)?;
+        let found = arrived::read(&path, None).map_err(|error| error.to_string())?;
+        claim(found.iter().all(|one| packs.contains(one)), "a pack that nobody noted")?;
+        Ok(!found.is_empty())
+    })
+    .costly(2)
+}
+
+/// Parts follow one another, whatever the file says.
+fn turns() -> Reader {
+    let texts = [
+        r#"{"local backup service-1 content 20":7,"offsite backup service-1 objects 3":2}"#,
+        r#"{"local backup service-1 content 3":18446744073709551614}"#,
+        r#"{"local backup service-1 content 3":0}"#,
+    ];
+    let samples = texts.map(|text| text.as_bytes().to_vec());
+    Reader::new("turns of samples", samples.into(), |bytes| {
+        let Some(mut turns) = Turns::parse(bytes) else {
+            return Ok(false);
+        };
+        claim(
+            Turns::parse(&turns.to_bytes()).as_ref() == Some(&turns),
+            "it reads back otherwise",
+        )?;
+        let keys: Vec<String> = turns.keys().map(str::to_owned).collect();
+        for key in &keys {
+            let parts = key.rsplit(' ').next().and_then(|parts| parts.parse().ok()).unwrap_or(1);
+            let mut seen = BTreeSet::new();
+            for _ in 0..parts.min(20) {
+                let part = turns.next(key, parts);
+                claim((1..=parts.max(1)).contains(&part.number()), "a part that there is not")?;
+                claim(seen.insert(part.number()), "a part twice before all others")?;
+                turns.passed(key, parts);
+            }
+        }
+        Ok(!keys.is_empty())
+    })
 }
 
 fn public_keys(samples: &Samples) -> Reader {

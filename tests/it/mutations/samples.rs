@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use strongroom::archive::epoch::{HostEpoch, HostEpochs, open_keys, seal_keys};
 use strongroom::archive::keys::EpochKeys;
 use strongroom::archive::layout;
-use strongroom::archive::record::Record;
+use strongroom::archive::record::{ArchiveRecord, Record};
 use strongroom::archive::refs::Refs;
 use strongroom::crypto::Digest;
 use strongroom::crypto::age::{self, Identity};
@@ -84,6 +84,35 @@ impl Samples {
             (Record::parse(bytes, &environment, &id).unwrap(), bytes.clone())
         });
         each.collect()
+    }
+
+    /// Two archives by `gzip` of the same tree, the record of one, and their plain text.
+    pub(super) fn gzipped() -> (Vec<Vec<u8>>, ArchiveRecord, Vec<u8>) {
+        let project = Project::new("[[step.source]]\nname = \"files\"\ntype = \"files\"\npath = \"data/files\"\n");
+        planted(&project);
+        let path = project.path("pipelines/backup.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let stored = ["1", "9"].map(|level| {
+            let codec = format!("type = \"compress\"\ncodec = \"gzip\"\nlevel = {level}");
+            fs::write(&path, text.replace("type = \"compress\"", &codec)).unwrap();
+            let id = project.backup(&[]).ended(0).id();
+            let environment = "dev".parse().unwrap();
+            let bytes = fs::read(project.path(&format!("backups/backups/dev/{id}.json"))).unwrap();
+            let record = Record::parse(&bytes, &environment, &id.parse().unwrap()).unwrap();
+            let archive = record.archive.unwrap();
+            (fs::read(project.path("backups").join(&archive.name)).unwrap(), archive)
+        });
+        let plain = |stored: &[u8]| {
+            let mut plain = Vec::new();
+            let decoder = async_compression::tokio::bufread::GzipDecoder::new(stored);
+            super::block_on(tokio::io::AsyncReadExt::read_to_end(&mut { decoder }, &mut plain)).unwrap();
+            plain
+        };
+        let texts = stored.each_ref().map(|(bytes, _)| plain(bytes));
+        assert_eq!(texts[0], texts[1]);
+        let [(one, record), (two, _)] = stored;
+        let [text, _] = texts;
+        (vec![one, two], record, text)
     }
 
     /// Plain texts of catalog segments.

@@ -6,6 +6,7 @@ use strongroom::archive::epoch::read_keys;
 use strongroom::archive::frame_table::FrameTable;
 use strongroom::archive::keys::{Opening, epoch_name};
 use strongroom::archive::layout::{self, Kind};
+use strongroom::archive::plain;
 use strongroom::archive::record::Record;
 use strongroom::archive::refs::{Ref, Refs};
 use strongroom::archive::sweep::SweepList;
@@ -35,6 +36,7 @@ pub(super) fn readers(samples: &Samples) -> Vec<Reader> {
         seek_tables(),
         frame(),
         pack(samples),
+        gzip_archive(),
         sealed(samples),
         key_text(samples),
         sweep_list(samples),
@@ -284,6 +286,42 @@ fn pack(samples: &Samples) -> Reader {
         Ok(took)
     })
     .costly(8)
+}
+
+/// What comes to its end has the length that the record says and the sum that the stream says: it is the archive itself.
+fn gzip_archive() -> Reader {
+    let (objects, record, text) = Samples::gzipped();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    Reader::new("archive by gzip", objects, move |bytes| {
+        let target = target();
+        let mut record = record.clone();
+        record.bytes = bytes.len() as u64;
+        let read = async {
+            let created = target.create(&record.name, bytes.to_vec().into()).await;
+            created.map_err(|error| error.to_string())?;
+            let opened = plain::open(&target, &record, &Opening::Plain, &Events::none()).await;
+            let Ok(mut plain) = opened else {
+                return Ok(None);
+            };
+            let length = record.plain_bytes;
+            let take = move || {
+                let mut given = Vec::new();
+                let read = plain.read(length, |piece| {
+                    given.extend_from_slice(piece);
+                    Ok::<(), ()>(())
+                });
+                (matches!((read, plain.ended()), (Ok(()), Ok(true)))).then_some(given)
+            };
+            tokio::task::spawn_blocking(take)
+                .await
+                .map_err(|error| error.to_string())
+        };
+        match runtime.block_on(read)? {
+            Some(given) => claim(given == text, "another archive").map(|()| true),
+            None => Ok(false),
+        }
+    })
+    .costly(16)
 }
 
 fn sealed(samples: &Samples) -> Reader {

@@ -60,7 +60,10 @@ pub(in crate::pipeline::run) fn verified_in(
 }
 
 /// The backups whose removal from `target` stands in this journal, whether it came to its end or not.
-fn removed_from(state: &StateFolder, target: &TargetName) -> Result<BTreeSet<BackupId>, Diagnostic> {
+pub(in crate::pipeline::run) fn removed_from(
+    state: &StateFolder,
+    target: &TargetName,
+) -> Result<BTreeSet<BackupId>, Diagnostic> {
     let filter = Filter {
         event: Some(Event::DeleteIntended.as_str().into()),
         ..Filter::default()

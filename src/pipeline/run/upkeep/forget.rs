@@ -87,7 +87,7 @@ pub(crate) async fn forget(upkeep: &Upkeep<'_>, request: &Forget) -> Outcome {
 /// Surveys the targets and finds what is meant. Nothing is changed.
 async fn look(upkeep: &Upkeep<'_>, request: &Forget) -> Result<(Vec<Place>, Vec<Victim>, Vec<Diagnostic>), Failure> {
     let mut places = Vec::new();
-    let (targets, mut warnings) = upkeep.targets(&[]).await?;
+    let (targets, mut warnings) = upkeep.targets().await?;
     for target in targets {
         let survey = Survey::take(&target).await.map_err(|error| {
             let help = format!("leave `{}` out with `--target`, or see that it answers", target.name());
@@ -97,8 +97,14 @@ async fn look(upkeep: &Upkeep<'_>, request: &Forget) -> Result<(Vec<Place>, Vec<
             places.push(Place { target, survey });
         }
     }
-    let victims = choose(upkeep.name, &places, request, &mut warnings)?;
-    Ok((places, victims, warnings))
+    match choose(upkeep.name, &places, request, &mut warnings) {
+        Ok(victims) => Ok((places, victims, warnings)),
+        // What is not found may lie in a target that is not what it was.
+        Err(mut failure) => {
+            failure.append(&mut warnings);
+            Err(failure)
+        }
+    }
 }
 
 impl Keeper<'_> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::archive::epoch::{self, KEY_OBJECT_MAX};
-use crate::archive::keys::EpochKeys;
+use crate::archive::keys::{ChunkKey, EpochKeys};
 use crate::archive::layout;
 use crate::crypto::age::{AgeError, Identity, Recipient};
 use crate::diagnostic::{Code, Diagnostic};
@@ -81,6 +81,14 @@ struct Found {
 }
 
 impl Found {
+    /// Takes what tells the chunk key of the epoch `name` from the host, else from what records say.
+    fn check_by(&mut self, name: &str, host: Option<ChunkKey>, records: &BTreeMap<String, BTreeSet<String>>) {
+        self.checks = match host {
+            Some(key) => BTreeSet::from([key.check()]),
+            None => records.get(name).cloned().unwrap_or_default(),
+        };
+    }
+
     /// Places where any of them lies.
     fn places(&self) -> Vec<usize> {
         let mut places: Vec<usize> = self.objects.values().flatten().copied().collect();
@@ -133,8 +141,8 @@ async fn opened(
 }
 
 impl Keeper<'_> {
-    async fn all_targets(&mut self) -> Result<Vec<Target>, Failure> {
-        let (targets, warnings) = self.upkeep.targets(&[]).await?;
+    async fn present_targets(&mut self) -> Result<Vec<Target>, Failure> {
+        let (targets, warnings) = self.upkeep.present_targets().await?;
         for warning in warnings {
             self.warn(warning);
         }
@@ -165,7 +173,7 @@ impl Keeper<'_> {
 
     async fn add(&mut self, identity: Option<&Path>) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
-        let targets = self.all_targets().await?;
+        let targets = self.present_targets().await?;
         let mut kept = self.kept(&targets).await?;
         let epochs = self.own(&targets, &kept).await?;
         let Some(first) = epochs.keys().next() else {
@@ -197,10 +205,7 @@ impl Keeper<'_> {
         let all = epochs.len();
         epochs.retain(|name, _| whose.is_named_here(name) || kept.epochs.chunk_key(name).is_some());
         for (name, found) in &mut epochs {
-            found.checks = match kept.epochs.chunk_key(name) {
-                Some(key) => BTreeSet::from([key.check()]),
-                None => whose.checks(name),
-            };
+            found.check_by(name, kept.epochs.chunk_key(name), whose.checks());
         }
         let refused: Vec<(String, Diagnostic)> = epochs
             .keys()
@@ -283,7 +288,7 @@ impl Keeper<'_> {
 
     async fn rotate(&mut self) -> Result<(), Failure> {
         let recipients = self.recipients()?.to_vec();
-        let targets = self.all_targets().await?;
+        let targets = self.present_targets().await?;
         let mut kept = self.kept(&targets).await?;
         let Some(past) = kept.epochs.current().map(|epoch| epoch.name.clone()) else {
             return Err(vec![nothing_sealed(self.upkeep)]);
@@ -375,7 +380,6 @@ fn describe_added(outcome: &mut Outcome, rows: &[(String, String, usize)], recip
 mod tests {
     use super::*;
     use crate::archive::epoch::HostEpoch;
-    use crate::archive::keys::ChunkKey;
 
     #[tokio::test]
     async fn a_wrong_chunk_key_beside_the_sound_keys_is_sealed_for_nobody() {

@@ -47,7 +47,7 @@ impl Keeper<'_> {
     async fn sweep_all(&mut self) -> Result<(), Failure> {
         let settings = sweeping::settings(self.upkeep.environment, self.upkeep.context);
         let (mut rows, mut problems) = (Vec::new(), Vec::new());
-        let (targets, warnings) = self.upkeep.targets(&[]).await?;
+        let (targets, warnings) = self.upkeep.targets().await?;
         for warning in warnings {
             self.warn(warning);
         }
@@ -124,7 +124,7 @@ fn doubts(survey: &Survey) -> Failure {
 async fn say(upkeep: &Upkeep<'_>) -> Outcome {
     let mut outcome = Outcome::new("sweep", "");
     let settings = sweeping::settings(upkeep.environment, upkeep.context);
-    let targets = match upkeep.targets(&[]).await {
+    let targets = match upkeep.targets().await {
         Ok((targets, warnings)) => {
             outcome.diagnostics.extend(warnings);
             targets

@@ -92,7 +92,7 @@ impl Answer {
     ) -> Result<(), Failure> {
         let path = state_of(upkeep.environment, upkeep.project, upkeep.name);
         let state = StateFolder::existing(&path).map_err(|error| vec![Diagnostic::of(&error)])?;
-        let (targets, left_out) = upkeep.targets(&[]).await?;
+        let (targets, left_out) = upkeep.targets().await?;
         warnings.extend(left_out);
         for target in targets {
             let rules = trial.rules.iter();

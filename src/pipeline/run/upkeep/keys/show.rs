@@ -10,6 +10,7 @@ use super::super::super::epochs::{Kept, not_kept, repository_id};
 use super::super::super::signing::host_signer;
 use super::super::super::stores::state_of;
 use super::super::{Failure, Upkeep};
+use super::whose::checks_of;
 use super::{UNTOUCHED, found, identities, opened};
 
 /// One epoch as it is shown.
@@ -26,9 +27,9 @@ struct Shown {
 
 /// Shows them.
 pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result<Outcome, Failure> {
-    let (targets, mut warnings) = upkeep.targets(&[]).await?;
+    let (targets, mut warnings) = upkeep.present_targets().await?;
     let listing = repository::list(&targets, upkeep.name).await;
-    warnings.extend(listing.warnings);
+    warnings.extend(listing.warnings.iter().cloned());
     let mut epochs = found(&targets).await?;
     let repository = repository_id(&targets).await.map_err(|problem| vec![problem])?;
     let host = hosts(upkeep, &repository)?;
@@ -39,23 +40,16 @@ pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result
         (Some(file), Some(first)) => Some(identities(upkeep, Some(file), first).await?),
         _ => None,
     };
+    let checks = checks_of(&listing);
     let mut shown = Vec::new();
     for (name, found) in &mut epochs {
         let own = host.iter().find(|epoch| epoch.name == *name);
-        found.checks = own.map_or_else(
-            || {
-                let named = listing.backups.iter().map(|backup| &backup.record);
-                let named = named.filter(|record| record.epoch.as_ref() == Some(name));
-                named.filter_map(|record| record.epoch_check.clone()).collect()
-            },
-            |own| [own.chunk_key.check()].into(),
-        );
+        found.check_by(name, own.map(|epoch| epoch.chunk_key), &checks);
         let opened = match &identities {
             Some(identities) => Some(opened(&targets, name, found, identities).await?),
             None => None,
         };
-        let of_host = host.iter().find(|epoch| epoch.name == *name);
-        let created = of_host.map(|epoch| epoch.created.clone());
+        let created = own.map(|epoch| epoch.created.clone());
         let told = opened
             .as_ref()
             .and_then(|opened| opened.as_ref().map(|(_, created)| created.clone()));
@@ -63,7 +57,7 @@ pub(super) async fn show(upkeep: &Upkeep<'_>, identity: Option<&Path>) -> Result
         shown.push(Shown {
             name: name.clone(),
             created: created.or(told).unwrap_or_default(),
-            here: match (used, of_host.is_some()) {
+            here: match (used, own.is_some()) {
                 (true, _) => "in use",
                 (false, true) => "past",
                 (false, false) => "",

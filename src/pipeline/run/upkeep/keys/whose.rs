@@ -3,13 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::layout;
-use crate::archive::repository;
+use crate::archive::repository::{self, Listing};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::id::EnvName;
 use crate::target::Target;
 
 use super::super::Failure;
 use super::{UNTOUCHED, failed};
+
+/// What the records that are listed say of the chunk key of each epoch.
+pub(super) fn checks_of(listing: &Listing) -> BTreeMap<String, BTreeSet<String>> {
+    let mut checks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for record in listing.backups.iter().map(|backup| &backup.record) {
+        if let Some(epoch) = &record.epoch {
+            checks
+                .entry(epoch.clone())
+                .or_default()
+                .extend(record.epoch_check.clone());
+        }
+    }
+    checks
+}
 
 /// Which environments have backups that are sealed in each epoch.
 pub(super) struct Whose {
@@ -33,18 +47,17 @@ impl Whose {
             environments.extend(named.map(|(environment, _)| environment));
         }
         let mut epochs: BTreeMap<String, BTreeSet<EnvName>> = BTreeMap::new();
-        let mut checks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut checks = BTreeMap::new();
         for other in environments {
             let listing = repository::list(targets, &other).await;
             if !listing.unlisted.is_empty() {
                 let unlisted = listing.unlisted.into_iter();
                 return Err(unlisted.map(|(_, problem)| problem.state(UNTOUCHED)).collect());
             }
-            for record in listing.backups.into_iter().map(|backup| backup.record) {
-                let Some(epoch) = record.epoch else { continue };
-                if other == *environment {
-                    checks.entry(epoch.clone()).or_default().extend(record.epoch_check);
-                }
+            if other == *environment {
+                checks = checks_of(&listing);
+            }
+            for epoch in listing.backups.into_iter().filter_map(|backup| backup.record.epoch) {
                 epochs.entry(epoch).or_default().insert(other.clone());
             }
         }
@@ -55,9 +68,9 @@ impl Whose {
         })
     }
 
-    /// What the records say of the chunk key of an epoch; nothing where none does.
-    pub(super) fn checks(&self, epoch: &str) -> BTreeSet<String> {
-        self.checks.get(epoch).cloned().unwrap_or_default()
+    /// What the records of this environment say of the chunk key of each epoch.
+    pub(super) const fn checks(&self) -> &BTreeMap<String, BTreeSet<String>> {
+        &self.checks
     }
 
     /// Whether records of this environment name the epoch.
