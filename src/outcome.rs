@@ -21,6 +21,8 @@ pub struct Field {
     pub text: String,
     /// Value for programs.
     pub json: Value,
+    /// Whether the key has a list, of which the value is one item.
+    pub listed: bool,
 }
 
 /// A table for people; programs read the same facts from `Outcome::json`.
@@ -96,7 +98,23 @@ impl Outcome {
             label: label.into(),
             text: text.into(),
             json,
+            listed: false,
         });
+        self
+    }
+
+    /// Adds a fact of which there may be several: programs read a list of them under the key.
+    pub fn listed_field(
+        &mut self,
+        key: &'static str,
+        label: impl Into<String>,
+        text: impl Into<String>,
+        json: impl Serialize,
+    ) -> &mut Self {
+        self.field(key, label, text, json);
+        if let Some(field) = self.fields.last_mut() {
+            field.listed = true;
+        }
         self
     }
 

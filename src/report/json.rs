@@ -49,11 +49,21 @@ fn document(outcome: &Outcome) -> Map<String, Value> {
     document.insert("command".into(), outcome.command.as_str().into());
     document.insert("exit".into(), outcome.exit_code().number().into());
     document.insert("headline".into(), outcome.headline.as_str().into());
-    let fields = outcome.fields.iter().map(|field| (field.key, &field.json));
-    let further = outcome.json.iter().map(|(key, value)| (key.as_str(), value));
-    for (key, value) in fields.chain(further) {
-        if !RESERVED.contains(&key) {
+    let fields = outcome
+        .fields
+        .iter()
+        .map(|field| (field.key, &field.json, field.listed));
+    let further = outcome.json.iter().map(|(key, value)| (key.as_str(), value, false));
+    for (key, value, listed) in fields.chain(further) {
+        if RESERVED.contains(&key) {
+            continue;
+        }
+        if !listed {
             document.insert(key.to_owned(), value.clone());
+        } else if let Some(Value::Array(items)) = document.get_mut(key) {
+            items.push(value.clone());
+        } else {
+            document.insert(key.to_owned(), vec![value.clone()].into());
         }
     }
     if let Some(text) = &outcome.text {
@@ -92,6 +102,16 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn several_facts_under_one_key_are_all_told() {
+        let mut outcome = Outcome::new("restore", "done");
+        outcome.listed_field("kept", "kept", "one", json!({ "source": "one" }));
+        assert_eq!(document(&outcome).get("kept"), Some(&json!([{ "source": "one" }])));
+        outcome.listed_field("kept", "kept", "other", json!({ "source": "other" }));
+        let both = json!([{ "source": "one" }, { "source": "other" }]);
+        assert_eq!(document(&outcome).get("kept"), Some(&both));
     }
 
     #[test]

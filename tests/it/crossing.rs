@@ -313,7 +313,7 @@ fn redaction_on_the_way_takes_the_secrets_out_and_keeps_what_the_other_environme
         two.project
             .write("dev/events/1.jsonl", &format!("{log}{{\"seq\":4}}\n"));
         let next = two.run("backup --env dev").ended(3);
-        assert_eq!(next.json["log-fork"]["generation"], 2, "{:#}", next.json);
+        assert_eq!(next.json["log-fork"][0]["generation"], 2, "{:#}", next.json);
         assert!(two.has_no_secret("backups/dev"));
         two.run("rollback --env dev").ended(0);
         assert_eq!(two.read("dev/events/1.jsonl"), "{\"seq\":\"of dev\"}\n");

@@ -158,7 +158,7 @@ fn keys_of_results(source: &str) -> BTreeSet<String> {
     let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
     let code = code.replace("( ", "(").replace(" .", ".");
     let mut keys = BTreeSet::new();
-    for call in [".field(\"", "json.insert(\""] {
+    for call in [".field(\"", ".listed_field(\"", "json.insert(\""] {
         for found in code.split(call).skip(1) {
             keys.insert(found.split('"').next().unwrap().to_owned());
         }

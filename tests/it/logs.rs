@@ -223,7 +223,7 @@ fn a_log_restored_to_an_older_state_and_grown_again_begins_a_generation() {
     project.append("1.jsonl", 101, 200);
     let new = project.backup(&[]).ended(0).id();
     let restored = project.restore(&old, &[]).ended(0);
-    assert_eq!(restored.json["rewound"]["records"], 100);
+    assert_eq!(restored.json["rewound"][0]["records"], 100);
     assert!(project.path("data/.events.strongroom-lineage.json").exists());
     project.append("1.jsonl", 501, 510);
     let forked = project.backup(&[]).ended(0);
@@ -380,7 +380,7 @@ fn a_log_that_rotation_shortened_since_is_rewound_by_what_came_after_the_backup(
     fs::remove_file(project.log().join("0.jsonl")).unwrap();
     project.append("3.jsonl", 31, 35);
     project.backup(&[]).ended(0);
-    assert_eq!(project.restore(&old, &[]).ended(0).json["rewound"]["records"], 5);
+    assert_eq!(project.restore(&old, &[]).ended(0).json["rewound"][0]["records"], 5);
     assert_eq!(project.backup(&[]).ended(0).generation(), 2);
 }
 

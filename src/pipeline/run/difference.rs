@@ -104,7 +104,8 @@ async fn try_tell(
     for change in &changes {
         if let Some(log) = &change.log {
             let label = format!("log `{}`", change.name);
-            outcome.field("log", label, log.text.clone(), log.records);
+            let json = serde_json::json!({ "source": change.name, "records": log.records });
+            outcome.listed_field("log", label, log.text.clone(), json);
         }
     }
     let bytes = |change: &Change| {

@@ -232,7 +232,7 @@ impl Runner<'_> {
                 .log_forked(&source.name, &stored.record().id, head, fork)?;
             let text = fork_text(&source.name, head, fork);
             let json = serde_json::json!({ "source": source.name, "generation": head.generation, "fork": fork });
-            self.outcome.field("log-fork", "log", text, json);
+            self.outcome.listed_field("log-fork", "log", text, json);
         }
         Ok(())
     }

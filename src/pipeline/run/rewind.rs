@@ -107,7 +107,7 @@ impl Runner<'_> {
                     serde_json::json!({ "source": name, "unreadable": why }),
                 ),
             };
-            self.outcome.field("rewound", "rewound", text, json);
+            self.outcome.listed_field("rewound", "rewound", text, json);
         }
         Ok(())
     }

@@ -258,7 +258,8 @@ impl Runner<'_> {
                 counted(carried.entries, "entry"),
                 listed.join(", ")
             );
-            self.outcome.field("kept", "kept", text, carried.entries);
+            let json = serde_json::json!({ "source": name, "entries": carried.entries });
+            self.outcome.listed_field("kept", "kept", text, json);
         }
         Ok(())
     }

@@ -299,7 +299,7 @@ fn gzip_archive() -> Reader {
         let read = async {
             let created = target.create(&record.name, bytes.to_vec().into()).await;
             created.map_err(|error| error.to_string())?;
-            let opened = plain::open(&target, &record, &Opening::Plain, &Events::none()).await;
+            let opened = plain::open(&target, &record, &Opening::Plain, (&Events::none(), None)).await;
             let Ok(mut plain) = opened else {
                 return Ok(None);
             };
