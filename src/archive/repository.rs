@@ -877,7 +877,7 @@ pub(super) async fn check_each(
 }
 
 /// Looks whether objects are there with their size.
-async fn check_sizes(target: &Target, objects: &[Expected]) -> Result<(), RepositoryError> {
+pub(super) async fn check_sizes(target: &Target, objects: &[Expected]) -> Result<(), RepositoryError> {
     let damaged = |object: &str, what| RepositoryError::Damaged {
         target: target.name().clone(),
         object: object.to_owned(),

@@ -119,7 +119,13 @@ impl Checking<'_> {
             if let Err(problem) = result {
                 let mut state = "nothing was changed";
                 let looks = problem.code == Code::Damaged && part.is_none() && self.request.level == Level::Content;
-                if looks && self.lost(target, &mut outcome).await == Some(0) {
+                let lost = if looks {
+                    self.lost(target, &mut outcome).await
+                } else {
+                    None
+                };
+                // An archive is read from front to back, beside its catalog: what is between the files counts too.
+                if lost == Some(0) && record.archive.is_none() {
                     spared += 1;
                     state = SPARED;
                 }

@@ -171,11 +171,7 @@ impl TreeWriter {
         while self.stack.depth() > 0 {
             self.leave()?;
         }
-        if let Some(behind) = self.behind.take() {
-            for (path, short) in behind.finish()? {
-                self.shortfalls.note(&path, short);
-            }
-        }
+        self.let_go()?;
         let wanted = properties(&self.options, &metadata, &Kind::Folder);
         let root = TreePath::root();
         let short = create::apply(Made::Open(self.stack.root()), &wanted)
@@ -196,6 +192,14 @@ impl TreeWriter {
             warning_count,
             ..self.written
         })
+    }
+
+    /// Waits until all that was begun is made, and lets go of threads, buffers and folders.
+    fn let_go(&mut self) -> Result<(), RestoreError> {
+        if let Some(behind) = self.behind.take() {
+            behind.finish(&mut self.shortfalls)?;
+        }
+        Ok(())
     }
 
     fn begin_entry(&mut self, entry: &Entry) -> Result<(), RestoreError> {
@@ -329,6 +333,9 @@ impl TreeWriter {
             }
             (None, _) => return Err(RestoreError::hostile(&TreePath::root(), Trick::OutOfStep)),
         }
+        if let Some(behind) = &self.behind {
+            behind.note_shortfalls(&mut self.shortfalls);
+        }
         self.written.entries += 1;
         self.tell(1, 0, Tell::Batched);
         Ok(())
@@ -402,6 +409,14 @@ impl TreeSink for TreeWriter {
             return Err(SinkError::Stopped);
         }
         let result = self.write_data(data);
+        self.keep_failure(result)
+    }
+
+    fn rest(&mut self) -> Result<(), SinkError> {
+        if self.failed || self.current.is_some() {
+            return Ok(());
+        }
+        let result = self.let_go();
         self.keep_failure(result)
     }
 

@@ -253,6 +253,11 @@ pub trait TreeSink {
     /// Ends the entry.
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError>;
 
+    /// Hears, between two entries, that others come first for a while: a sink lets go of what it only holds to be quick.
+    fn rest(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Tells, between `begin` and `end`, that redaction changed the content of the entry under way; `values` secrets were taken
     /// out, 0 where they were not counted.
     fn redacted(&mut self, values: u32) {
@@ -284,6 +289,10 @@ impl<T: TreeSink + ?Sized> TreeSink for &mut T {
 
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
         (**self).end(verdict)
+    }
+
+    fn rest(&mut self) -> Result<(), SinkError> {
+        (**self).rest()
     }
 
     fn redacted(&mut self, values: u32) {

@@ -271,6 +271,10 @@ impl<S: TreeSink> TreeSink for RedactingSink<S> {
         self.inner.knows()
     }
 
+    fn rest(&mut self) -> Result<(), SinkError> {
+        self.inner.rest()
+    }
+
     fn known(&mut self, glimpse: &Entry, size: Option<u64>) -> Result<Option<Known>, SinkError> {
         let known = self.inner.known(glimpse, size)?;
         if let Some(values) = known.and_then(|known| known.redacted) {

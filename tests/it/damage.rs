@@ -34,21 +34,26 @@ enum Finder {
 fn finder(kind: Kind, damage: Damage) -> (Finder, &'static [i32]) {
     match (kind, damage) {
         (Kind::Repository, Damage::Deleted) => (Finder::Objects, &[4, 5]),
-        (Kind::Repository, Damage::Cut) => (Finder::Objects, &[4]),
+        (Kind::Repository, Damage::Cut | Damage::Grown) => (Finder::Objects, &[4]),
         // A number like any other: the host knows which one it was.
         (Kind::Repository, Damage::Flipped | Damage::Swapped) => (Finder::Backup, &[5]),
         // What is not there is no backup; who knows its name is told so.
         (Kind::Record, Damage::Deleted | Damage::Cut | Damage::Swapped) => (Finder::Objects, &[10]),
-        (Kind::Record, Damage::Flipped) => (Finder::Objects, &[4, 10]),
+        (Kind::Record, Damage::Flipped | Damage::Grown) => (Finder::Objects, &[4, 10]),
         (
             Kind::Recovery | Kind::Signature | Kind::Archive | Kind::Sums | Kind::Catalog | Kind::Pack | Kind::Refs,
             Damage::Deleted | Damage::Cut | Damage::Flipped | Damage::Swapped,
         ) => (Finder::Objects, &[4]),
+        // Who knows how many bytes an object has does not read behind them.
+        (Kind::Archive | Kind::Pack, Damage::Grown) => (Finder::Content, &[4]),
+        (Kind::Recovery | Kind::Signature | Kind::Sums | Kind::Catalog | Kind::Refs, Damage::Grown) => {
+            (Finder::Objects, &[4])
+        }
         (Kind::Key, Damage::Deleted) => (Finder::Content, &[12]),
-        (Kind::Key, Damage::Cut | Damage::Flipped | Damage::Swapped) => (Finder::Content, &[4, 12]),
+        (Kind::Key, Damage::Cut | Damage::Flipped | Damage::Swapped | Damage::Grown) => (Finder::Content, &[4, 12]),
         // Which objects were listed is no more than when they may go: the next sweep lists them anew.
         (Kind::SweepList, Damage::Deleted | Damage::Flipped) => (Finder::Nobody, &[0]),
-        (Kind::SweepList, Damage::Cut | Damage::Swapped) => (Finder::Sweep, &[3]),
+        (Kind::SweepList, Damage::Cut | Damage::Swapped | Damage::Grown) => (Finder::Sweep, &[3]),
     }
 }
 
@@ -196,7 +201,9 @@ impl Case<'_> {
         }
         // An archive is read without the list of objects, and where its table of frames is there frame by frame.
         let parts = self.kind == Kind::Pack || (self.kind, self.damage) == (Kind::Archive, Damage::Flipped);
-        let whole = self.kind == Kind::Refs && self.made.form == Form::Archive;
+        // What stands behind an object's last byte takes nothing away.
+        let grown = self.damage == Damage::Grown && matches!(self.kind, Kind::Pack | Kind::Archive);
+        let whole = grown || self.kind == Kind::Refs && self.made.form == Form::Archive;
         if whole {
             faults.extend(self.made.restored(NEWEST));
             return;

@@ -559,6 +559,46 @@ fn as_another_user_small_files_are_made_in_folders_that_are_closed_afterwards() 
 }
 
 #[test]
+fn a_writer_that_rests_has_made_everything_and_holds_neither_folders_nor_threads() {
+    let held = || {
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        let names = threads.map(|one| fs::read_to_string(one.unwrap().path().join("comm")).unwrap_or_default());
+        let writers = names.filter(|name| name.starts_with("restore-")).count();
+        (fs::read_dir("/proc/self/fd").unwrap().count(), writers)
+    };
+    let arena = Arena::new();
+    let mut writer = TreeWriter::new(arena.stage.root().unwrap(), WriteOptions::default()).unwrap();
+    let take = |writer: &mut TreeWriter, steps: &[Step]| {
+        for step in steps {
+            match step {
+                Step::Begin(entry) => writer.begin(entry),
+                Step::Write(data) => writer.write(data),
+                Step::End(verdict) => writer.end(*verdict),
+            }
+            .unwrap();
+        }
+    };
+    take(&mut writer, &tree(&[plain(folder("last"))]));
+    let before = held();
+    for number in 0..20 {
+        let at = format!("d{number}");
+        take(&mut writer, &plain(folder(&at)));
+        take(&mut writer, &file(&format!("{at}/f"), &at));
+    }
+    assert!(held().0 > before.0 + 10 && held().1 > 0);
+    writer.rest().unwrap();
+    // The folder that is not left yet stays open.
+    assert_eq!(held(), before);
+    for number in 0..20 {
+        let content = fs::read_to_string(arena.inside(&format!("d{number}/f"))).unwrap();
+        assert_eq!(content, format!("d{number}"));
+    }
+    take(&mut writer, &file("d19/g", "more"));
+    assert_eq!(writer.finish().unwrap().entries, 43);
+    assert_eq!(fs::read_to_string(arena.inside("d19/g")).unwrap(), "more");
+}
+
+#[test]
 fn a_hard_link_to_a_small_file_that_is_not_made_yet_is_another_name_of_it() {
     let arena = Arena::new();
     let mut parts = vec![plain(folder("d"))];

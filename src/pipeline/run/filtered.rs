@@ -199,6 +199,10 @@ impl TreeSink for Filtered {
         }
     }
 
+    fn rest(&mut self) -> Result<(), SinkError> {
+        self.writer.rest()
+    }
+
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
         match std::mem::replace(&mut self.now, Now::Dropped) {
             Now::Passing => self.writer.end(verdict),

@@ -81,4 +81,8 @@ impl TreeSink for Output {
     fn end(&mut self, verdict: Verdict) -> Result<(), SinkError> {
         self.sink().end(verdict)
     }
+
+    fn rest(&mut self) -> Result<(), SinkError> {
+        self.sink().rest()
+    }
 }

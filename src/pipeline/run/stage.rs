@@ -408,6 +408,8 @@ pub(super) struct StageSink {
     redacted: BTreeMap<SourceName, BTreeSet<TreePath>>,
     judged: BTreeSet<SourceName>,
     files: BTreeMap<SourceName, Vec<TreePath>>,
+    /// The source whose entries come at present.
+    present: Option<SourceName>,
     part: Option<Arc<Part>>,
     stop: Arc<AtomicBool>,
 }
@@ -419,6 +421,7 @@ impl StageSink {
             redacted: BTreeMap::new(),
             judged: judged(record),
             files: BTreeMap::new(),
+            present: None,
             part,
             stop: Arc::clone(stop),
         }
@@ -429,6 +432,12 @@ impl BackupSink for StageSink {
     fn source(&mut self, source: &SourceName) -> Result<Option<&mut dyn TreeSink>, SinkError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(SinkError::Stopped);
+        }
+        if self.present.as_ref() != Some(source)
+            && let Some(before) = self.present.replace(source.clone())
+            && let Some(writer) = self.writers.get_mut(&before)
+        {
+            writer.rest()?;
         }
         Ok(self.writers.get_mut(source).map(|writer| writer as &mut dyn TreeSink))
     }

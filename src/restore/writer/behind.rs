@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use crate::limits::{RESTORE_PIECE, RESTORE_PIECES, RESTORE_WRITERS};
 use crate::poison::lock;
 use crate::restore::current_file::ask_for_room;
 use crate::restore::error::{RestoreError, Trick};
+use crate::restore::shortfalls::Shortfalls;
 
 /// The threads, and the buffers that go round between them and whoever fills these.
 pub(super) struct Behind {
@@ -267,14 +269,23 @@ impl Behind {
         self.spare.extend(file.block);
     }
 
-    /// Waits until everything is written, and gives what could not be set.
-    pub(super) fn finish(mut self) -> Result<Vec<(TreePath, Shortfall)>, RestoreError> {
+    /// Notes what could not be set until now.
+    pub(super) fn note_shortfalls(&self, shortfalls: &mut Shortfalls) {
+        let told = std::mem::take(&mut *lock(&self.shared.shortfalls));
+        for (path, short) in told {
+            shortfalls.note(&path, short);
+        }
+    }
+
+    /// Waits until everything is written, and notes what could not be set.
+    pub(super) fn finish(mut self, shortfalls: &mut Shortfalls) -> Result<(), RestoreError> {
         self.hand_on_batch()?;
         self.join();
-        match lock(&self.shared.error).take() {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut lock(&self.shared.shortfalls))),
+        if let Some(error) = lock(&self.shared.error).take() {
+            return Err(error);
         }
+        self.note_shortfalls(shortfalls);
+        Ok(())
     }
 
     fn join(&mut self) {
@@ -365,11 +376,14 @@ fn do_work(waiting: &Mutex<Receiver<Work>>, shared: &Shared, back: &Sender<Block
         // The guard is let go before the work begins.
         let next = lock(waiting).recv();
         let Ok(work) = next else { return };
-        let (done, block) = match work {
+        let work = || match work {
             _ if shared.failed.load(Ordering::Acquire) => (Ok(()), work.into_block()),
             Work::Piece(piece) => (piece.write(shared), piece.block),
             Work::Batch(batch) => batch.make(shared),
         };
+        // A buffer comes back whatever happens: someone may wait for it.
+        let (done, block) = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| (Err(RestoreError::Unfinished), Block::new(RESTORE_PIECE)));
         if let Err(error) = done {
             shared.fail(error);
         }

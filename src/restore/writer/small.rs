@@ -64,8 +64,8 @@ pub(super) struct Batch {
     begun: usize,
     files: Vec<SmallFile>,
     folders: usize,
-    /// Bytes of attributes.
-    attributes: usize,
+    /// Bytes of their paths and attributes.
+    described: usize,
 }
 
 impl Batch {
@@ -76,7 +76,7 @@ impl Batch {
             begun: 0,
             files: Vec::new(),
             folders: 0,
-            attributes: 0,
+            described: 0,
         }
     }
 
@@ -85,7 +85,7 @@ impl Batch {
         let room = self.block.bytes().len();
         self.files.len() < RESTORE_BATCH_FILES
             && self.folders < RESTORE_BATCH_FOLDERS
-            && self.attributes < room
+            && self.described < room
             && size <= room - self.whole
     }
 
@@ -108,7 +108,7 @@ impl Batch {
             return Err(RestoreError::hostile(&file.path, Trick::TooLittle));
         }
         self.whole += std::mem::take(&mut self.begun);
-        self.attributes += check::attribute_bytes(&file.metadata);
+        self.described += file.path.as_bytes().len() + check::attribute_bytes(&file.metadata);
         if self
             .files
             .last()

@@ -228,6 +228,10 @@ impl<S: TreeSink> RedactingLog<S> {
 }
 
 impl<S: TreeSink> TreeSink for RedactingLog<S> {
+    fn rest(&mut self) -> Result<(), SinkError> {
+        self.inner.rest()
+    }
+
     fn begin(&mut self, entry: &Entry) -> Result<(), SinkError> {
         self.now = match &entry.kind {
             Kind::File { size, .. } => self.begin_file(entry, *size)?,

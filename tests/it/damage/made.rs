@@ -35,10 +35,12 @@ pub(super) enum Damage {
     Cut,
     Flipped,
     Swapped,
+    /// Something stands behind it.
+    Grown,
 }
 
 impl Damage {
-    pub(super) const ALL: [Self; 4] = [Self::Deleted, Self::Cut, Self::Flipped, Self::Swapped];
+    pub(super) const ALL: [Self; 5] = [Self::Deleted, Self::Cut, Self::Flipped, Self::Swapped, Self::Grown];
 }
 
 pub(super) struct Made {
@@ -234,6 +236,7 @@ impl Made {
                 bytes[middle] ^= 1;
             }
             Damage::Swapped => bytes = self.other(object),
+            Damage::Grown => bytes.extend_from_slice(&[0xfe; 5000]),
         }
         fs::write(path, bytes).unwrap();
     }
