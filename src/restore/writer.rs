@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use behind::{Behind, LateFile};
 use entries::failed;
 pub use owner::OwnerMapping;
-use owner::properties;
 use small::{Place, SmallFile};
 
 use super::branches::Branches;
@@ -172,10 +171,8 @@ impl TreeWriter {
             self.leave()?;
         }
         self.let_go()?;
-        let wanted = properties(&self.options, &metadata, &Kind::Folder);
-        let root = TreePath::root();
-        let short = create::apply(Made::Open(self.stack.root()), &wanted)
-            .map_err(|e| RestoreError::entry("set the properties of", &root, e))?;
+        let (root, made) = (TreePath::root(), Made::Open(self.stack.root()));
+        let short = owner::apply(&self.options, made, &Kind::Folder, &root, &metadata)?;
         self.shortfalls.note(&root, short);
         let branches = self.branches.folders().map(AsFd::as_fd);
         for folder in branches.chain([self.stack.root()]) {
@@ -245,25 +242,14 @@ impl TreeWriter {
             return Ok(());
         };
         self.waiting -= check::attribute_bytes(&metadata).min(self.waiting);
+        let path = self.stack.path();
         if let (Some(place), Some(behind)) = (place.upgrade(), &self.behind) {
-            behind.leave(place, self.stack.path(), metadata)?;
-            self.stack.pop();
-            return Ok(());
-        }
-        let wanted = properties(&self.options, &metadata, &Kind::Folder);
-        let result = self
-            .stack
-            .top()
-            .and_then(|folder| create::apply(Made::Open(folder), &wanted));
-        match result {
-            Ok(short) => {
-                if !short.is_none() {
-                    self.shortfalls.note(&self.stack.path(), short);
-                }
-            }
-            Err(error) => {
-                return Err(RestoreError::entry("set the properties of", &self.stack.path(), error));
-            }
+            behind.leave(place, path, metadata)?;
+        } else {
+            let folder = self.stack.top();
+            let folder = folder.map_err(|e| RestoreError::entry("set the properties of", &path, e))?;
+            let short = owner::apply(&self.options, Made::Open(folder), &Kind::Folder, &path, &metadata)?;
+            self.shortfalls.note(&path, short);
         }
         self.stack.pop();
         Ok(())
@@ -301,9 +287,7 @@ impl TreeWriter {
                     return Err(RestoreError::hostile(&path, Trick::TooLittle));
                 }
                 let kind = Kind::File { size, extents: None };
-                let wanted = properties(&self.options, &metadata, &kind);
-                let short = create::apply(Made::Open(file.file()), &wanted)
-                    .map_err(|e| RestoreError::entry("set the properties of", &path, e))?;
+                let short = owner::apply(&self.options, Made::Open(file.file()), &kind, &path, &metadata)?;
                 self.shortfalls.note(&path, short);
                 self.written.bytes = self.written.bytes.saturating_add(size);
             }

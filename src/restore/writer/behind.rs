@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::small::{Batch, Place, SmallFile};
-use super::{WriteOptions, properties};
-use crate::fs::create::{self, Made, Shortfall};
+use super::{WriteOptions, owner};
+use crate::fs::create::{Made, Shortfall};
 use crate::fs::direct::{Block, Direct};
 use crate::fs::entry::{Entry, Kind, Metadata, TreePath};
 use crate::limits::{RESTORE_PIECE, RESTORE_PIECES, RESTORE_WRITERS};
@@ -326,9 +326,7 @@ impl Shared {
         path: &TreePath,
         metadata: &Metadata,
     ) -> Result<(), RestoreError> {
-        let wanted = properties(&self.options, metadata, kind);
-        let short =
-            create::apply(made, &wanted).map_err(|error| RestoreError::entry("set the properties of", path, error))?;
+        let short = owner::apply(&self.options, made, kind, path, metadata)?;
         if !short.is_none() {
             lock(&self.shortfalls).push((path.clone(), short));
         }

@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 
 use super::behind::LateFile;
 use super::small::{Place, SmallFile};
-use super::{Current, Open, TreeWriter, WriteOptions, properties, writing};
+use super::{Current, Open, TreeWriter, WriteOptions, owner, writing};
 use crate::fs::create::{self, Made};
 use crate::fs::entry::{Entry, Extent, Kind, TreePath};
 use crate::limits;
@@ -183,9 +183,7 @@ fn apply(
     made: Made<'_>,
     entry: &Entry,
 ) -> Result<(), RestoreError> {
-    let wanted = properties(options, &entry.metadata, &entry.kind);
-    let short =
-        create::apply(made, &wanted).map_err(|e| RestoreError::entry("set the properties of", &entry.path, e))?;
+    let short = owner::apply(options, made, &entry.kind, &entry.path, &entry.metadata)?;
     shortfalls.note(&entry.path, short);
     Ok(())
 }

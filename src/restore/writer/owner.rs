@@ -1,7 +1,8 @@
 //! Whom a restored entry belongs to on this host.
 
-use crate::fs::create::Properties;
-use crate::fs::entry::{Kind, Metadata};
+use crate::fs::create::{self, Made, Properties, Shortfall};
+use crate::fs::entry::{Kind, Metadata, TreePath};
+use crate::restore::error::RestoreError;
 use crate::restore::writer::WriteOptions;
 
 /// Whom what is written belongs to.
@@ -16,8 +17,20 @@ pub enum OwnerMapping {
     None,
 }
 
+/// Gives what was made at `path` what it is to have; what of it could not be set is told.
+pub(super) fn apply(
+    options: &WriteOptions,
+    made: Made<'_>,
+    kind: &Kind,
+    path: &TreePath,
+    metadata: &Metadata,
+) -> Result<Shortfall, RestoreError> {
+    create::apply(made, &properties(options, metadata, kind))
+        .map_err(|error| RestoreError::entry("set the properties of", path, error))
+}
+
 /// What an entry is to have, its owner translated for this host.
-pub(super) fn properties<'a>(options: &WriteOptions, metadata: &'a Metadata, kind: &Kind) -> Properties<'a> {
+fn properties<'a>(options: &WriteOptions, metadata: &'a Metadata, kind: &Kind) -> Properties<'a> {
     let by_name = |name: &Option<String>, find: &dyn Fn(&str) -> Option<u32>| name.as_deref().and_then(find);
     let (uid, gid) = match options.owner {
         OwnerMapping::Names => (
